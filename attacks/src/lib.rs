@@ -1,0 +1,1 @@
+//! Hostile guest programs, one misbehaviour each.

@@ -1,0 +1,1 @@
+//! Measurements of Belljar with their peers.

@@ -1,0 +1,1 @@
+//! Runs plugins that nobody should have to trust.

@@ -1,0 +1,203 @@
+//! What was decided before a run: data, with everything that a report, an
+//! explanation and the launcher read.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bytes::Bytes,
+    rule::{Limit, Preset, Rule, Strength},
+    step::OwnedStep,
+};
+
+/// The version of this form.
+pub const SCHEMA: u32 = 1;
+
+/// Everything that a launch does and promises. The same input gives the same
+/// bytes: nothing in it is random, nor read from a clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The version of this form, [`SCHEMA`].
+    pub schema: u32,
+    /// The policy's starting point.
+    pub preset: Preset,
+    /// What is run, where it is a plugin.
+    pub plugin: Option<PluginName>,
+    /// The program as the jar sees it.
+    pub program: Bytes,
+    /// Every rule: what was asked, what holds it, which steps do so.
+    pub rules: Vec<PlannedRule>,
+    /// Every limit that is set.
+    pub limits: Vec<PlannedLimit>,
+    /// The user inside and outside.
+    pub identity: Identity,
+    /// Paths of the machine that the supervisor opens and hands over.
+    pub slots: Vec<Slot>,
+    /// SHA-256 of the image of the plugin's files, in hexadecimal.
+    pub image: Option<String>,
+    /// The guest's streams are a pseudo-terminal instead of pipes.
+    pub terminal: bool,
+    /// What an optional request asked for and does not get.
+    pub dropped: Vec<Dropped>,
+    /// Whatever makes this jar weaker than its preset, each by name.
+    pub weakenings: Vec<String>,
+    /// What an operator should know, such as groups that could not be dropped.
+    pub notes: Vec<String>,
+    /// The launch, in order.
+    pub steps: Vec<OwnedStep>,
+}
+
+/// A plugin's name and version, from its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginName {
+    /// `[plugin] name`
+    pub name: String,
+    /// `[plugin] version`
+    pub version: String,
+}
+
+/// One rule of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedRule {
+    /// Which.
+    pub rule: Rule,
+    /// The least strength that will do. `none` where the preset has no such rule.
+    pub requested: Strength,
+    /// A weaker one was accepted, by `--best-effort` or a policy's word.
+    pub best_effort: bool,
+    /// What enforces it.
+    pub planned: Enforcement,
+    /// Indices of the steps that put it in place.
+    pub steps: Vec<u16>,
+    /// Where the demand comes from, such as `preset strict` or `--require`.
+    pub origin: String,
+}
+
+/// A mechanism and how strong it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Enforcement {
+    /// Named in the field's terms, with its scope and what escapes it.
+    pub mechanism: String,
+    /// How strong.
+    pub strength: Strength,
+}
+
+/// One limit of the plan. Units are those of [`Limit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedLimit {
+    /// Which.
+    pub limit: Limit,
+    /// Where an event is raised.
+    pub soft: Option<u64>,
+    /// Where it is enforced.
+    pub hard: Option<u64>,
+    /// Hitting it ends the jar even where it otherwise would not (`action = "stop"`).
+    pub stop: bool,
+    /// Which side decided, such as `preset strict`, `--memory` or `policy.toml line 4`.
+    pub origin: String,
+}
+
+/// The user that the guest is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Inside.
+    pub uid: u32,
+    /// Inside.
+    pub gid: u32,
+    /// Outside.
+    pub machine: MachineIdentity,
+    /// Supplementary groups that cannot be left, by gid.
+    pub groups_kept: Vec<u32>,
+}
+
+/// Whom the machine sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum MachineIdentity {
+    /// The user who started it.
+    Caller {
+        /// Effective uid.
+        uid: u32,
+        /// Effective gid.
+        gid: u32,
+    },
+    /// A uid and gid of the jar's own, taken from a range while it lives.
+    Own {
+        /// First of the range.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// A path of the machine that enters the jar by descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// Absolute, free of symbolic links.
+    pub path: Bytes,
+    /// `st_dev` as the planner saw it.
+    pub device: u64,
+    /// `st_ino` as the planner saw it.
+    pub inode: u64,
+}
+
+/// A request that was marked optional and is not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    /// As the manifest says it, such as `filesystem.read /data`.
+    pub request: String,
+    /// Why not.
+    pub reason: String,
+}
+
+impl Plan {
+    /// The limit of this name, where it is set.
+    #[must_use]
+    pub fn limit(&self, limit: Limit) -> Option<&PlannedLimit> {
+        self.limits.iter().find(|planned| planned.limit == limit)
+    }
+
+    /// A step for people: its name, and the path or thing that it is about.
+    #[must_use]
+    pub fn describe_step(&self, index: usize) -> String {
+        use crate::step::{Source, Step};
+        let Some(step) = self.steps.get(index) else {
+            return format!("step {index}");
+        };
+        let about = match step {
+            Step::Detach { slot, .. } => self
+                .slots
+                .get(usize::from(*slot))
+                .map(|slot| slot.path.escaped()),
+            Step::Directory { path, .. }
+            | Step::Symlink { path, .. }
+            | Step::File { path, .. }
+            | Step::PluginFile { path, .. }
+            | Step::Mask { path }
+            | Step::ReadOnly { path } => Some(format!("/{}", path.escaped())),
+            Step::Bind {
+                source: Source::Path { path, .. },
+                ..
+            } => Some(path.escaped()),
+            Step::Bind { target, .. } | Step::Proc { target, .. } | Step::Devpts { target } => {
+                Some(format!("/{}", target.escaped()))
+            }
+            Step::Device { name, .. } => Some(name.escaped()),
+            Step::Workdir { path } | Step::Exec { path, .. } => Some(path.escaped()),
+            Step::Rlimit { resource, .. } => Some(format!("{resource:?}").to_lowercase()),
+            _ => None,
+        };
+        match about {
+            Some(about) => format!("{} {about}", step.word()),
+            None => step.word().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What is told after a run: data, the same for every outcome.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    outcome::Outcome,
+    plan::{Dropped, Enforcement, PluginName},
+    rule::{Limit, Rule, Strength},
+};
+
+/// The version of this form.
+pub const SCHEMA: u32 = 1;
+
+/// The report of one launch. It is written once with outcome `lost` when the
+/// launch begins, and replaced when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The version of this form, [`SCHEMA`].
+    pub schema: u32,
+    /// This jar's unique id.
+    pub jar: String,
+    /// The host's own name for the run.
+    pub task: Option<String>,
+    /// What was run, where it is a plugin.
+    pub plugin: Option<PluginName>,
+    /// SHA-256 of the plan's canonical JSON, in hexadecimal; none where no plan was made.
+    pub plan_digest: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Limits that were reached, whether or not that ended the jar.
+    pub limits_hit: Vec<LimitHit>,
+    /// Every limit that was set.
+    pub limits: Vec<LimitReport>,
+    /// What was used.
+    pub usage: Usage,
+    /// Every rule: asked, planned, applied.
+    pub enforcement: Vec<EnforcementReport>,
+    /// What the guest tried and was refused, as far as it can be seen.
+    pub violations: Vec<Violation>,
+    /// What was noticed besides the outcome's cause, in order.
+    pub symptoms: Vec<String>,
+    /// Optional requests that were not granted, and grants that failed and may.
+    pub dropped: Vec<Dropped>,
+    /// Whatever made this jar weaker than its preset.
+    pub weakenings: Vec<String>,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+}
+
+/// A limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitHit {
+    /// Which.
+    pub limit: Limit,
+    /// Its soft or its hard value.
+    pub at: Edge,
+}
+
+/// Which of a limit's two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Edge {
+    /// Only an event.
+    Soft,
+    /// Enforced.
+    Hard,
+}
+
+/// A limit and how much of it was used. Units are those of [`Limit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitReport {
+    /// Which.
+    pub limit: Limit,
+    /// Where an event is raised.
+    pub soft: Option<u64>,
+    /// Where it is enforced.
+    pub hard: Option<u64>,
+    /// The most that was seen; none where it is not counted.
+    pub used: Option<u64>,
+    /// Which side decided the values, such as `preset strict` or `--memory`.
+    pub decided_by: String,
+}
+
+/// What a jar used, as far as it was measured; none where it was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Nanoseconds from the start of pid 1 to the end of the jar.
+    pub wall_ns: Option<u64>,
+    /// Nanoseconds of processor time in user mode, all tasks that were waited for.
+    pub user_ns: Option<u64>,
+    /// Nanoseconds of processor time in the kernel.
+    pub system_ns: Option<u64>,
+    /// Most private memory of all tasks that a sample saw, bytes.
+    pub memory_peak: Option<u64>,
+    /// Largest resident set of one process, bytes.
+    pub rss_peak: Option<u64>,
+    /// Most tasks that a sample saw.
+    pub tasks_peak: Option<u64>,
+    /// Bytes read from the guest's stdout.
+    pub stdout: u64,
+    /// Bytes read from the guest's stderr.
+    pub stderr: u64,
+    /// Most bytes in private scratch that a sample saw.
+    pub disk_peak: Option<u64>,
+}
+
+/// One rule of the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnforcementReport {
+    /// Which.
+    pub rule: Rule,
+    /// The least strength that would do; `none` where the preset has no such rule.
+    pub requested: Strength,
+    /// What was to enforce it.
+    pub planned: Enforcement,
+    /// What enforced it from before the guest's first instruction: the planned
+    /// strength where every step of the rule is known to be done, else `none`.
+    pub applied: Strength,
+}
+
+/// Something that the guest tried and was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Violation {
+    /// The rule that refused it.
+    pub rule: Rule,
+    /// What was tried, escaped for people.
+    pub action: String,
+}

@@ -1,0 +1,167 @@
+//! What a machine can enforce: found out once by trying, and data from then on,
+//! so that planning for another machine is a test.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::path::UnixPath;
+
+/// What a machine can enforce for the user who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFacts {
+    /// Which system it is.
+    pub os: Os,
+    /// `uname -r`, for people only: nothing is decided by it.
+    pub release: String,
+    /// Processor architecture as `uname -m` says it.
+    pub machine: String,
+    /// Effective user.
+    pub uid: u32,
+    /// Effective group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// May write any id map and make idmapped mounts: root with `CAP_SETUID`,
+    /// `CAP_SETGID` and `CAP_SYS_ADMIN` in the machine's own user namespace.
+    pub privileged: bool,
+    /// Namespaces of a jar's own; user_namespaces(7).
+    pub namespaces: Ability,
+    /// A root of a jar's own: fsopen(2), move_mount(2), mount_setattr(2), openat2(2).
+    pub mounts: Ability,
+    /// A fresh `/proc` in a jar; proc(5).
+    pub proc: Ability,
+    /// Idmapped mounts; mount_setattr(2).
+    pub idmap: Ability,
+    /// clone3(2), pidfd_open(2), close_range(2).
+    pub tasks: Ability,
+    /// seccomp(2) filters.
+    pub seccomp: Ability,
+    /// Tasks are counted by user and user namespace (Linux 5.14); getrlimit(2).
+    pub processes_counted: Ability,
+    /// Hard bounds of the caller that a jar cannot exceed, by name; getrlimit(2).
+    pub bounds: Bounds,
+    /// What there is on this machine's disk and in its `/proc`.
+    pub layout: Layout,
+}
+
+/// An operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Os {
+    /// Linux.
+    Linux,
+    /// Windows.
+    Windows,
+    /// macOS.
+    Macos,
+    /// OpenBSD.
+    Openbsd,
+    /// FreeBSD.
+    Freebsd,
+}
+
+/// Whether something can be done here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Ability {
+    /// It was done, or nothing speaks against it; the launch is the proof, and
+    /// fails closed.
+    Available,
+    /// It was tried and refused.
+    Unavailable {
+        /// The true cause, in one sentence.
+        cause: String,
+        /// What an administrator can do about it.
+        remedy: String,
+    },
+}
+
+impl Ability {
+    /// It can be done.
+    #[must_use]
+    pub const fn is_available(&self) -> bool {
+        matches!(self, Self::Available)
+    }
+}
+
+/// The caller's own hard limits; `u64::MAX` is none. getrlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// `RLIMIT_NOFILE`
+    pub open_files: u64,
+    /// `RLIMIT_FSIZE`
+    pub file_size: u64,
+    /// `RLIMIT_DATA`
+    pub data: u64,
+    /// `RLIMIT_CPU`, seconds.
+    pub cpu: u64,
+    /// `RLIMIT_NPROC`
+    pub processes: u64,
+    /// `RLIMIT_STACK`
+    pub stack: u64,
+    /// `RLIMIT_CORE`
+    pub core: u64,
+    /// `RLIMIT_MEMLOCK`
+    pub locked_memory: u64,
+    /// `RLIMIT_SIGPENDING`
+    pub pending_signals: u64,
+    /// `RLIMIT_MSGQUEUE`
+    pub message_queues: u64,
+}
+
+/// What there is of a machine's usual places.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// System runtime directories and their links, such as `/usr` and `/bin -> usr/bin`.
+    pub system: Vec<Place>,
+    /// Entries of `/etc` without secrets that programs read, such as `/etc/ssl/certs`.
+    pub configuration: Vec<Place>,
+    /// Every entry of `/`, for the preset that shows them.
+    pub top: Vec<Place>,
+    /// Places known to hold secrets that exist here, for the same.
+    pub secrets: Vec<Place>,
+    /// Entries of `/proc` that exist and are hidden, relative to it.
+    pub proc_hidden: Vec<String>,
+    /// Entries of `/proc` that exist and are made read-only, relative to it.
+    pub proc_read_only: Vec<String>,
+    /// A directory on which a new root can be attached for a moment.
+    pub stage: String,
+}
+
+/// One place of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Where.
+    pub path: UnixPath,
+    /// What is there.
+    pub kind: PlaceKind,
+}
+
+/// What is at a place, links not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum PlaceKind {
+    /// A directory.
+    Directory {
+        /// `st_dev`
+        device: u64,
+        /// `st_ino`
+        inode: u64,
+    },
+    /// A file of any other kind.
+    File {
+        /// `st_dev`
+        device: u64,
+        /// `st_ino`
+        inode: u64,
+    },
+    /// A symbolic link.
+    Link {
+        /// As it is written in the link.
+        target: String,
+    },
+}

@@ -1,0 +1,37 @@
+//! The decision: what a plugin asks for, what its operator grants, what the
+//! machine can hold, and the plan that follows.
+//!
+//! - [`manifest`]: what a plugin asks for.
+//! - [`policy`]: what an operator grants at most: preset, files, flags.
+//! - [`verified`]: what was found about the program and the paths it needs.
+//! - [`facts`]: what the machine can enforce.
+//! - [`effective`]: (manifest ∩ policy) ∪ flags.
+//! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
+//!
+//! Nothing here does I/O, holds unsafe code or depends on the system that it is
+//! compiled for: a plan for any machine can be made on any machine, and the
+//! same input gives the same bytes.
+#![forbid(unsafe_code)]
+
+pub mod effective;
+pub mod facts;
+pub mod manifest;
+mod parse;
+pub mod path;
+mod planner;
+pub mod policy;
+pub mod refusal;
+pub mod units;
+pub mod verified;
+
+pub use belljar_plan as data;
+
+pub use self::{
+    facts::HostFacts,
+    manifest::Manifest,
+    path::UnixPath,
+    planner::{digest, plan},
+    policy::{Flags, Policy},
+    refusal::Refusal,
+    verified::Verified,
+};

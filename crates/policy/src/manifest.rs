@@ -1,0 +1,91 @@
+//! What a plugin asks for: `belljar.toml`, or the same in JSON.
+
+use std::collections::BTreeMap;
+
+use belljar_plan::Limit;
+use semver::Version;
+
+use crate::path::UnixPath;
+
+/// A plugin's manifest, read and checked. What it asks for is not yet granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The manifest's file, for messages.
+    pub file: String,
+    /// `[plugin]`
+    pub plugin: PluginSection,
+    /// `capabilities = […]`: permissions of the host's API, by name.
+    pub capabilities: Vec<Request<String>>,
+    /// `[limits]`
+    pub limits: BTreeMap<Limit, Request<Bound>>,
+    /// `[filesystem] read`
+    pub read: Vec<Request<Place>>,
+    /// `[filesystem] write`
+    pub write: Vec<Request<Place>>,
+    /// `[network] connect`: names and ports, as written.
+    pub connect: Vec<Request<String>>,
+    /// `[limits] cpu` and `io`, as written.
+    pub shares: BTreeMap<String, Request<String>>,
+    /// `[process] subprocesses`
+    pub subprocesses: Option<Request<()>>,
+    /// `[process] jit`
+    pub jit: Option<Request<()>>,
+    /// `[env] set`
+    pub set: BTreeMap<String, Request<String>>,
+    /// `[env] pass`
+    pub pass: Vec<Request<String>>,
+}
+
+/// `[plugin]`: who it is and how it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginSection {
+    /// Letters, digits, `-`, `_` and `.`; at most 128.
+    pub name: String,
+    /// Semantic version.
+    pub version: Version,
+    /// The file to run, relative to the manifest's directory, never above it.
+    pub entry: String,
+    /// Arguments before those of the command line.
+    pub args: Vec<String>,
+    /// `native` (a program or script of the machine); others are refused until they are built.
+    pub runtime: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// For people.
+    pub authors: Vec<String>,
+    /// SPDX expression, for people.
+    pub license: Option<String>,
+    /// For people.
+    pub homepage: Option<String>,
+}
+
+/// Something asked for, with where it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request<T> {
+    /// What.
+    pub value: T,
+    /// Without it the plugin still runs.
+    pub optional: bool,
+    /// Where, such as `belljar.toml line 7`.
+    pub origin: String,
+}
+
+/// A path asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// On the machine.
+    pub path: UnixPath,
+    /// In the jar; the same where not given.
+    pub at: Option<UnixPath>,
+}
+
+/// A limit: a value, or `{ soft, hard }`. Units are those of [`Limit`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Where an event is raised.
+    pub soft: Option<u64>,
+    /// Where it is enforced.
+    pub hard: Option<u64>,
+    /// `action = "stop"`: hitting it ends the jar.
+    pub stop: bool,
+}

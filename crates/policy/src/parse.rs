@@ -1,0 +1,1 @@
+//! Reading TOML and JSON with errors that name the place.

@@ -1,0 +1,1 @@
+//! Integration tests: the contract line by line, attacks and faults.

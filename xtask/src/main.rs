@@ -1,0 +1,2 @@
+//! cargo xtask: tests, benches and what they need.
+fn main() {}
