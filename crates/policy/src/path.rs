@@ -51,7 +51,10 @@ impl UnixPath {
             return Err(PathError::Relative(shown()));
         }
         let mut normal = String::with_capacity(text.len());
-        for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        for part in text
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+        {
             if part == ".." {
                 return Err(PathError::Climbs(shown()));
             }
@@ -79,7 +82,11 @@ impl UnixPath {
     /// This path is `other` or lies below it, component by component.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
-        other.0 == "/" || self.0.strip_prefix(&other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        other.0 == "/"
+            || self
+                .0
+                .strip_prefix(&other.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The directory that holds it; none for the root.
@@ -164,9 +171,15 @@ mod tests {
     #[test]
     fn what_is_no_path_is_refused_with_its_reason() {
         assert!(matches!(UnixPath::new("a"), Err(PathError::Relative(_))));
-        assert!(matches!(UnixPath::new("/a/../b"), Err(PathError::Climbs(_))));
+        assert!(matches!(
+            UnixPath::new("/a/../b"),
+            Err(PathError::Climbs(_))
+        ));
         assert!(matches!(UnixPath::new("/a\0b"), Err(PathError::Nul(_))));
-        assert!(matches!(UnixPath::new(&format!("/{}", "a".repeat(5000))), Err(PathError::TooLong(5001))));
+        assert!(matches!(
+            UnixPath::new(&format!("/{}", "a".repeat(5000))),
+            Err(PathError::TooLong(5001))
+        ));
     }
 
     #[test]
@@ -179,7 +192,10 @@ mod tests {
 
     #[test]
     fn ancestors_start_at_the_root_and_end_with_the_path() {
-        let all: Vec<_> = path("/a/b/c").ancestors_from_root().map(String::from).collect();
+        let all: Vec<_> = path("/a/b/c")
+            .ancestors_from_root()
+            .map(String::from)
+            .collect();
         assert_eq!(all, ["/", "/a", "/a/b", "/a/b/c"]);
         assert_eq!(UnixPath::root().ancestors_from_root().count(), 1);
         assert_eq!(path("/a/b").parent(), Some(path("/a")));

@@ -1,6 +1,6 @@
 //! Why there is no plan.
 
-use belljar_plan::{Bytes, outcome::Unmet, Outcome};
+use belljar_plan::{Bytes, Outcome, outcome::Unmet};
 
 /// Why there is no plan. Each names the place and the remedy; no process was
 /// started and nothing was changed.
@@ -45,13 +45,17 @@ impl Refusal {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
-            Self::Unmet { unmet } => Some(Outcome::Refused { unmet: unmet.clone() }),
-            Self::NotFound { asked, searched } => {
-                Some(Outcome::NotFound { path: asked.clone(), searched: searched.clone() })
-            }
-            Self::NotRunnable { path, errno, .. } => {
-                Some(Outcome::NotRunnable { path: path.clone(), errno: *errno })
-            }
+            Self::Unmet { unmet } => Some(Outcome::Refused {
+                unmet: unmet.clone(),
+            }),
+            Self::NotFound { asked, searched } => Some(Outcome::NotFound {
+                path: asked.clone(),
+                searched: searched.clone(),
+            }),
+            Self::NotRunnable { path, errno, .. } => Some(Outcome::NotRunnable {
+                path: path.clone(),
+                errno: *errno,
+            }),
             Self::Invalid { .. } => None,
         }
     }

@@ -169,7 +169,9 @@ impl Survey {
     /// The errno of opening it.
     pub fn find(&self, path: &UnixPath) -> Result<&Found, i32> {
         const ENOENT: i32 = 2;
-        self.0.get(path).map_or(Err(ENOENT), |found| found.as_ref().map_err(|errno| *errno))
+        self.0
+            .get(path)
+            .map_or(Err(ENOENT), |found| found.as_ref().map_err(|errno| *errno))
     }
 }
 
