@@ -1,1 +1,5 @@
 //! Integration tests: the contract line by line, attacks and faults.
+
+mod need;
+
+pub use need::{Need, need};

@@ -1,2 +1,57 @@
-//! cargo xtask: tests, benches and what they need.
-fn main() {}
+//! `cargo xtask`: builds, checks and tests the project, and installs what that
+//! needs. Nothing here is part of Belljar itself.
+
+mod cache;
+mod deny;
+mod needs;
+mod packages;
+mod schema;
+mod stage;
+mod test;
+mod user;
+
+use std::{ffi::OsString, process::ExitCode};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test      everything that must hold before a change is taken: format, lints,
+            documentation, licences and advisories, all tests as this user and,
+            where this user is root, again as an unprivileged one
+  long      the tests that take too long for every change (#[ignore = \"long: …\"])
+  bench     measurements with their peers; arguments are passed on
+  schema    writes docs/schemas anew from the types; --check only compares
+  packages  installs the Debian packages that tests and benches need, as root;
+            otherwise prints the command that does
+  help      this text
+
+Build output goes to $CARGO_TARGET_DIR, else to a cache outside the clone.
+docs/testing.md tells more.
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".into());
+    let rest: Vec<OsString> = args.collect();
+    let done = match command.to_str() {
+        Some("test") => test::test(&rest),
+        Some("long") => test::long(&rest),
+        Some("bench") => test::bench(&rest),
+        Some("schema") => schema::run(&rest),
+        Some("packages") => packages::install(packages::ALL).map(|()| ExitCode::SUCCESS),
+        // The runner that cargo starts test programs through; not for people.
+        Some(user::RUNNER) => Err(user::become_user_and_run(&rest)),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err(format!(
+            "no such command: {}\n\n{HELP}",
+            command.to_string_lossy()
+        )),
+    };
+    done.unwrap_or_else(|message| {
+        eprintln!("xtask: {message}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,125 @@
+//! The Debian packages that tests and benches need, and how to have them.
+
+use std::{path::Path, process::Command};
+
+use crate::cache;
+
+/// A Debian package and why it is needed.
+pub(crate) struct Package {
+    /// Its name in Debian 12.
+    pub(crate) name: &'static str,
+    /// Paths of which one is there when the package is.
+    probes: &'static [&'static str],
+    /// Who needs it.
+    reason: &'static str,
+    /// What it is for.
+    lane: Lane,
+}
+
+/// What cannot run without a package.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Test,
+    Bench,
+}
+
+/// Every package.
+pub(crate) const ALL: &[Package] = &[
+    Package {
+        name: "gcc",
+        probes: &["/usr/bin/gcc"],
+        reason: "links every program; compiles the C guests and the C floor of the benches",
+        lane: Lane::Test,
+    },
+    Package {
+        name: "libc6-dev",
+        probes: &["/usr/include/stdio.h"],
+        reason: "headers and start files for the same",
+        lane: Lane::Test,
+    },
+    Package {
+        name: "python3",
+        probes: &["/usr/bin/python3"],
+        reason: "a guest with an interpreter, modules and threads",
+        lane: Lane::Test,
+    },
+    Package {
+        name: "perl-base",
+        probes: &["/usr/bin/perl"],
+        reason: "a guest with an interpreter; plugins by `#!`",
+        lane: Lane::Test,
+    },
+    Package {
+        name: "util-linux",
+        probes: &["/usr/bin/unshare"],
+        reason: "unshare(1): throw-away namespaces where an attack is shown to succeed; a peer of the benches",
+        lane: Lane::Test,
+    },
+    Package {
+        name: "bubblewrap",
+        probes: &["/usr/bin/bwrap"],
+        reason: "the peer that the benches measure against",
+        lane: Lane::Bench,
+    },
+];
+
+/// The packages without which tests cannot run.
+pub(crate) fn for_tests() -> impl Iterator<Item = &'static Package> {
+    ALL.iter().filter(|package| package.lane == Lane::Test)
+}
+
+impl Package {
+    fn is_there(&self) -> bool {
+        self.probes.iter().any(|probe| Path::new(probe).exists())
+    }
+}
+
+/// Sees that all of `wanted` is there: installs what is missing as root, and
+/// otherwise fails with the command that does.
+pub(crate) fn install<'a>(wanted: impl IntoIterator<Item = &'a Package>) -> Result<(), String> {
+    let missing: Vec<&Package> = wanted
+        .into_iter()
+        .filter(|package| !package.is_there())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        eprintln!("xtask: missing: {} ({})", package.name, package.reason);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    let command = command_for(&names);
+    if !cache::is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        return Err(format!(
+            "packages are missing; this installs them:\n\n    {command}\n"
+        ));
+    }
+    if apt(&["update", "-q"])
+        && apt(&[
+            &["install", "-q", "-y", "--no-install-recommends"],
+            &names[..],
+        ]
+        .concat())
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "packages could not be installed with:\n\n    {command}\n"
+    ))
+}
+
+/// The one command that makes this machine ready, for people.
+pub(crate) fn command_for(names: &[&str]) -> String {
+    format!(
+        "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
+        names.join(" ")
+    )
+}
+
+fn apt(args: &[&str]) -> bool {
+    Command::new("apt-get")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .is_ok_and(|status| status.success())
+}

@@ -1,0 +1,288 @@
+//! `cargo xtask test`, `long` and `bench`: the stages, in order.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use crate::{
+    cache, deny,
+    needs::{self, Who, value_for},
+    packages,
+    stage::{Stages, Verdict},
+    user::User,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Everything that must hold before a change is taken.
+pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
+    no_arguments("test", args)?;
+    let words = needs::said()?;
+    packages::install(packages::for_tests())?;
+    prepare_cache()?;
+
+    let mut stages = Stages::default();
+    let deny = deny::begin();
+    stages.run("format", MINUTE, &mut cargo(["fmt", "--all", "--check"]));
+    stages.run(
+        "clippy",
+        10 * MINUTE,
+        &mut cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    stages.run(
+        "documentation",
+        10 * MINUTE,
+        cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    let built = stages.run(
+        "build of the tests",
+        15 * MINUTE,
+        &mut cargo(["test", "--workspace", "--no-run"]),
+    );
+    if built == Verdict::Ok {
+        run_tests(&mut stages, &words, Lane::All)?;
+        newcomer(&mut stages)?;
+    }
+    deny.finish(&mut stages);
+    Ok(stages.close())
+}
+
+/// The tests that CI has no time for.
+pub(crate) fn long(args: &[OsString]) -> Result<ExitCode, String> {
+    no_arguments("long", args)?;
+    let words = needs::said()?;
+    packages::install(packages::for_tests())?;
+    prepare_cache()?;
+    let mut stages = Stages::default();
+    run_tests(&mut stages, &words, Lane::Long)?;
+    Ok(stages.close())
+}
+
+/// Measurements; all arguments are the benches' own.
+pub(crate) fn bench(args: &[OsString]) -> Result<ExitCode, String> {
+    packages::install(packages::ALL)?;
+    prepare_cache()?;
+    let status = cargo(["run", "--quiet", "--release", "-p", "belljar-benches", "--"])
+        .args(args)
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A cargo command in the clone that builds into the cache.
+pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir(cache::root())
+        .env("CARGO_TARGET_DIR", cache::target());
+    // What cargo told this program about itself is not for those that it starts.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_"))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .env_remove("CARGO_MANIFEST_DIR")
+        .env_remove("CARGO_MANIFEST_PATH");
+    command
+}
+
+/// Which tests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// All but the ignored.
+    All,
+    /// The ignored.
+    Long,
+}
+
+/// Runs the tests as this user, and again as an unprivileged one where this is root.
+fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
+    let skips = Skips::new()?;
+    let mine = if cache::is_root() {
+        Who::Root
+    } else {
+        Who::User
+    };
+    for kind in [Kind::Programs, Kind::Doctests] {
+        let mut command = kind.command();
+        skips.collect(command.env(needs::HAS, value_for(words, mine)));
+        lane.finish(&mut command);
+        let name = match mine {
+            Who::Root => format!("{} as root", kind.word()),
+            Who::User => kind.word().to_owned(),
+        };
+        stages.run(&name, lane.bound(), &mut command);
+    }
+    if mine == Who::Root {
+        let user = User::new()?;
+        for kind in [Kind::Programs, Kind::Doctests] {
+            let mut command = kind.command();
+            skips.collect(command.env(needs::HAS, value_for(words, Who::User)));
+            user.runs(&mut command);
+            lane.finish(&mut command);
+            stages.run(
+                &format!("{} as user", kind.word()),
+                lane.bound(),
+                &mut command,
+            );
+        }
+    } else {
+        stages
+            .remarks
+            .push("tests that need root were skipped: run this as root for both".to_owned());
+    }
+    stages.remarks.extend(skips.remark());
+    Ok(())
+}
+
+/// What cargo calls tests.
+#[derive(Clone, Copy)]
+enum Kind {
+    Programs,
+    Doctests,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Programs => "tests",
+            Self::Doctests => "doctests",
+        }
+    }
+
+    fn command(self) -> Command {
+        let mut command = cargo(["test", "--workspace", "--no-fail-fast"]);
+        match self {
+            Self::Programs => command.args(["--lib", "--bins", "--tests", "--examples"]),
+            Self::Doctests => command.arg("--doc"),
+        };
+        command
+    }
+}
+
+impl Lane {
+    /// Adds the arguments that stand last.
+    fn finish(self, command: &mut Command) {
+        if self == Self::Long {
+            command.args(["--", "--ignored"]);
+        }
+    }
+
+    fn bound(self) -> Duration {
+        match self {
+            Self::All => 8 * MINUTE,
+            Self::Long => 240 * MINUTE,
+        }
+    }
+}
+
+/// The README's first command, as each user.
+fn newcomer(stages: &mut Stages) -> Result<(), String> {
+    let command = || cargo(["run", "--release", "--quiet"]);
+    let mut mine = command();
+    newcomer_as("newcomer's command", &mut mine, stages)?;
+    if cache::is_root() {
+        let user = User::new()?;
+        let mut theirs = command();
+        user.runs(&mut theirs);
+        newcomer_as("newcomer's command as user", &mut theirs, stages)?;
+    }
+    Ok(())
+}
+
+fn newcomer_as(name: &str, command: &mut Command, stages: &mut Stages) -> Result<(), String> {
+    let readme = cache::root().join("README.md");
+    let input =
+        fs::File::open(&readme).map_err(|error| format!("{}: {error}", readme.display()))?;
+    command.args(["--", "run", "examples/wordcount"]);
+    stages.run_with_input(name, 8 * MINUTE, command, input.into());
+    Ok(())
+}
+
+/// The tests' own list of what they skipped, one `test: need` a line, in a
+/// directory where both root and the user can write it.
+struct Skips {
+    dir: PathBuf,
+    file: PathBuf,
+}
+
+impl Skips {
+    fn new() -> Result<Self, String> {
+        let dir = PathBuf::from(format!("/tmp/belljar-skips-{}", std::process::id()));
+        let file = dir.join("list");
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&dir)
+            .and_then(|()| fs::write(&file, ""))
+            .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o666)))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(Self { dir, file })
+    }
+
+    fn collect(&self, command: &mut Command) {
+        command.env(needs::SKIPS, &self.file);
+    }
+
+    /// How many tests were skipped for want of what.
+    fn remark(&self) -> Vec<String> {
+        let mut wants: BTreeMap<String, u32> = BTreeMap::new();
+        for line in fs::read_to_string(&self.file).unwrap_or_default().lines() {
+            let want = line.rsplit(": ").next().unwrap_or(line);
+            *wants.entry(want.to_owned()).or_default() += 1;
+        }
+        wants
+            .into_iter()
+            .map(|(want, count)| {
+                format!("{count} tests passed without running: this machine or run has no {want}")
+            })
+            .collect()
+    }
+}
+
+impl Drop for Skips {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn prepare_cache() -> Result<(), String> {
+    let target = cache::target();
+    fs::create_dir_all(&target).map_err(|error| format!("{}: {error}", target.display()))
+}
+
+fn no_arguments(command: &str, args: &[OsString]) -> Result<(), String> {
+    match args.first() {
+        Some(extra) => Err(format!(
+            "{command} takes no arguments, not {}",
+            shown(extra)
+        )),
+        None => Ok(()),
+    }
+}
+
+fn shown(text: &OsStr) -> std::path::Display<'_> {
+    Path::new(text).display()
+}
