@@ -244,8 +244,9 @@ fn clean_environment(command: &mut Command, uid: u32, home: &Path) {
         }
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let reachable = std::env::split_paths(&path)
-        .filter(|place| place.is_absolute() && closed_ancestor(&place.join("x"), uid).is_none());
+    let reachable = std::env::split_paths(&path).filter(|place| {
+        place.is_absolute() && place.is_dir() && closed_ancestor(&place.join("x"), uid).is_none()
+    });
     command
         .env("PATH", std::env::join_paths(reachable).unwrap_or_default())
         .env("HOME", home.join("home"))
