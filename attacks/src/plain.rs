@@ -1,0 +1,350 @@
+//! Programs that the tests need and that attack nothing: guests that behave,
+//! and careless hosts.
+
+use std::{
+    collections::BTreeMap,
+    ffi::CString,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsRawFd, IntoRawFd},
+        linux::net::SocketAddrExt,
+        unix::{
+            net::{SocketAddr, UnixListener},
+            process::CommandExt,
+        },
+    },
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use crate::kernel::{self, Arg, call};
+
+/// Runs the plain program of this name, if there is one.
+pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
+    let result = match name {
+        "exit" => return Some(ExitCode::from(args[0].parse::<u8>().expect("a code"))),
+        "raise" => raise(args),
+        "cat" => cat(),
+        "echo" => echo(args),
+        "environment" => environment(),
+        "effective_user" => effective_user(),
+        "look" => look(args),
+        "write" => fs::write(&args[0], &args[1]),
+        "ignore_signals" => ignore_signals(args),
+        "catch_signal" => catch_signal(args),
+        "hold" => hold(args),
+        "leaking_host" => leaking_host(args),
+        "host_with_key" => host_with_key(args),
+        "with_core_limit" => with_core_limit(args),
+        "with_terminal" => with_terminal(args),
+        _ => return None,
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// `raise SIGNAL`: ends itself by a signal.
+fn raise(args: &[String]) -> io::Result<()> {
+    let signal = args[0].parse().expect("a signal's number");
+    kernel::default_action(signal);
+    kernel::kill(i32::try_from(std::process::id()).expect("a pid"), signal)?;
+    kernel::sleep_forever()
+}
+
+fn cat() -> io::Result<()> {
+    io::copy(&mut io::stdin().lock(), &mut io::stdout().lock()).map(drop)
+}
+
+/// `echo TEXT [ERRORS]`: to standard output and to standard error.
+fn echo(args: &[String]) -> io::Result<()> {
+    io::stdout().write_all(args[0].as_bytes())?;
+    io::stderr().write_all(args.get(1).map_or(b"", |text| text.as_bytes()))
+}
+
+/// Every variable, a line each.
+fn environment() -> io::Result<()> {
+    let all: BTreeMap<_, _> = std::env::vars_os().collect();
+    for (name, value) in all {
+        println!("{}={}", name.display(), value.display());
+    }
+    Ok(())
+}
+
+fn effective_user() -> io::Result<()> {
+    // SAFETY: geteuid always succeeds.
+    println!("{}", unsafe { libc::geteuid() });
+    Ok(())
+}
+
+/// `look PATH…`: what can be seen of each place, a line each, after a line
+/// for the working directory.
+fn look(args: &[String]) -> io::Result<()> {
+    println!("cwd={}", std::env::current_dir()?.display());
+    for path in args {
+        let what = match fs::metadata(path) {
+            Err(error) => error.kind().to_string(),
+            Ok(metadata) if metadata.is_dir() => match fs::read_dir(path) {
+                Err(error) => error.kind().to_string(),
+                Ok(entries) => {
+                    let probe = format!("{path}/.belljar-probe");
+                    let written = fs::write(&probe, "").map(|()| drop(fs::remove_file(&probe)));
+                    let mut names: Vec<_> = entries
+                        .flatten()
+                        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                        .collect();
+                    names.sort();
+                    let mode = if written.is_ok() { "rw" } else { "ro" };
+                    format!("{mode} directory {}", names.join(","))
+                }
+            },
+            Ok(metadata) => {
+                let mode = if File::options().append(true).open(path).is_ok() {
+                    "rw"
+                } else if File::open(path).is_ok() {
+                    "ro"
+                } else {
+                    "closed"
+                };
+                format!("{mode} file {}", metadata.len())
+            }
+        };
+        println!("{path}: {what}");
+    }
+    Ok(())
+}
+
+/// `ignore_signals SECONDS`: says `ready`, then sleeps through what it may.
+fn ignore_signals(args: &[String]) -> io::Result<()> {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        kernel::ignore(signal);
+    }
+    println!("ready");
+    std::thread::sleep(Duration::from_secs(args[0].parse().expect("seconds")));
+    Ok(())
+}
+
+/// `catch_signal SIGNAL`: says `ready`, and exits 7 when the signal comes.
+fn catch_signal(args: &[String]) -> io::Result<()> {
+    extern "C" fn leave(_: libc::c_int) {
+        // SAFETY: _exit may be called in a signal handler.
+        unsafe { libc::_exit(7) }
+    }
+    let signal: i32 = args[0].parse().expect("a signal's number");
+    let handler = leave as extern "C" fn(libc::c_int);
+    // SAFETY: the handler only calls _exit.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    println!("ready");
+    kernel::sleep_forever()
+}
+
+/// `hold KEY NAME`: makes System V and POSIX objects and an abstract socket,
+/// says `ready`, and keeps them until its input ends.
+fn hold(args: &[String]) -> io::Result<()> {
+    let key: i64 = args[0].parse().expect("a key");
+    let create = i64::from(libc::IPC_CREAT | 0o666);
+    let shared = call(
+        libc::SYS_shmget,
+        &mut [Arg::Number(key), Arg::Number(4096), Arg::Number(create)],
+    )?;
+    let messages = call(
+        libc::SYS_msgget,
+        &mut [Arg::Number(key), Arg::Number(create)],
+    )?;
+    let semaphores = call(
+        libc::SYS_semget,
+        &mut [Arg::Number(key), Arg::Number(1), Arg::Number(create)],
+    )?;
+    let queue = CString::new(args[1].as_str()).expect("no NUL");
+    call(
+        libc::SYS_mq_open,
+        &mut [
+            Arg::Text(&queue),
+            Arg::Number((libc::O_CREAT | libc::O_RDWR).into()),
+            Arg::Number(0o666),
+            Arg::Number(0),
+        ],
+    )?;
+    let file = format!("/dev/shm/{}", args[1]);
+    let posix = fs::write(&file, "shared").is_ok();
+    let listener =
+        SocketAddr::from_abstract_name(&args[1]).and_then(|at| UnixListener::bind_addr(&at))?;
+    println!("ready shm={posix}");
+    io::stdout().flush()?;
+    io::stdin().read_to_end(&mut Vec::new())?;
+    drop(listener);
+    if posix {
+        fs::remove_file(&file)?;
+    }
+    drop(call(libc::SYS_mq_unlink, &mut [Arg::Text(&queue)]));
+    let remove = i64::from(libc::IPC_RMID);
+    for (number, id) in [(libc::SYS_shmctl, shared), (libc::SYS_msgctl, messages)] {
+        call(
+            number,
+            &mut [Arg::Number(id), Arg::Number(remove), Arg::Number(0)],
+        )?;
+    }
+    call(
+        libc::SYS_semctl,
+        &mut [
+            Arg::Number(semaphores),
+            Arg::Number(0),
+            Arg::Number(remove),
+            Arg::Number(0),
+        ],
+    )
+    .map(drop)
+}
+
+/// Turns this process into another program; comes back only on failure.
+fn become_program(words: &[String]) -> io::Error {
+    Command::new(&words[0]).args(&words[1..]).exec()
+}
+
+/// `leaking_host DIRECTORY PROGRAM ARGS…`: a host that holds a directory, a
+/// place without access, a file and a socket, none of them close-on-exec.
+fn leaking_host(args: &[String]) -> io::Result<()> {
+    let directory = CString::new(args[0].as_str()).expect("no NUL");
+    for flags in [
+        libc::O_DIRECTORY,
+        libc::O_PATH | libc::O_DIRECTORY,
+        libc::O_DIRECTORY,
+    ] {
+        call(
+            libc::SYS_openat,
+            &mut [
+                Arg::Number(libc::AT_FDCWD.into()),
+                Arg::Text(&directory),
+                Arg::Number(flags.into()),
+                Arg::Number(0),
+            ],
+        )?;
+    }
+    let socket = UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!(
+        "leak-{}",
+        std::process::id()
+    ))?)?;
+    let high = File::open(&args[0])?;
+    // dup2 leaves close-on-exec off.
+    for (descriptor, number) in [(socket.as_raw_fd(), 40), (high.as_raw_fd(), 200)] {
+        call(
+            libc::SYS_dup3,
+            &mut [
+                Arg::Number(descriptor.into()),
+                Arg::Number(number),
+                Arg::Number(0),
+            ],
+        )?;
+    }
+    Err(become_program(&args[1..]))
+}
+
+/// `host_with_key DESCRIPTION PROGRAM ARGS…`: a host with a key in the session
+/// keyring of its own and in that of its user.
+fn host_with_key(args: &[String]) -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i64 = 1;
+    let description = CString::new(args[0].as_str()).expect("no NUL");
+    call(
+        libc::SYS_keyctl,
+        &mut [Arg::Number(KEYCTL_JOIN_SESSION_KEYRING), Arg::Number(0)],
+    )?;
+    call(
+        libc::SYS_add_key,
+        &mut [
+            Arg::Text(c"user"),
+            Arg::Text(&description),
+            Arg::In(b"secret"),
+            Arg::Number(6),
+            Arg::Number(-3),
+        ],
+    )?;
+    Err(become_program(&args[1..]))
+}
+
+/// `with_core_limit PROGRAM ARGS…`: cores as large as they come.
+fn with_core_limit(args: &[String]) -> io::Result<()> {
+    let bound = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: `bound` lives through the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const bound) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Err(become_program(args))
+}
+
+/// `with_terminal PROGRAM ARGS…`: runs a program with a new terminal as its
+/// streams and as its controlling terminal, and copies what it says.
+fn with_terminal(args: &[String]) -> io::Result<()> {
+    let (mut master, mut slave) = (0, 0);
+    // SAFETY: both places live through the call, and none of the rest is asked for.
+    let opened = unsafe {
+        libc::openpty(
+            &raw mut master,
+            &raw mut slave,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    if opened < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut terminal = File::from(adopt(master));
+    let slave = File::from(adopt(slave));
+    let mut command = Command::new(&args[0]);
+    command
+        .args(&args[1..])
+        .stdin(slave.try_clone()?)
+        .stdout(slave.try_clone()?)
+        .stderr(slave);
+    // SAFETY: only two system calls are made between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            kernel::setsid()?;
+            call(
+                libc::SYS_ioctl,
+                &mut [
+                    Arg::Number(0),
+                    Arg::Number(libc::TIOCSCTTY as i64),
+                    Arg::Number(0),
+                ],
+            )
+            .map(drop)
+        });
+    }
+    let mut child = command.spawn()?;
+    // The command keeps its ends of the terminal open.
+    drop(command);
+    let mut said = Vec::new();
+    // When the last holder of the other end is gone, reading fails with EIO.
+    drop(terminal.read_to_end(&mut said));
+    io::stdout().write_all(&said)?;
+    io::stdout().flush()?;
+    let status = child.wait()?;
+    std::process::exit(status.code().unwrap_or(99))
+}
+
+fn adopt(descriptor: i32) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: it was just opened and nobody else owns it.
+    let owned = unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) };
+    // Not to be inherited but as a stream.
+    let raw = owned.into_raw_fd();
+    drop(call(
+        libc::SYS_fcntl,
+        &mut [
+            Arg::Number(raw.into()),
+            Arg::Number(libc::F_SETFD.into()),
+            Arg::Number(libc::FD_CLOEXEC.into()),
+        ],
+    ));
+    // SAFETY: into_raw_fd gave it up one line above.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(raw) }
+}
