@@ -20,7 +20,7 @@ cargo xtask COMMAND
             where this user is root, again as an unprivileged one
   long      the tests that take too long for every change (#[ignore = \"long: …\"])
   bench     measurements with their peers; arguments are passed on
-  schema    writes docs/schemas anew from the types; --check only compares
+  schema    writes docs/schemas anew from the types
   packages  installs the Debian packages that tests and benches need, as root;
             otherwise prints the command that does
   help      this text

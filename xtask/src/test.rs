@@ -273,7 +273,7 @@ fn prepare_cache() -> Result<(), String> {
     fs::create_dir_all(&target).map_err(|error| format!("{}: {error}", target.display()))
 }
 
-fn no_arguments(command: &str, args: &[OsString]) -> Result<(), String> {
+pub(crate) fn no_arguments(command: &str, args: &[OsString]) -> Result<(), String> {
     match args.first() {
         Some(extra) => Err(format!(
             "{command} takes no arguments, not {}",
