@@ -34,7 +34,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
 }
 
 fn generate(name: &str) -> Result<Vec<u8>, String> {
-    let out = cargo(["run", "--quiet", "-p", "belljar-cli", "--", "schema", name])
+    let out = cargo(&["run", "--quiet", "-p", "belljar-cli", "--", "schema", name])
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cargo: {error}"))?;

@@ -29,11 +29,11 @@ pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
 
     let mut stages = Stages::default();
     let deny = deny::begin();
-    stages.run("format", MINUTE, &mut cargo(["fmt", "--all", "--check"]));
+    stages.run("format", MINUTE, &mut cargo(&["fmt", "--all", "--check"]));
     stages.run(
         "clippy",
         10 * MINUTE,
-        &mut cargo([
+        &mut cargo(&[
             "clippy",
             "--workspace",
             "--all-targets",
@@ -45,12 +45,12 @@ pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
     stages.run(
         "documentation",
         10 * MINUTE,
-        cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+        cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     );
     let built = stages.run(
         "build of the tests",
         15 * MINUTE,
-        &mut cargo(["test", "--workspace", "--no-run"]),
+        &mut cargo(&["test", "--workspace", "--no-run"]),
     );
     if built == Verdict::Ok {
         run_tests(&mut stages, &words, Lane::All)?;
@@ -75,7 +75,7 @@ pub(crate) fn long(args: &[OsString]) -> Result<ExitCode, String> {
 pub(crate) fn bench(args: &[OsString]) -> Result<ExitCode, String> {
     packages::install(packages::ALL)?;
     prepare_cache()?;
-    let status = cargo(["run", "--quiet", "--release", "-p", "belljar-benches", "--"])
+    let status = cargo(&["run", "--quiet", "--release", "-p", "belljar-benches", "--"])
         .args(args)
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
@@ -87,7 +87,7 @@ pub(crate) fn bench(args: &[OsString]) -> Result<ExitCode, String> {
 }
 
 /// A cargo command in the clone that builds into the cache.
-pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
+pub(crate) fn cargo(args: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command
@@ -121,40 +121,37 @@ enum Lane {
 /// Runs the tests as this user, and again as an unprivileged one where this is root.
 fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
     let skips = Skips::new()?;
-    let mine = if cache::is_root() {
-        Who::Root
-    } else {
-        Who::User
-    };
-    for kind in [Kind::Programs, Kind::Doctests] {
-        let mut command = kind.command();
-        skips.collect(command.env(needs::HAS, value_for(words, mine)));
-        lane.finish(&mut command);
-        let name = match mine {
-            Who::Root => format!("{} as root", kind.word()),
-            Who::User => kind.word().to_owned(),
-        };
+    let mut run = |name: String, mut command: Command, who: Who| {
+        command
+            .env(needs::HAS, value_for(words, who))
+            .env(needs::SKIPS, &skips.file);
         stages.run(&name, lane.bound(), &mut command);
-    }
-    if mine == Who::Root {
+    };
+    if cache::is_root() {
+        for kind in [Kind::Programs, Kind::Doctests] {
+            run(
+                format!("{} as root", kind.word()),
+                cargo(&kind.args(lane)),
+                Who::Root,
+            );
+        }
         let user = User::new()?;
         for kind in [Kind::Programs, Kind::Doctests] {
-            let mut command = kind.command();
-            skips.collect(command.env(needs::HAS, value_for(words, Who::User)));
-            user.runs(&mut command);
-            lane.finish(&mut command);
-            stages.run(
-                &format!("{} as user", kind.word()),
-                lane.bound(),
-                &mut command,
+            run(
+                format!("{} as user", kind.word()),
+                user.cargo(&kind.args(lane)),
+                Who::User,
             );
         }
     } else {
+        for kind in [Kind::Programs, Kind::Doctests] {
+            run(kind.word().to_owned(), cargo(&kind.args(lane)), Who::User);
+        }
         stages
             .remarks
             .push("tests that need root were skipped: run this as root for both".to_owned());
     }
-    stages.remarks.extend(skips.remark());
+    stages.remarks.extend(skips.remarks());
     Ok(())
 }
 
@@ -173,24 +170,20 @@ impl Kind {
         }
     }
 
-    fn command(self) -> Command {
-        let mut command = cargo(["test", "--workspace", "--no-fail-fast"]);
-        match self {
-            Self::Programs => command.args(["--lib", "--bins", "--tests", "--examples"]),
-            Self::Doctests => command.arg("--doc"),
-        };
-        command
+    fn args(self, lane: Lane) -> Vec<&'static str> {
+        let mut args = vec!["test", "--workspace", "--no-fail-fast"];
+        args.extend_from_slice(match self {
+            Self::Programs => &["--lib", "--bins", "--tests", "--examples"],
+            Self::Doctests => &["--doc"],
+        });
+        if lane == Lane::Long {
+            args.extend(["--", "--ignored"]);
+        }
+        args
     }
 }
 
 impl Lane {
-    /// Adds the arguments that stand last.
-    fn finish(self, command: &mut Command) {
-        if self == Self::Long {
-            command.args(["--", "--ignored"]);
-        }
-    }
-
     fn bound(self) -> Duration {
         match self {
             Self::All => 8 * MINUTE,
@@ -199,26 +192,31 @@ impl Lane {
     }
 }
 
-/// The README's first command, as each user.
-fn newcomer(stages: &mut Stages) -> Result<(), String> {
-    let command = || cargo(["run", "--release", "--quiet"]);
-    let mut mine = command();
-    newcomer_as("newcomer's command", &mut mine, stages)?;
-    if cache::is_root() {
-        let user = User::new()?;
-        let mut theirs = command();
-        user.runs(&mut theirs);
-        newcomer_as("newcomer's command as user", &mut theirs, stages)?;
-    }
-    Ok(())
-}
+/// The arguments of the README's first command, which a newcomer types.
+const NEWCOMER: &[&str] = &["run", "--release", "--", "run", "examples/wordcount"];
 
-fn newcomer_as(name: &str, command: &mut Command, stages: &mut Stages) -> Result<(), String> {
+/// Runs that as each user, on the README.
+fn newcomer(stages: &mut Stages) -> Result<(), String> {
     let readme = cache::root().join("README.md");
     let input =
-        fs::File::open(&readme).map_err(|error| format!("{}: {error}", readme.display()))?;
-    command.args(["--", "run", "examples/wordcount"]);
-    stages.run_with_input(name, 8 * MINUTE, command, input.into());
+        || fs::File::open(&readme).map_err(|error| format!("{}: {error}", readme.display()));
+    let bound = 8 * MINUTE;
+    stages.run_with_input(
+        "newcomer's command",
+        bound,
+        &mut cargo(NEWCOMER),
+        input()?.into(),
+    );
+    if cache::is_root() {
+        let user = User::new()?;
+        let mut theirs = user.cargo(NEWCOMER);
+        stages.run_with_input(
+            "newcomer's command as user",
+            bound,
+            &mut theirs,
+            input()?.into(),
+        );
+    }
     Ok(())
 }
 
@@ -242,12 +240,8 @@ impl Skips {
         Ok(Self { dir, file })
     }
 
-    fn collect(&self, command: &mut Command) {
-        command.env(needs::SKIPS, &self.file);
-    }
-
     /// How many tests were skipped for want of what.
-    fn remark(&self) -> Vec<String> {
+    fn remarks(&self) -> Vec<String> {
         let mut wants: BTreeMap<String, u32> = BTreeMap::new();
         for line in fs::read_to_string(&self.file).unwrap_or_default().lines() {
             let want = line.rsplit(": ").next().unwrap_or(line);
@@ -285,4 +279,16 @@ pub(crate) fn no_arguments(command: &str, args: &[OsString]) -> Result<(), Strin
 
 fn shown(text: &OsStr) -> std::path::Display<'_> {
     Path::new(text).display()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newcomer_s_command_is_the_readme_s() {
+        let readme = fs::read_to_string(cache::root().join("README.md")).unwrap();
+        let command = format!("cargo {} < README.md", NEWCOMER.join(" "));
+        assert!(readme.lines().any(|line| line == command));
+    }
 }

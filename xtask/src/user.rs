@@ -24,7 +24,7 @@ use std::{
 
 use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 
-use crate::cache;
+use crate::{cache, test::cargo};
 
 /// The word by which main() finds this module.
 pub(crate) const RUNNER: &str = "as-user";
@@ -66,21 +66,23 @@ impl User {
         Ok(user)
     }
 
-    /// Makes a cargo command start its programs as this user.
-    pub(crate) fn runs(&self, cargo: &mut Command) {
+    /// A cargo command that starts its programs as this user.
+    pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let runner = format!(
             "target.'cfg(unix)'.runner=['{}','{RUNNER}']",
             self.dir.join("xtask").display()
         );
         let seen = [cache::root(), cache::target()];
-        cargo
-            .args(["--config", &runner])
+        let mut command = cargo(&["--config", &runner]);
+        command
+            .args(args)
             .env(UID, self.uid.to_string())
             .env(HOME, &self.dir)
             .env(
                 SEEN,
                 std::env::join_paths(seen).expect("paths of a build have no colon"),
             );
+        command
     }
 }
 
