@@ -35,6 +35,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "catch_signal" => catch_signal(args),
         "hold" => hold(args),
         "leaking_host" => leaking_host(args),
+        "telling_host" => Err(telling_host(args)),
         "host_with_key" => host_with_key(args),
         "with_core_limit" => with_core_limit(args),
         "with_terminal" => with_terminal(args),
@@ -206,6 +207,17 @@ fn become_program(words: &[String]) -> io::Error {
     Command::new(&words[0]).args(&words[1..]).exec()
 }
 
+/// `telling_host PROGRAM ARGS…`: a host that gives away its own process number,
+/// in place of every `@PID@`.
+fn telling_host(args: &[String]) -> io::Error {
+    let pid = std::process::id().to_string();
+    let words: Vec<_> = args
+        .iter()
+        .map(|word| word.replace("@PID@", &pid))
+        .collect();
+    become_program(&words)
+}
+
 /// `leaking_host DIRECTORY PROGRAM ARGS…`: a host that holds a directory, a
 /// place without access, a file and a socket, none of them close-on-exec.
 fn leaking_host(args: &[String]) -> io::Result<()> {
@@ -230,7 +242,7 @@ fn leaking_host(args: &[String]) -> io::Result<()> {
         std::process::id()
     ))?)?;
     let high = File::open(&args[0])?;
-    // dup2 leaves close-on-exec off.
+    // Without flags the copies are not close-on-exec.
     for (descriptor, number) in [(socket.as_raw_fd(), 40), (high.as_raw_fd(), 200)] {
         call(
             libc::SYS_dup3,

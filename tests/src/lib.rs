@@ -1,5 +1,21 @@
-//! Integration tests: the contract line by line, attacks and faults.
+//! What the integration tests share: finding the programs, running jars and
+//! bare controls, and seeing that nothing is left behind.
+//!
+//! Every test runs as root and as an ordinary user; `cargo xtask test` does
+//! both. No test writes below the source tree.
+#![cfg(target_os = "linux")]
 
+mod leftovers;
 mod need;
+mod programs;
+mod run;
+mod tasks;
 
-pub use need::{Need, need};
+pub use leftovers::{Leftovers, spawn};
+pub use need::{Need, is_root, need};
+pub use programs::{belljar, guest, source_tree};
+pub use run::{Bare, Ended, Jar, Started, bare, bare_with_input, both_presets, jar, unshared};
+pub use tasks::{
+    Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,
+    wait_until,
+};

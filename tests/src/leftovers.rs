@@ -1,0 +1,161 @@
+//! Sees that a run left nothing: no process, mount, file, or object.
+//!
+//! The test's process is a subreaper, so that whatever outlives its parent
+//! anywhere below becomes its child and is found; prctl(2).
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Child, Command},
+    sync::{Mutex, Once, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, WaitOptions};
+
+use crate::tasks;
+
+/// Children that tests started themselves. Held while one is started, so that
+/// it is never taken for an orphan.
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Starts a program as a child that belongs to a test.
+///
+/// # Panics
+/// Where it cannot be started.
+pub fn spawn(command: &mut Command) -> Child {
+    become_subreaper();
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    own.insert(i32::try_from(child.id()).expect("a pid"));
+    child
+}
+
+fn become_subreaper() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        rustix::process::set_child_subreaper(Pid::from_raw(1)).expect("a subreaper, prctl(2)");
+    });
+}
+
+/// What there is before a run, to compare with what there is after it.
+#[derive(Debug)]
+pub struct Leftovers {
+    mounts: String,
+    objects: String,
+    files: BTreeSet<String>,
+}
+
+impl Leftovers {
+    /// Remembers the machine's state now.
+    #[must_use]
+    pub fn before() -> Self {
+        become_subreaper();
+        Self {
+            mounts: mounts(),
+            objects: objects(),
+            files: files(),
+        }
+    }
+
+    /// Waits for what is still ending, then fails for whatever is left.
+    ///
+    /// # Panics
+    /// Where something is left behind.
+    pub fn assert_none(&self) {
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            let left = self.find();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "left behind: {left:#?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn find(&self) -> Vec<String> {
+        let mut left = orphans();
+        if mounts() != self.mounts {
+            left.push(format!("mounts, now {}", mounts()));
+        }
+        if objects() != self.objects {
+            left.push(format!("System V objects, now {}", objects()));
+        }
+        left.extend(files().difference(&self.files).cloned());
+        left
+    }
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").expect("/proc/self/mountinfo")
+}
+
+fn objects() -> String {
+    // Programs attach to a segment for a moment, so that the lists' counters differ.
+    ["shm", "msg", "sem"]
+        .iter()
+        .flat_map(|list| {
+            let text = fs::read_to_string(format!("/proc/sysvipc/{list}")).unwrap_or_default();
+            text.lines()
+                .skip(1)
+                .map(|line| {
+                    line.split_whitespace()
+                        .take(2)
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                })
+                .collect::<Vec<_>>()
+        })
+        // Keys of tests that run at the same time begin alike: see the tests of ipc.
+        .filter(|line| !line.starts_with("7262"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn files() -> BTreeSet<String> {
+    ["/tmp", "/dev/shm", "/run", "/var/tmp"]
+        .iter()
+        .flat_map(|place| names_of_ours(Path::new(place)))
+        .collect()
+}
+
+/// Files that belljar might have made outside its state directory.
+fn names_of_ours(place: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(place) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name.starts_with("belljar") || name.starts_with(".belljar"))
+                && !name.starts_with("belljar-xtask-")
+                && !name.starts_with("belljar-skips-")
+        })
+        // The state directory: uids are leased by locks on one file there.
+        .filter(|entry| entry.path() != Path::new("/run/belljar"))
+        .map(|entry| entry.path().display().to_string())
+        .collect()
+}
+
+/// Children of this process that no test started; those that have ended are
+/// reaped on the way.
+fn orphans() -> Vec<String> {
+    let own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    tasks::children(std::process::id() as i32)
+        .into_iter()
+        .filter(|pid| !own.contains(pid))
+        .filter_map(|pid| {
+            let line = tasks::command_line(pid);
+            let reaped = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+            match reaped {
+                Ok(Some(_)) | Err(_) => None,
+                Ok(None) => Some(format!("process {pid}: {line}")),
+            }
+        })
+        .collect()
+}

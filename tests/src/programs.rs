@@ -1,0 +1,90 @@
+//! Where the programs under test are.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The program `belljar`: `BELLJAR_BIN`, or beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn belljar() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| find("BELLJAR_BIN", "belljar"))
+}
+
+/// The program of the guests: `BELLJAR_GUEST`, or beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn guest() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| find("BELLJAR_GUEST", "belljar-guest"))
+}
+
+/// The root of the project's sources.
+///
+/// # Panics
+/// Never: this package has a parent directory.
+#[must_use]
+pub fn source_tree() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the tree")
+}
+
+fn find(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    // target/PROFILE/deps/test-HASH -> target/PROFILE
+    let own = std::env::current_exe().expect("a test has a path");
+    let profile = own
+        .ancestors()
+        .nth(2)
+        .expect("cargo's target directory has this shape")
+        .to_owned();
+    build(&profile);
+    let path = profile.join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: cargo build -p belljar-cli -p belljar-attacks",
+        path.display()
+    );
+    path
+}
+
+/// Builds both once, so that `cargo test -p belljar-tests` alone tests what is
+/// in the tree. A user who may not write there takes what there is.
+fn build(profile: &Path) {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        if rustix::fs::access(profile, rustix::fs::Access::WRITE_OK).is_err() {
+            return;
+        }
+        let target = profile.parent().expect("a profile is in a directory");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args([
+                "build",
+                "--quiet",
+                "-p",
+                "belljar-cli",
+                "-p",
+                "belljar-attacks",
+            ])
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(source_tree());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        if let Ok(status) = cargo.status() {
+            assert!(status.success(), "the programs under test do not build");
+        }
+    });
+}
