@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 use belljar_plan::Limit;
 use semver::Version;
 
-use crate::path::UnixPath;
+use crate::{
+    path::{PathError, UnixPath},
+    units::UnitError,
+};
+
+mod file;
+
+pub(crate) use self::file::{LimitsTable, is_variable};
+pub use crate::parse::{Format, MOST_BYTES, ParseError};
 
 /// A plugin's manifest, read and checked. What it asks for is not yet granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,4 +96,75 @@ pub struct Bound {
     pub hard: Option<u64>,
     /// `action = "stop"`: hitting it ends the jar.
     pub stop: bool,
+}
+
+/// Why a text is no manifest. Each names the file and line, or key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// It cannot be read as a manifest's file.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// A limit that is none.
+    #[error("{origin}")]
+    Unit {
+        /// The place.
+        origin: String,
+        /// What is the matter with it.
+        #[source]
+        source: UnitError,
+    },
+    /// A path that is none.
+    #[error("{origin}")]
+    Path {
+        /// The place.
+        origin: String,
+        /// What is the matter with it.
+        #[source]
+        source: PathError,
+    },
+    /// A value that cannot be.
+    #[error("{origin}: {reason}")]
+    Value {
+        /// The place.
+        origin: String,
+        /// What is the matter, with a right form.
+        reason: String,
+    },
+    /// Something that this version does not have.
+    #[error("{origin}: {what} is unsupported in this version")]
+    Unsupported {
+        /// The place.
+        origin: String,
+        /// What.
+        what: String,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// Where the text is no manifest, with the place and what would be right.
+    ///
+    /// ```
+    /// use belljar_policy::manifest::{Format, Manifest};
+    /// let text = r#"
+    ///     [plugin]
+    ///     name = "wordcount"
+    ///     version = "1.0.0"
+    ///     entry = "run.sh"
+    /// "#;
+    /// let manifest = Manifest::parse(text, Format::Toml, "belljar.toml")?;
+    /// assert_eq!(manifest.plugin.entry, "run.sh");
+    /// # Ok::<(), belljar_policy::manifest::ManifestError>(())
+    /// ```
+    pub fn parse(text: &str, format: Format, file: &str) -> Result<Self, ManifestError> {
+        file::parse(text, format, file)
+    }
+}
+
+/// The JSON Schema of a manifest's file.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(file::ManifestFile)
 }
