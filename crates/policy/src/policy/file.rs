@@ -159,7 +159,12 @@ pub(super) fn parse(
         if name.is_empty() {
             return Err(bad(&origin, "a plugin's name cannot be empty"));
         }
-        policy.plugins.insert(name, value.read(&label)?);
+        let own = value.read(&label)?;
+        // What the file denies stays denied, so that an override cannot allow it.
+        if let (Some(all), Some(own)) = (&policy.ceilings, &own.ceilings) {
+            own.check(&all.deny, &all.deny_env)?;
+        }
+        policy.plugins.insert(name, own);
     }
     Ok(policy)
 }
@@ -223,7 +228,7 @@ impl PolicyFile {
                 .map(|list| list.value.into_iter().collect::<BTreeSet<_>>()),
             said,
         };
-        ceilings.check()?;
+        ceilings.check(&ceilings.deny, &ceilings.deny_env)?;
         Ok(Policy {
             preset,
             ceilings: Some(ceilings),
@@ -237,10 +242,13 @@ impl PolicyFile {
 
 impl Ceilings {
     /// Refuses what can never apply: an allow wholly inside a deny.
-    fn check(&self) -> Result<(), PolicyError> {
+    fn check(
+        &self,
+        denied: &[Said<UnixPath>],
+        denied_env: &[Said<String>],
+    ) -> Result<(), PolicyError> {
         for allow in self.read.iter().chain(&self.write) {
-            if let Some(deny) = self
-                .deny
+            if let Some(deny) = denied
                 .iter()
                 .find(|deny| allow.value.is_within(&deny.value))
             {
@@ -257,7 +265,7 @@ impl Ceilings {
         }
         for allow in self.set.iter().flatten().chain(&self.pass) {
             let never = |deny: &&Said<String>| super::name_within(&allow.value, &deny.value);
-            if let Some(deny) = self.deny_env.iter().find(never) {
+            if let Some(deny) = denied_env.iter().find(never) {
                 return Err(bad(
                     &allow.origin,
                     &format!(
