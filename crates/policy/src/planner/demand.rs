@@ -1,0 +1,90 @@
+//! What each preset demands of each rule at least, and why a machine may fail it.
+
+use belljar_plan::{Preset, Rule, Strength};
+
+use crate::facts::{Ability, HostFacts};
+
+/// The least strength that a preset demands; `none` where it has no such rule.
+///
+/// The rules that the filters bring are demanded from the day they land.
+pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
+    use Strength::{Kernel, None, Supervisor};
+    let minimal = matches!(preset, Preset::Minimal);
+    match rule {
+        Rule::Files
+        | Rule::Identity
+        | Rule::Privileges
+        | Rule::Terminal
+        | Rule::Descriptors
+        | Rule::Environment
+        | Rule::Processes
+        | Rule::OpenFiles
+        | Rule::FileSize => Kernel,
+        Rule::Network | Rule::Tasks | Rule::Ipc | Rule::Devices | Rule::KernelInfo => {
+            if minimal {
+                None
+            } else {
+                Kernel
+            }
+        }
+        Rule::Cleanup => {
+            if minimal {
+                Supervisor
+            } else {
+                Kernel
+            }
+        }
+        Rule::Memory | Rule::CpuTime | Rule::Wall | Rule::Output | Rule::Disk => Supervisor,
+        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => None,
+        Rule::Cpu | Rule::Io => None,
+    }
+}
+
+/// Why this machine cannot hold a rule, and what to do about it.
+pub(super) fn cause(rule: Rule, facts: &HostFacts) -> (String, String) {
+    let abilities = match rule {
+        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => {
+            return (
+                "this version of Belljar has no filters yet".to_owned(),
+                "wait for the filters, or leave out the demand".to_owned(),
+            );
+        }
+        Rule::Cpu | Rule::Io => {
+            return (
+                "unsupported: cgroup controllers are not used yet".to_owned(),
+                "leave out the demand".to_owned(),
+            );
+        }
+        Rule::Memory | Rule::CpuTime | Rule::Wall | Rule::Output | Rule::Disk => {
+            return (
+                "it is held by the supervisor, not by the kernel".to_owned(),
+                "demand `supervisor`".to_owned(),
+            );
+        }
+        Rule::Processes => [&facts.namespaces, &facts.processes_counted],
+        Rule::Identity if facts.uid == 0 && !facts.privileged => {
+            return (
+                "it was started as root without CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN over the machine's users, \
+                 so a jar would run as root"
+                    .to_owned(),
+                "start it as an ordinary user, or as root with those capabilities".to_owned(),
+            );
+        }
+        Rule::KernelInfo | Rule::Tasks => [&facts.namespaces, &facts.proc],
+        Rule::Ipc => [&facts.namespaces, &facts.seccomp],
+        _ => [&facts.namespaces, &facts.mounts],
+    };
+    abilities
+        .into_iter()
+        .chain([&facts.tasks])
+        .find_map(|ability| match ability {
+            Ability::Unavailable { cause, remedy } => Some((cause.clone(), remedy.clone())),
+            Ability::Available => None,
+        })
+        .unwrap_or_else(|| {
+            (
+                "what the policy leaves of the jar's namespaces does not hold it".to_owned(),
+                "take the weakening out of the policy".to_owned(),
+            )
+        })
+}

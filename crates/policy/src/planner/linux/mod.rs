@@ -1,0 +1,628 @@
+//! The planner for Linux: namespaces, a root in memory, no privileges, limits.
+
+use std::collections::BTreeMap;
+
+use belljar_plan::{
+    Attributes, Bytes, Limit, Namespaces, Plan, Preset, Rule, Step,
+    outcome::Unmet,
+    plan::{Identity, MachineIdentity, PluginName, SCHEMA},
+    step::OwnedStep,
+};
+
+use super::{
+    environment::{SYSTEM_PATH, environment},
+    program,
+    program::Exec,
+};
+use crate::{
+    effective::Effective,
+    facts::HostFacts,
+    path::UnixPath,
+    refusal::Refusal,
+    verified::{Executable, FileKind, Subject, Verified},
+};
+
+mod filter;
+mod limits;
+mod root;
+mod rules;
+
+use root::{PLUGIN, Root};
+
+/// Steps in order, and which rule each of them serves.
+#[derive(Default)]
+struct Steps {
+    list: Vec<OwnedStep>,
+    of: BTreeMap<Rule, Vec<u16>>,
+}
+
+impl Steps {
+    fn push(&mut self, step: OwnedStep, rules: &[Rule]) {
+        let index = u16::try_from(self.list.len()).unwrap_or(u16::MAX);
+        for rule in rules {
+            self.of.entry(*rule).or_default().push(index);
+        }
+        self.list.push(step);
+    }
+
+    fn extend(&mut self, steps: impl IntoIterator<Item = OwnedStep>, rules: &[Rule]) {
+        for step in steps {
+            self.push(step, rules);
+        }
+    }
+}
+
+/// Makes the plan for a Linux machine.
+pub(super) fn plan(
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+) -> Result<Plan, Refusal> {
+    refuse_group_only(verified, effective, facts)?;
+    let mut root = Root::new(effective, verified, facts);
+    for grant in &effective.grants {
+        root.grant(grant, verified, effective, facts)?;
+    }
+    let workdir = workdir(&mut root, verified, effective, facts)?;
+    let (exec, plugin, image) = subject(&mut root, verified, effective, facts)?;
+    let hidden = hidden(&root, effective, facts);
+    let namespaces = Namespaces {
+        network: effective.namespaces.network && effective.preset.value != Preset::Minimal,
+        ..effective.namespaces
+    };
+    if !(namespaces.user && namespaces.pid && namespaces.mount) {
+        return Err(Refusal::Invalid {
+            reason: "[linux] namespaces must keep user, pid and mount: a jar is made of them"
+                .to_owned(),
+        });
+    }
+    let limits = limits::planned(effective, &facts.bounds);
+    let variables = environment(
+        effective,
+        &verified.caller,
+        &root.tree,
+        root.tmp,
+        namespaces.network,
+    );
+    let keyrings = facts
+        .seccomp
+        .is_available()
+        .then(|| filter::keyrings(&facts.machine))
+        .flatten();
+
+    let mut steps = Steps::default();
+    before(&mut steps, &root, namespaces, effective, facts);
+    files(&mut steps, &root, &hidden, &limits, effective, facts);
+    privileges(&mut steps, namespaces, effective);
+    guest(
+        &mut steps,
+        &limits,
+        effective,
+        facts,
+        &workdir,
+        keyrings.as_ref(),
+    );
+    let program = exec.path.as_str().into();
+    steps.push(
+        Step::Exec {
+            path: exec.path.as_str().into(),
+            arguments: exec.arguments,
+            variables,
+        },
+        &[],
+    );
+    if steps.list.len() > usize::from(u16::MAX) {
+        return Err(Refusal::Invalid {
+            reason: "the plan has more than 65,535 steps: ship fewer files, or grant directories instead of files".to_owned(),
+        });
+    }
+    // The environment is part of exec itself, which leaves no receipt but the
+    // program's start.
+    let rules = rules::planned(
+        effective,
+        facts,
+        rules::Placed {
+            namespaces,
+            limits: &limits,
+            writes: effective.grants.iter().any(|grant| grant.write),
+            keyrings: keyrings.is_some(),
+            steps: steps.of,
+        },
+    );
+    Ok(Plan {
+        schema: SCHEMA,
+        preset: effective.preset.value,
+        plugin,
+        program,
+        rules,
+        limits,
+        identity: identity(effective, facts),
+        slots: root.slots,
+        image,
+        terminal: effective.terminal.is_some(),
+        dropped: effective.dropped.clone(),
+        weakenings: effective.weakenings.clone(),
+        notes: notes(facts),
+        steps: steps.list,
+    })
+}
+
+/// The launcher's steps, and pid 1's until it has a root to build.
+fn before(
+    steps: &mut Steps,
+    root: &Root,
+    namespaces: Namespaces,
+    effective: &Effective,
+    facts: &HostFacts,
+) {
+    let (uid, gid) = effective.user;
+    steps.extend(root.detach.iter().cloned(), &[Rule::Files]);
+    let mut of_clone = vec![Rule::Files, Rule::Identity, Rule::Cleanup];
+    of_clone.extend(namespaces.network.then_some(Rule::Network));
+    of_clone.extend(namespaces.pid.then_some(Rule::Tasks));
+    of_clone.extend(namespaces.ipc.then_some(Rule::Ipc));
+    steps.push(Step::Clone { namespaces }, &of_clone);
+    steps.push(
+        Step::MapIds {
+            uid,
+            gid,
+            deny_setgroups: !facts.privileged,
+        },
+        &[Rule::Identity, Rule::Processes],
+    );
+    if facts.privileged {
+        steps.push(Step::DropGroups {}, &[Rule::Identity]);
+    }
+    steps.push(
+        Step::TakeIds { uid, gid },
+        &[Rule::Identity, Rule::Processes],
+    );
+    steps.push(Step::OomScore { value: 1000 }, &[]);
+    steps.push(Step::Undumpable {}, &[Rule::Tasks]);
+    steps.push(Step::DieWithLauncher {}, &[Rule::Cleanup]);
+    steps.push(Step::PrivateMounts {}, &[Rule::Files, Rule::Cleanup]);
+}
+
+/// The jar's own root.
+fn files(
+    steps: &mut Steps,
+    root: &Root,
+    hidden: &[UnixPath],
+    limits: &[belljar_plan::plan::PlannedLimit],
+    effective: &Effective,
+    facts: &HostFacts,
+) {
+    let of_tree = root.tree.steps();
+    // Room for the plugin's own files, and a little for directories and links.
+    let image: u64 = of_tree
+        .own
+        .iter()
+        .map(|step| match step {
+            Step::PluginFile { length, .. } => length.next_multiple_of(4096),
+            _ => 4096,
+        })
+        .sum();
+    let count = u64::try_from(of_tree.own.len()).unwrap_or(u64::MAX);
+    steps.push(
+        Step::Root {
+            size: image + (1 << 20),
+            inodes: count + 256,
+            stage: facts.layout.stage.as_str().into(),
+        },
+        &[Rule::Files, Rule::Cleanup],
+    );
+    steps.extend(of_tree.own, &[]);
+    let disk = limits
+        .iter()
+        .find(|planned| planned.limit == Limit::Disk)
+        .and_then(|planned| planned.hard)
+        .unwrap_or(1 << 30);
+    steps.push(
+        Step::Scratch {
+            size: disk,
+            inodes: limits::inodes(disk),
+            stage: ".scratch".into(),
+        },
+        &[Rule::Disk, Rule::Cleanup],
+    );
+    steps.extend(of_tree.scratch, &[Rule::Disk]);
+    steps.extend(of_tree.inside_scratch, &[]);
+    steps.extend(of_tree.binds, &[Rule::Files]);
+    let strict = effective.preset.value == Preset::Strict;
+    let attributes = Attributes {
+        read_only: strict,
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+    };
+    steps.push(
+        Step::Proc {
+            target: "proc".into(),
+            attributes,
+        },
+        &[Rule::Tasks, Rule::KernelInfo],
+    );
+    steps.push(
+        Step::Devpts {
+            target: "dev/pts".into(),
+        },
+        &[Rule::Devices],
+    );
+    let devices = [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+    ];
+    for (name, major, minor) in devices
+        .into_iter()
+        .chain(effective.terminal.map(|_| ("tty", 5, 0)))
+    {
+        steps.push(
+            Step::Device {
+                name: name.into(),
+                major,
+                minor,
+            },
+            &[Rule::Devices],
+        );
+    }
+    for name in &facts.layout.proc_hidden {
+        steps.push(
+            Step::Mask {
+                path: format!("proc/{name}").into(),
+            },
+            &[Rule::KernelInfo],
+        );
+    }
+    if !strict {
+        for name in &facts.layout.proc_read_only {
+            steps.push(
+                Step::ReadOnly {
+                    path: format!("proc/{name}").into(),
+                },
+                &[Rule::KernelInfo],
+            );
+        }
+    }
+    for path in hidden {
+        steps.push(
+            Step::Mask {
+                path: path.relative().into(),
+            },
+            &[Rule::Files],
+        );
+    }
+    steps.push(Step::LeaveMachine {}, &[Rule::Files, Rule::Cleanup]);
+    steps.push(Step::SealRoot {}, &[Rule::Files]);
+}
+
+/// The rest of pid 1's steps.
+fn privileges(steps: &mut Steps, namespaces: Namespaces, effective: &Effective) {
+    if namespaces.uts {
+        steps.push(
+            Step::Hostname {
+                name: effective.hostname.as_str().into(),
+            },
+            &[],
+        );
+    }
+    if namespaces.network {
+        steps.push(Step::Loopback {}, &[]);
+    }
+    if let Some((rows, columns)) = effective.terminal {
+        steps.push(Step::Terminal { rows, columns }, &[Rule::Terminal]);
+    }
+    steps.push(Step::Keyring {}, &[Rule::Ipc]);
+    steps.push(Step::NoNewPrivs {}, &[Rule::Privileges]);
+    steps.push(Step::Securebits {}, &[Rule::Privileges]);
+    let (keep, ambient) = effective.capabilities;
+    steps.push(Step::Capabilities { keep, ambient }, &[Rule::Privileges]);
+    steps.push(Step::Fork {}, &[]);
+}
+
+/// The steps of the guest's own process, but for exec.
+fn guest(
+    steps: &mut Steps,
+    limits: &[belljar_plan::plan::PlannedLimit],
+    effective: &Effective,
+    facts: &HostFacts,
+    workdir: &UnixPath,
+    keyrings: Option<&Bytes>,
+) {
+    steps.push(
+        Step::Session {
+            terminal: effective.terminal.is_some(),
+        },
+        &[Rule::Terminal],
+    );
+    steps.push(Step::Streams {}, &[Rule::Terminal, Rule::Descriptors]);
+    steps.push(Step::CloseDescriptors {}, &[Rule::Descriptors]);
+    steps.push(
+        Step::Workdir {
+            path: workdir.as_str().into(),
+        },
+        &[],
+    );
+    steps.push(Step::Umask { mask: 0o022 }, &[]);
+    for (step, limit) in limits::rlimits(limits, effective.preset.value, facts) {
+        let rule = limit.map(Limit::rule);
+        steps.push(step, rule.as_slice());
+    }
+    steps.push(Step::Signals {}, &[]);
+    if let Some(program) = keyrings {
+        steps.push(
+            Step::Filter {
+                program: program.clone(),
+            },
+            &[Rule::Ipc],
+        );
+    }
+}
+
+/// What is executed, the plugin's name, and the digest of its image.
+fn subject(
+    root: &mut Root,
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+) -> Result<(Exec, Option<PluginName>, Option<String>), Refusal> {
+    match &verified.subject {
+        Subject::Program(asked) => {
+            let strict = effective.preset.value == Preset::Strict;
+            let searched: Vec<String> = if strict {
+                vec!["/bin".to_owned()]
+            } else {
+                SYSTEM_PATH.map(str::to_owned).to_vec()
+            };
+            let (at, executable) = program::choose(
+                asked,
+                |path, found| {
+                    (strict && root::in_system(found, facts)) || root.tree.shows(path, &found.path)
+                },
+                &searched,
+            )?;
+            let inside = root.program(at, executable, effective, facts)?;
+            prepare(root, executable, facts)?;
+            let exec = program::exec(
+                &inside,
+                asked.asked.clone(),
+                executable,
+                asked.arguments.iter().cloned(),
+            )?;
+            Ok((exec, None, None))
+        }
+        Subject::Plugin(plugin) => {
+            let section = &plugin.manifest.plugin;
+            let entry = UnixPath::new(PLUGIN)
+                .and_then(|directory| directory.join(&section.entry))
+                .map_err(|source| Refusal::Invalid {
+                    reason: format!("{}: plugin.entry: {source}", plugin.manifest.file),
+                })?;
+            let executable = plugin
+                .entry
+                .as_ref()
+                .map_err(|errno| Refusal::NotRunnable {
+                    path: entry.as_str().into(),
+                    errno: *errno,
+                    remedy: "the entry must be a program or a script with a `#!` line".to_owned(),
+                })?;
+            prepare(root, executable, facts)?;
+            let arguments = section
+                .args
+                .iter()
+                .map(|argument| Bytes::from(argument.as_str()))
+                .chain(plugin.arguments.iter().cloned());
+            let exec = program::exec(&entry, entry.as_str().into(), executable, arguments)?;
+            let name = PluginName {
+                name: section.name.clone(),
+                version: section.version.to_string(),
+            };
+            Ok((exec, Some(name), Some(plugin.image.clone())))
+        }
+    }
+}
+
+/// Shows what an executable needs to start, and refuses an interpreter that is
+/// not to be seen.
+fn prepare(root: &mut Root, executable: &Executable, facts: &HostFacts) -> Result<(), Refusal> {
+    root.needed(&program::needs(executable), facts);
+    match program::hidden_interpreter(executable, |path, found| root.tree.shows(path, &found.path))
+    {
+        Some(unmet) => Err(Refusal::Unmet { unmet: vec![unmet] }),
+        None => Ok(()),
+    }
+}
+
+/// Where the guest starts; it is there and is a directory.
+fn workdir(
+    root: &mut Root,
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+) -> Result<UnixPath, Refusal> {
+    if let Some(asked) = &effective.workdir {
+        let visible = root.tree.has_directory(asked)
+            || root.tree.source_of(asked).is_some_and(|source| {
+                verified
+                    .survey
+                    .find(&source)
+                    .is_ok_and(|found| found.kind == FileKind::Directory)
+            });
+        return if visible {
+            Ok(asked.clone())
+        } else {
+            Err(Refusal::Invalid {
+                reason: format!(
+                    "--workdir {asked}: there is no such directory in the jar; grant it with `--read {asked}` or `--write {asked}`"
+                ),
+            })
+        };
+    }
+    let fallback = if effective.preset.value == Preset::Strict {
+        "/workspace"
+    } else {
+        "/"
+    };
+    let fallback = UnixPath::new(fallback).unwrap_or_else(|_| UnixPath::root());
+    let Some(of_caller) = verified
+        .caller
+        .workdir
+        .as_ref()
+        .filter(|_| effective.preset.value != Preset::Strict)
+    else {
+        return Ok(fallback);
+    };
+    let Ok(found) = verified.survey.find(of_caller) else {
+        return Ok(fallback);
+    };
+    if effective.preset.value == Preset::Minimal {
+        // Everything can be read in this preset, so the caller's directory can
+        // too; as root it takes an idmapped mount for the jar's own user.
+        if facts.privileged && found.path.as_str() != "/" && root.tree.shows_itself(&found.path) {
+            let grant = crate::effective::Grant {
+                path: found.path.clone(),
+                at: None,
+                write: false,
+                optional: false,
+                origin: "the caller's working directory".to_owned(),
+            };
+            let written = effective
+                .grants
+                .iter()
+                .any(|grant| grant.write && found.path.is_within(&grant.path));
+            if !written && found.idmap {
+                root.grant(&grant, verified, effective, facts)?;
+            }
+        }
+        return Ok(found.path.clone());
+    }
+    let others = !facts.privileged
+        || found.mode & 0o1 != 0
+        || effective
+            .grants
+            .iter()
+            .any(|grant| found.path.is_within(&grant.path));
+    Ok(if root.tree.shows_itself(&found.path) && others {
+        found.path.clone()
+    } else {
+        fallback
+    })
+}
+
+/// Where in the jar something has to be hidden: what a policy denies, and in
+/// the minimal preset what is known to be secret.
+fn hidden(root: &Root, effective: &Effective, facts: &HostFacts) -> Vec<UnixPath> {
+    let secrets = if effective.preset.value == Preset::Minimal {
+        facts.layout.secrets.as_slice()
+    } else {
+        &[]
+    };
+    let granted = |path: &UnixPath| effective.grants.iter().any(|grant| grant.path == *path);
+    let mut places: Vec<UnixPath> = effective
+        .hidden
+        .iter()
+        .map(|said| &said.value)
+        .chain(
+            secrets
+                .iter()
+                .map(|place| &place.path)
+                .filter(|path| !granted(path)),
+        )
+        .flat_map(|path| root.tree.places_of(path))
+        .collect();
+    places.sort();
+    places.dedup();
+    // What lies in a hidden directory is hidden with it.
+    let all = places.clone();
+    places.retain(|path| {
+        !all.iter()
+            .any(|other| other != path && path.is_within(other))
+    });
+    places
+}
+
+fn identity(effective: &Effective, facts: &HostFacts) -> Identity {
+    let (uid, gid) = effective.user;
+    let (first, count) = effective.uid_range;
+    if facts.privileged {
+        Identity {
+            uid,
+            gid,
+            machine: MachineIdentity::Own { first, count },
+            groups_kept: Vec::new(),
+        }
+    } else {
+        Identity {
+            uid,
+            gid,
+            machine: MachineIdentity::Caller {
+                uid: facts.uid,
+                gid: facts.gid,
+            },
+            groups_kept: facts
+                .groups
+                .iter()
+                .copied()
+                .filter(|group| *group != facts.gid)
+                .collect(),
+        }
+    }
+}
+
+fn notes(facts: &HostFacts) -> Vec<String> {
+    let mut groups: Vec<u32> = facts
+        .groups
+        .iter()
+        .copied()
+        .filter(|group| *group != facts.gid)
+        .collect();
+    groups.sort_unstable();
+    if facts.privileged || groups.is_empty() {
+        return Vec::new();
+    }
+    let list: Vec<String> = groups.iter().map(u32::to_string).collect();
+    vec![format!(
+        "started by a user, a jar keeps that user's supplementary groups: {}",
+        list.join(", ")
+    )]
+}
+
+/// In strict, a path that only a group of the caller opens is refused: a user
+/// cannot take that group away from the jar.
+fn refuse_group_only(
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+) -> Result<(), Refusal> {
+    if effective.preset.value != Preset::Strict || facts.privileged {
+        return Ok(());
+    }
+    let unmet: Vec<Unmet> = effective
+        .grants
+        .iter()
+        .filter_map(|grant| {
+            let found = verified.survey.find(&grant.path).ok()?;
+            let wanted = if grant.write { 0o2 } else { 0o4 };
+            let by_others = found.mode & wanted != 0;
+            let by_owner = found.uid == facts.uid;
+            let by_group = found.gid != facts.gid && facts.groups.contains(&found.gid);
+            (by_group && !by_owner && !by_others).then(|| Unmet {
+                rule: Rule::Identity,
+                required: None,
+                available: None,
+                reason: format!(
+                    "{}: {} opens only by group {}, which a jar that a user starts cannot be given alone",
+                    grant.origin, grant.path, found.gid
+                ),
+                remedy: "make it readable for its owner or for others, or start belljar as root".to_owned(),
+            })
+        })
+        .collect();
+    if unmet.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Unmet { unmet })
+    }
+}

@@ -1,0 +1,430 @@
+//! The jar's root for each preset: what is in it and where that comes from.
+
+use belljar_plan::{Attributes, Bytes, Preset, Source, Step, plan::Slot, step::OwnedStep};
+
+use super::super::{
+    environment::HOME,
+    program::expose,
+    tree::{Mount, Node, Tree},
+};
+use crate::{
+    effective::{Effective, Grant},
+    facts::{HostFacts, Place, PlaceKind},
+    path::UnixPath,
+    refusal::Refusal,
+    verified::{Executable, FileKind, Found, Library, PluginEntryKind, Subject, Verified},
+};
+
+/// Where a plugin's files are in its jar.
+pub(super) const PLUGIN: &str = "/plugin";
+
+/// Scratch for temporary files where `/tmp` is the machine's.
+const MINIMAL_TMP: &str = "/run/tmp";
+
+/// Runtime code and data of the system: read, executed, never written.
+const SYSTEM: Attributes = Attributes {
+    read_only: true,
+    no_suid: true,
+    no_dev: true,
+    no_exec: false,
+};
+
+/// Private and writable.
+const SCRATCH: Attributes = Attributes {
+    read_only: false,
+    no_suid: true,
+    no_dev: true,
+    no_exec: false,
+};
+
+/// Private and writable, with no program ever started from it.
+const SCRATCH_DATA: Attributes = Attributes {
+    no_exec: true,
+    ..SCRATCH
+};
+
+/// Configuration of the system: read only.
+const CONFIGURATION: Attributes = Attributes {
+    no_exec: true,
+    ..SYSTEM
+};
+
+/// The root as it is to be, and what has to be done outside for it.
+#[derive(Debug, Default)]
+pub(super) struct Root {
+    pub(super) tree: Tree,
+    /// Paths that enter by descriptor.
+    pub(super) slots: Vec<Slot>,
+    /// What turns those into mounts, before the jar exists.
+    pub(super) detach: Vec<OwnedStep>,
+    /// Where scratch for temporary files is.
+    pub(super) tmp: &'static str,
+}
+
+impl Root {
+    /// What the preset shows, before any grant.
+    pub(super) fn new(effective: &Effective, verified: &Verified, facts: &HostFacts) -> Self {
+        let mut root = Self {
+            tmp: "/tmp",
+            ..Self::default()
+        };
+        match effective.preset.value {
+            Preset::Minimal => root.minimal(facts),
+            Preset::Standard => root.standard(facts),
+            Preset::Strict => root.strict(facts),
+        }
+        let (uid, gid) = effective.user;
+        if effective.preset.value != Preset::Minimal {
+            root.own_configuration(uid, gid, &effective.hostname);
+        }
+        root.devices();
+        if let Subject::Plugin(plugin) = &verified.subject {
+            root.directory(PLUGIN);
+            for entry in &plugin.files {
+                let Ok(path) = path(PLUGIN).join(&entry.path) else {
+                    continue;
+                };
+                let node = match &entry.kind {
+                    PluginEntryKind::Directory => Node::Directory { mode: 0o755 },
+                    PluginEntryKind::File {
+                        executable,
+                        offset,
+                        length,
+                    } => Node::PluginFile {
+                        mode: if *executable { 0o755 } else { 0o644 },
+                        offset: *offset,
+                        length: *length,
+                    },
+                    PluginEntryKind::Link { target } => Node::Link {
+                        target: target.clone(),
+                    },
+                };
+                root.tree.put(&path, node);
+            }
+        }
+        root
+    }
+
+    fn minimal(&mut self, facts: &HostFacts) {
+        self.tmp = MINIMAL_TMP;
+        for place in &facts.layout.top {
+            // Made fresh in every jar, or full of other programs' sockets.
+            if !matches!(place.path.as_str(), "/proc" | "/dev" | "/run") {
+                self.place(place, SYSTEM);
+            }
+        }
+        self.directory("/run");
+        self.scratch(MINIMAL_TMP, "tmp", SCRATCH);
+    }
+
+    fn standard(&mut self, facts: &HostFacts) {
+        for place in &facts.layout.system {
+            self.place(place, SYSTEM);
+        }
+        for place in &facts.layout.configuration {
+            self.place(place, CONFIGURATION);
+        }
+        self.directory("/run");
+        self.directory("/var");
+        self.link("/var/run", "/run");
+        self.link("/var/tmp", "/tmp");
+        self.scratch("/tmp", "tmp", SCRATCH);
+        self.scratch(HOME, "home", SCRATCH);
+    }
+
+    fn strict(&mut self, facts: &HostFacts) {
+        for name in ["bin", "sbin", "lib", "lib32", "lib64"] {
+            self.directory(&format!("/usr/{name}"));
+            self.link(&format!("/{name}"), &format!("usr/{name}"));
+        }
+        for place in &facts.layout.configuration {
+            if matches!(place.path.as_str(), "/etc/ld.so.cache") {
+                self.place(place, CONFIGURATION);
+            }
+        }
+        self.scratch("/tmp", "tmp", SCRATCH_DATA);
+        self.scratch(HOME, "home", SCRATCH_DATA);
+        self.scratch("/workspace", "workspace", SCRATCH_DATA);
+    }
+
+    fn own_configuration(&mut self, uid: u32, gid: u32, hostname: &str) {
+        let passwd = format!(
+            "plugin:x:{uid}:{gid}:plugin:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+        );
+        let files: [(&str, String); 6] = [
+            ("/etc/passwd", passwd),
+            ("/etc/group", format!("plugin:x:{gid}:\nnogroup:x:65534:\n")),
+            (
+                "/etc/hosts",
+                format!("127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n"),
+            ),
+            ("/etc/hostname", format!("{hostname}\n")),
+            (
+                "/etc/nsswitch.conf",
+                "passwd: files\ngroup: files\nhosts: files dns\n".to_owned(),
+            ),
+            ("/etc/resolv.conf", String::new()),
+        ];
+        for (at, content) in files {
+            self.tree.put(
+                &path(at),
+                Node::File {
+                    mode: 0o644,
+                    content: content.into(),
+                },
+            );
+        }
+    }
+
+    fn devices(&mut self) {
+        for at in ["/dev", "/dev/pts", "/proc"] {
+            self.directory(at);
+        }
+        self.scratch("/dev/shm", "shm", SCRATCH_DATA);
+        for (at, target) in [
+            ("/dev/fd", "/proc/self/fd"),
+            ("/dev/stdin", "/proc/self/fd/0"),
+            ("/dev/stdout", "/proc/self/fd/1"),
+            ("/dev/stderr", "/proc/self/fd/2"),
+            ("/dev/ptmx", "pts/ptmx"),
+        ] {
+            self.link(at, target);
+        }
+    }
+
+    /// A bare program at its own path (in strict: among the jar's programs).
+    ///
+    /// # Errors
+    /// Where its file system cannot show it to the jar's user.
+    pub(super) fn program(
+        &mut self,
+        at: &UnixPath,
+        executable: &Executable,
+        effective: &Effective,
+        facts: &HostFacts,
+    ) -> Result<UnixPath, Refusal> {
+        let found = &executable.file;
+        if effective.preset.value == Preset::Strict && !in_system(found, facts) {
+            let inside = path("/usr/bin")
+                .join(at.name().unwrap_or("program"))
+                .unwrap_or_else(|_| path("/usr/bin/program"));
+            let mount = self.granted(found, false, effective, facts)?;
+            self.tree.put(&inside, mount);
+            return Ok(inside);
+        }
+        if !in_system(found, facts) && !self.tree.shows_itself(&found.path) {
+            let mount = self.granted(found, false, effective, facts)?;
+            self.tree.put(&found.path, mount);
+        }
+        expose(&mut self.tree, at, found, bound);
+        Ok(at.clone())
+    }
+
+    /// Loaders, libraries, interpreters and their runtime directories. Only
+    /// those of the system's own directories, or what is granted besides: a
+    /// program names its libraries itself and must not open a door by it.
+    pub(super) fn needed(&mut self, needs: &[Library], facts: &HostFacts) {
+        for need in needs {
+            if in_system(&need.file, facts) {
+                expose(&mut self.tree, &need.path, &need.file, bound);
+            }
+        }
+    }
+
+    /// A path that the operator granted.
+    ///
+    /// # Errors
+    /// Where the path is not there, or cannot be shown to the jar's user.
+    pub(super) fn grant(
+        &mut self,
+        grant: &Grant,
+        verified: &Verified,
+        effective: &Effective,
+        facts: &HostFacts,
+    ) -> Result<(), Refusal> {
+        let found = verified.survey.find(&grant.path).map_err(|errno| Refusal::Invalid {
+            reason: format!(
+                "{}: {} cannot be opened (errno {errno}): name a path that exists and that you may open",
+                grant.origin, grant.path
+            ),
+        })?;
+        let at = grant.at.as_ref().unwrap_or(&found.path);
+        if at.as_str() == "/" {
+            return Err(Refusal::Invalid {
+                reason: format!(
+                    "{}: the jar's root itself can't be granted; name a directory below it",
+                    grant.origin
+                ),
+            });
+        }
+        let mut node = self.granted(found, grant.write, effective, facts)?;
+        if let Node::Mount(mount) = &mut node {
+            mount.optional = grant.optional;
+        }
+        self.tree.put(at, node);
+        if grant.at.is_none()
+            && grant.path != found.path
+            && !self.tree.shows(&grant.path, &found.path)
+        {
+            self.tree.put_new(
+                &grant.path,
+                Node::Link {
+                    target: found.path.as_str().into(),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// The mount of something that does not belong to the system.
+    fn granted(
+        &mut self,
+        found: &Found,
+        write: bool,
+        effective: &Effective,
+        facts: &HostFacts,
+    ) -> Result<Node, Refusal> {
+        let device = matches!(found.kind, FileKind::CharacterDevice { .. });
+        let attributes = Attributes {
+            read_only: !write,
+            no_suid: true,
+            no_dev: !device,
+            // Strict keeps every writable mount free of programs.
+            no_exec: write && effective.preset.value == Preset::Strict,
+        };
+        if !facts.privileged {
+            return Ok(Node::Mount(Mount {
+                attributes,
+                ..mount(found)
+            }));
+        }
+        let idmap = found.idmap && facts.idmap.is_available();
+        if !idmap && !others_may(found, write) {
+            let word = if write { "write" } else { "read" };
+            return Err(Refusal::Invalid {
+                reason: format!(
+                    "{}: its file system takes no idmapped mounts, so the jar's own user cannot {word} what belongs to uid {}: \
+                     make it open to others (chmod o+rX), or start belljar as uid {}",
+                    found.path, found.uid, found.uid
+                ),
+            });
+        }
+        let slot = u16::try_from(self.slots.len()).map_err(|_| Refusal::Invalid {
+            reason: "more than 65,535 paths are granted: grant their directories".to_owned(),
+        })?;
+        self.slots.push(Slot {
+            path: found.path.as_str().into(),
+            device: found.device,
+            inode: found.inode,
+        });
+        self.detach.push(Step::Detach {
+            slot,
+            idmap,
+            owner_uid: found.uid,
+            owner_gid: found.gid,
+            // An idmapped tree must be idmappable in all its parts.
+            recursive: !idmap,
+            attributes,
+        });
+        Ok(Node::Mount(Mount {
+            source: Source::Slot { slot },
+            attributes,
+            ..mount(found)
+        }))
+    }
+
+    /// A place of the machine, as it is: a link stays a link.
+    fn place(&mut self, place: &Place, attributes: Attributes) {
+        let (device, inode, directory) = match &place.kind {
+            PlaceKind::Link { target } => return self.link(place.path.as_str(), target),
+            PlaceKind::Directory { device, inode } => (*device, *inode, true),
+            PlaceKind::File { device, inode } => (*device, *inode, false),
+        };
+        self.tree.put_new(
+            &place.path,
+            Node::Mount(Mount {
+                source: Source::Path {
+                    path: place.path.as_str().into(),
+                    device,
+                    inode,
+                },
+                shows: Some(place.path.clone()),
+                directory,
+                recursive: directory,
+                attributes,
+                optional: false,
+            }),
+        );
+    }
+
+    fn scratch(&mut self, at: &str, name: &str, attributes: Attributes) {
+        self.tree.put(
+            &path(at),
+            Node::Mount(Mount {
+                source: Source::Scratch { name: name.into() },
+                shows: None,
+                directory: true,
+                recursive: false,
+                attributes,
+                optional: false,
+            }),
+        );
+    }
+
+    fn directory(&mut self, at: &str) {
+        self.tree
+            .put_new(&path(at), Node::Directory { mode: 0o755 });
+    }
+
+    fn link(&mut self, at: &str, target: &str) {
+        self.tree.put_new(
+            &path(at),
+            Node::Link {
+                target: Bytes::from(target),
+            },
+        );
+    }
+}
+
+/// A path that is written in this file.
+fn path(text: &str) -> UnixPath {
+    UnixPath::new(text).expect("a literal path is in the normal form")
+}
+
+/// It lies in one of the system's runtime directories.
+pub(super) fn in_system(found: &Found, facts: &HostFacts) -> bool {
+    facts.layout.system.iter().any(|place| {
+        matches!(place.kind, PlaceKind::Directory { .. }) && found.path.is_within(&place.path)
+    })
+}
+
+fn mount(found: &Found) -> Mount {
+    let directory = found.kind == FileKind::Directory;
+    Mount {
+        source: Source::Path {
+            path: found.path.as_str().into(),
+            device: found.device,
+            inode: found.inode,
+        },
+        shows: Some(found.path.clone()),
+        directory,
+        recursive: directory,
+        attributes: SYSTEM,
+        optional: false,
+    }
+}
+
+/// A read-only mount of something that belongs to the system.
+fn bound(found: &Found) -> Node {
+    Node::Mount(mount(found))
+}
+
+fn others_may(found: &Found, write: bool) -> bool {
+    let wanted = match (found.kind, write) {
+        (FileKind::Directory, false) => 0o5,
+        (FileKind::Directory, true) => 0o7,
+        (_, false) => 0o4,
+        (_, true) => 0o6,
+    };
+    found.mode & wanted == wanted
+}

@@ -1,0 +1,170 @@
+//! Which mechanism holds each rule on Linux, how strongly, and by which steps.
+
+use std::collections::BTreeMap;
+
+use belljar_plan::{
+    Limit, Namespaces, Rule, Strength,
+    plan::{Enforcement, PlannedLimit, PlannedRule},
+};
+
+use super::super::demand;
+use crate::{effective::Effective, facts::HostFacts};
+
+/// What the steps of a plan put in place, known once they are listed.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    pub(super) namespaces: Namespaces,
+    pub(super) limits: &'a [PlannedLimit],
+    /// Some granted directory can be written.
+    pub(super) writes: bool,
+    /// Keyring calls are refused by a filter.
+    pub(super) keyrings: bool,
+    pub(super) steps: BTreeMap<Rule, Vec<u16>>,
+}
+
+/// Every rule of the contract, in its order.
+pub(super) fn planned(
+    effective: &Effective,
+    facts: &HostFacts,
+    mut placed: Placed<'_>,
+) -> Vec<PlannedRule> {
+    Rule::ALL
+        .iter()
+        .map(|rule| {
+            let (mechanism, strength) = enforcement(*rule, effective, facts, &placed);
+            let least = demand::least(*rule, effective.preset.value);
+            // A limit that is not set makes no promise.
+            let least = if is_unset_limit(*rule, placed.limits) {
+                Strength::None
+            } else {
+                least
+            };
+            let (requested, origin) = match effective.require.get(rule) {
+                Some(said) => (said.value, said.origin.clone()),
+                None => (least, effective.preset.origin.clone()),
+            };
+            PlannedRule {
+                rule: *rule,
+                requested,
+                best_effort: effective.best_effort.contains_key(rule),
+                planned: Enforcement {
+                    mechanism,
+                    strength,
+                },
+                steps: if strength == Strength::None {
+                    Vec::new()
+                } else {
+                    placed.steps.remove(rule).unwrap_or_default()
+                },
+                origin,
+            }
+        })
+        .collect()
+}
+
+fn is_unset_limit(rule: Rule, limits: &[PlannedLimit]) -> bool {
+    Limit::from_word(rule.word()).is_some_and(|limit| {
+        limits.iter().all(|planned| {
+            planned.limit != limit || (planned.hard.is_none() && planned.soft.is_none())
+        })
+    })
+}
+
+fn enforcement(
+    rule: Rule,
+    effective: &Effective,
+    facts: &HostFacts,
+    placed: &Placed<'_>,
+) -> (String, Strength) {
+    use Strength::{Kernel, None, Supervisor};
+    let jar = facts.namespaces.is_available() && facts.tasks.is_available();
+    let root = jar && facts.mounts.is_available();
+    let own = |has: bool, able: bool, mechanism: &str| {
+        if has && able {
+            (mechanism.to_owned(), Kernel)
+        } else {
+            ("nothing".to_owned(), None)
+        }
+    };
+    let not_yet = || ("nothing yet: comes with the filters".to_owned(), None);
+    if is_unset_limit(rule, placed.limits) {
+        return ("no limit is set".to_owned(), None);
+    }
+    match rule {
+        Rule::Files => own(true, root, "mount namespace with a root of its own in memory; granted paths bound into it"),
+        Rule::Network => {
+            if placed.namespaces.network {
+                own(true, jar, "network namespace with nothing but its own loopback")
+            } else {
+                ("the machine's network, as the policy says".to_owned(), None)
+            }
+        }
+        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => not_yet(),
+        Rule::Tasks => own(placed.namespaces.pid, jar && facts.proc.is_available(), "pid namespace and a /proc of its own"),
+        Rule::Ipc => own(
+            placed.namespaces.ipc && placed.keyrings,
+            root,
+            "ipc namespace; session keyring of its own and keyring calls refused by seccomp; /dev/shm of its own",
+        ),
+        Rule::Identity => {
+            if facts.privileged {
+                own(true, jar, "user namespace; a machine uid and gid of the jar's own, no groups")
+            } else if facts.uid == 0 {
+                ("nothing: it would be root".to_owned(), None)
+            } else {
+                own(true, jar, &format!("user namespace; the machine sees uid {}, who started it", facts.uid))
+            }
+        }
+        Rule::Privileges => own(
+            true,
+            jar,
+            "no_new_privs; bounding, permitted, effective, inheritable and ambient sets emptied and read back; securebits locked",
+        ),
+        Rule::Devices => own(true, root, "a /dev of its own: null, zero, full, random, urandom, own ptys"),
+        Rule::KernelInfo => {
+            own(true, root && facts.proc.is_available(), "a /proc of its own with machine-wide entries hidden or read-only; no /sys")
+        }
+        Rule::Terminal => own(true, jar, "session of its own; streams are pipes or a pseudo-terminal of the jar's own"),
+        Rule::Descriptors => own(true, jar, "every descriptor but 0, 1 and 2 closed before exec"),
+        Rule::Environment => own(true, jar, "exec with exactly the granted variables"),
+        Rule::Cleanup => own(
+            placed.namespaces.pid,
+            root,
+            "pid namespace whose init dies with the launcher, and the launcher with the host; all mounts and scratch in the jar's own namespace",
+        ),
+        Rule::Memory => (
+            "sampling of private memory of all tasks (resident less shared, with swap), behind it RLIMIT_DATA for each process; \
+             memfd, shared anonymous memory, tmpfs, socket and pipe buffers escape both"
+                .to_owned(),
+            Supervisor,
+        ),
+        Rule::CpuTime => (
+            "sampling of the tasks' processor clocks, behind it RLIMIT_CPU for each process; children that nobody waits for are undercounted"
+                .to_owned(),
+            Supervisor,
+        ),
+        Rule::Wall => ("the supervisor's monotonic timer".to_owned(), Supervisor),
+        Rule::Output => ("the relay's count; pipes are bounded by the kernel".to_owned(), Supervisor),
+        Rule::Disk => {
+            if placed.writes {
+                ("scratch: tmpfs sized in bytes and files; granted directories: sampled growth".to_owned(), Supervisor)
+            } else {
+                own(true, root, "tmpfs sized in bytes and files; nothing else can be written")
+            }
+        }
+        Rule::Processes => {
+            let root_outside = facts.uid == 0 && !facts.privileged;
+            own(
+                !root_outside,
+                jar && facts.processes_counted.is_available(),
+                "RLIMIT_NPROC, counted for this user in the jar's user namespace",
+            )
+        }
+        Rule::OpenFiles => own(true, jar, "RLIMIT_NOFILE of each process"),
+        Rule::FileSize => own(true, jar, "RLIMIT_FSIZE of each process"),
+        Rule::Cpu | Rule::Io => {
+            let _ = effective;
+            ("not asked for".to_owned(), None)
+        }
+    }
+}
