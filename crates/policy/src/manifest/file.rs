@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use belljar_plan::Limit;
 use schemars::JsonSchema;
 use semver::Version;
 use serde::Deserialize;
 
-use super::{Bound, Manifest, ManifestError, Place, PluginSection, Request};
+use super::{
+    Manifest, ManifestError, Place, PluginSection, Request,
+    limits::{LimitsTable, each},
+};
 use crate::{
-    parse::{self, Amount, At, Format, Or, Wanted, nearest, tame},
+    parse::{self, At, Format, Or, Wanted, tame},
     path::UnixPath,
-    units::{Whose, check_bound, parse_bound, parse_value},
 };
 
 /// A plugin's manifest, `belljar.toml` or the same in JSON: who it is and what
@@ -155,71 +156,6 @@ struct ValueTable {
 
 impl Wanted for ValueTable {
     const WANTED: &'static str = "a text, or { value = \"…\", optional = true }";
-}
-
-/// A limit in full.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LimitTable {
-    /// Where an event is raised.
-    #[serde(default)]
-    soft: Option<Amount>,
-    /// Where it is enforced.
-    #[serde(default)]
-    hard: Option<Amount>,
-    /// `stop`: reaching it ends the jar.
-    #[serde(default)]
-    #[schemars(extend("enum" = ["stop", null]))]
-    action: Option<String>,
-    /// Without it the plugin still runs.
-    #[serde(default)]
-    optional: bool,
-}
-
-impl Wanted for LimitTable {
-    const WANTED: &'static str =
-        "a value such as \"64MiB\", \"5s\" or 50, or { soft = …, hard = … }";
-}
-
-/// A share of the machine.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ShareTable {
-    /// As the limit's own issue will define it.
-    value: Amount,
-    /// Without it the plugin still runs.
-    #[serde(default)]
-    optional: bool,
-}
-
-impl Wanted for ShareTable {
-    const WANTED: &'static str = "a value, or { value = …, optional = true }";
-}
-
-/// Limits. Sizes as `64KiB`, durations as `5s`, counts as `50`; `{ soft, hard }` sets both edges.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct LimitsTable {
-    /// Bytes of memory of all tasks.
-    memory: Option<At<Or<Amount, LimitTable>>>,
-    /// Processor time of all tasks.
-    cpu_time: Option<At<Or<Amount, LimitTable>>>,
-    /// Time since launch.
-    wall: Option<At<Or<Amount, LimitTable>>>,
-    /// Bytes written to stdout and stderr together.
-    output: Option<At<Or<Amount, LimitTable>>>,
-    /// Number of tasks; threads count.
-    processes: Option<At<Or<Amount, LimitTable>>>,
-    /// Descriptors of each process.
-    open_files: Option<At<Or<Amount, LimitTable>>>,
-    /// Bytes of each file written.
-    file_size: Option<At<Or<Amount, LimitTable>>>,
-    /// Bytes in private scratch.
-    disk: Option<At<Or<Amount, LimitTable>>>,
-    /// Share of processors; not supported yet.
-    cpu: Option<At<Or<Amount, ShareTable>>>,
-    /// Block I/O rate; not supported yet.
-    io: Option<At<Or<Amount, ShareTable>>>,
 }
 
 /// Paths of the machine.
@@ -383,24 +319,6 @@ fn entry(said: &At<String>) -> Result<String, ManifestError> {
     Ok(path.relative().to_owned())
 }
 
-/// Requests of any kind: the plain form is never optional.
-fn each<S, T>(
-    raw: Vec<At<Or<S, T>>>,
-    table: impl Fn(T) -> (S, bool),
-) -> impl Iterator<Item = Request<S>> {
-    raw.into_iter().map(move |At { value, origin }| {
-        let (value, optional) = match value {
-            Or::Plain(value) => (value, false),
-            Or::Table(inner) => table(inner),
-        };
-        Request {
-            value,
-            optional,
-            origin,
-        }
-    })
-}
-
 fn word(request: Request<String>, what: &str) -> Result<Request<String>, ManifestError> {
     let plain = |c: char| c.is_ascii_graphic();
     if request.value.is_empty() || request.value.len() > 256 || !request.value.chars().all(plain) {
@@ -496,107 +414,4 @@ fn check_variable(name: &str, origin: &str) -> Result<(), ManifestError> {
             tame(name)
         ),
     })
-}
-
-/// What a limits table asks for: the bounded quantities, and the shares.
-type Limits = (
-    BTreeMap<Limit, Request<Bound>>,
-    BTreeMap<String, Request<String>>,
-);
-
-impl LimitsTable {
-    pub(crate) fn read(self) -> Result<Limits, ManifestError> {
-        let mut limits = BTreeMap::new();
-        for (limit, said) in [
-            (Limit::Memory, self.memory),
-            (Limit::CpuTime, self.cpu_time),
-            (Limit::Wall, self.wall),
-            (Limit::Output, self.output),
-            (Limit::Processes, self.processes),
-            (Limit::OpenFiles, self.open_files),
-            (Limit::FileSize, self.file_size),
-            (Limit::Disk, self.disk),
-        ] {
-            if let Some(said) = said {
-                limits.insert(limit, bound(limit, said)?);
-            }
-        }
-        let mut shares = BTreeMap::new();
-        for (name, said) in [("cpu", self.cpu), ("io", self.io)] {
-            let table = |ShareTable { value, optional }| (value, optional);
-            for request in each(said.into_iter().collect(), table) {
-                let request = Request {
-                    value: request.value.0,
-                    optional: request.optional,
-                    origin: request.origin,
-                };
-                shares.insert(name.to_owned(), request);
-            }
-        }
-        Ok((limits, shares))
-    }
-}
-
-fn bound(limit: Limit, said: At<Or<Amount, LimitTable>>) -> Result<Request<Bound>, ManifestError> {
-    let At { value, origin } = said;
-    let key = format!("limits.{limit}");
-    let unit = |source| ManifestError::Unit {
-        origin: origin.clone(),
-        source,
-    };
-    let (bound, optional) = match value {
-        Or::Plain(Amount(text)) => (
-            parse_bound(limit, &text, Whose::Key(&key)).map_err(unit)?,
-            false,
-        ),
-        Or::Table(table) => {
-            let edge = |name: &str, amount: Option<Amount>| {
-                let key = format!("{key}.{name}");
-                amount
-                    .map(|Amount(text)| parse_value(limit, &text, Whose::Key(&key)))
-                    .transpose()
-                    .map_err(unit)
-            };
-            let bound = Bound {
-                soft: edge("soft", table.soft)?,
-                hard: edge("hard", table.hard)?,
-                stop: stop(limit, table.action.as_deref(), &origin)?,
-            };
-            if bound.soft.is_none() && bound.hard.is_none() {
-                return Err(ManifestError::Value {
-                    origin,
-                    reason: format!("`{key}` needs `soft`, `hard` or both"),
-                });
-            }
-            check_bound(limit, &bound, Whose::Key(&key)).map_err(unit)?;
-            (bound, table.optional)
-        }
-    };
-    Ok(Request {
-        value: bound,
-        optional,
-        origin,
-    })
-}
-
-fn stop(limit: Limit, action: Option<&str>, origin: &str) -> Result<bool, ManifestError> {
-    let bad = |reason: String| ManifestError::Value {
-        origin: origin.to_owned(),
-        reason,
-    };
-    match (action, limit) {
-        (None, _) => Ok(false),
-        // Nobody sees these being reached, so that nothing could be done about it.
-        (Some("stop"), Limit::OpenFiles | Limit::FileSize | Limit::Disk) => Err(bad(format!(
-            "`action = \"stop\"` cannot apply to `{limit}`: the system refuses the call and tells nobody"
-        ))),
-        (Some("stop"), _) => Ok(true),
-        (Some(other), _) => Err(bad(format!(
-            "unknown action `{}`{}; there is `stop`",
-            tame(other),
-            nearest(other, ["stop"])
-                .map(|near| format!(", did you mean `{near}`?"))
-                .unwrap_or_default()
-        ))),
-    }
 }

@@ -11,8 +11,9 @@ use crate::{
 };
 
 mod file;
+mod limits;
 
-pub(crate) use self::file::{LimitsTable, is_variable};
+pub(crate) use self::{file::is_variable, limits::LimitsTable};
 pub use crate::parse::{Format, MOST_BYTES, ParseError};
 
 /// A plugin's manifest, read and checked. What it asks for is not yet granted.
