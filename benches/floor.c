@@ -38,20 +38,22 @@
 enum {
     NR_open_tree = 428, NR_move_mount = 429, NR_fsopen = 430, NR_fsconfig = 431, NR_fsmount = 432, NR_clone3 = 435,
     NR_close_range = 436, NR_mount_setattr = 442,
-    TREE_CLONE = 1, TREE_CLOEXEC = O_CLOEXEC, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000, MOVE_FROM_FD = 4,
+    TREE_CLONE = 1, TREE_CLOEXEC = O_CLOEXEC, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000, MOVE_FROM_FD = 4, ATTR_IDMAP = 0x100000,
     CONFIG_STRING = 1, CONFIG_CREATE = 6, IS_PIDFD = 0x1000,
 };
 
 enum op {
-    OP_clone, OP_map_ids, OP_drop_groups, OP_take_ids, OP_oom_score, OP_undumpable, OP_die_with_launcher,
-    OP_private_mounts, OP_root, OP_directory, OP_symlink, OP_file, OP_scratch, OP_bind_path, OP_bind_scratch, OP_proc,
+    OP_detach, OP_clone, OP_map_ids, OP_drop_groups, OP_take_ids, OP_oom_score, OP_undumpable, OP_die_with_launcher,
+    OP_private_mounts, OP_root, OP_directory, OP_symlink, OP_file, OP_scratch, OP_bind_path, OP_bind_scratch,
+    OP_bind_slot, OP_proc,
     OP_devpts, OP_device, OP_mask, OP_read_only, OP_leave_machine, OP_seal_root, OP_hostname, OP_loopback, OP_keyring,
     OP_no_new_privs, OP_securebits, OP_capabilities, OP_fork, OP_session, OP_streams, OP_close_descriptors, OP_workdir,
     OP_umask, OP_rlimit, OP_signals, OP_filter, OP_exec, OPS
 };
 static const char *const words[OPS] = {
-    "clone", "map_ids", "drop_groups", "take_ids", "oom_score", "undumpable", "die_with_launcher",
-    "private_mounts", "root", "directory", "symlink", "file", "scratch", "bind_path", "bind_scratch", "proc",
+    "detach", "clone", "map_ids", "drop_groups", "take_ids", "oom_score", "undumpable", "die_with_launcher",
+    "private_mounts", "root", "directory", "symlink", "file", "scratch", "bind_path", "bind_scratch",
+    "bind_slot", "proc",
     "devpts", "device", "mask", "read_only", "leave_machine", "seal_root", "hostname", "loopback", "keyring",
     "no_new_privs", "securebits", "capabilities", "fork", "session", "streams", "close_descriptors", "workdir",
     "umask", "rlimit", "signals", "filter", "exec",
@@ -71,6 +73,12 @@ static uint64_t namespaces;
 static const struct step *map;
 static unsigned machine_uid, machine_gid;
 static int lifeline[2];
+
+/* What a jar is given: the descriptor whose end says that the program runs, its streams, detached mounts. */
+enum { SLOTS = 8, STREAMS = 4 };
+struct gifts { int exec, in, out, err, mounts[SLOTS]; };
+static int slots;
+static int slot_users[SLOTS]; /* for id mapped mounts, made once */
 
 static void fail(const struct step *step, const char *call) {
     dprintf(2, "floor: %s: %s: %s\n", step ? words[step->op] : "server", call, strerror(errno));
@@ -168,7 +176,6 @@ static int memory(const struct step *step, const char *kind, const uint64_t *siz
     if (mode) MUST(step, syscall(NR_fsconfig, context, CONFIG_STRING, "mode", mode, 0));
     if (!strcmp(kind, "devpts")) {
         MUST(step, syscall(NR_fsconfig, context, CONFIG_STRING, "ptmxmode", "0666", 0));
-        MUST(step, syscall(NR_fsconfig, context, CONFIG_STRING, "max", "64", 0));
     }
     MUST(step, syscall(NR_fsconfig, context, CONFIG_CREATE, NULL, NULL, 0));
     int mount = (int)syscall(NR_fsmount, context, 1, set);
@@ -178,8 +185,6 @@ static int memory(const struct step *step, const char *kind, const uint64_t *siz
 }
 
 /* ---- the jar ---- */
-
-struct streams { int exec, in, out, err; };
 
 static void write_small(const struct step *step, const char *path, const char *bytes, size_t length, int flags) {
     int file = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
@@ -206,14 +211,14 @@ static void watch(int control, pid_t guest) {
     _exit(0);
 }
 
-static void jar(int control, struct streams streams) {
-    int machine = -1, scratch = -1;
+static void jar(int control, struct gifts gifts) {
+    int machine = -1, scratch = -1, empty[2] = { -1, -1 };
     const char *scratch_at = NULL;
     for (const struct step *step = steps; step < steps + count; step++) {
         const uint64_t *n = step->number;
         char *const *s = step->string;
         switch (step->op) {
-        case OP_clone: case OP_map_ids: break;
+        case OP_detach: case OP_clone: case OP_map_ids: break;
         case OP_drop_groups: MUST(step, setgroups(0, NULL)); break;
         case OP_take_ids:
             MUST(step, syscall(SYS_setresgid, n[1], n[1], n[1]));
@@ -268,6 +273,10 @@ static void jar(int control, struct streams streams) {
             if (mkdirat(scratch, s[0], 01777) && errno != EEXIST) fail(step, s[0]);
             bind_tree(step, scratch, s[0], s[1], n[0], n[1]);
             break;
+        case OP_bind_slot:
+            MUST(step, attach(gifts.mounts[n[0]], AT_FDCWD, s[0]));
+            close(gifts.mounts[n[0]]);
+            break;
         case OP_proc: {
             int mount = memory(step, "proc", NULL, NULL, n[0]);
             MUST(step, attach(mount, AT_FDCWD, s[0]));
@@ -275,7 +284,7 @@ static void jar(int control, struct streams streams) {
             break;
         }
         case OP_devpts: {
-            int mount = memory(step, "devpts", NULL, "0620", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+            int mount = memory(step, "devpts", NULL, "0600", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
             MUST(step, attach(mount, AT_FDCWD, s[0]));
             close(mount);
             break;
@@ -293,14 +302,20 @@ static void jar(int control, struct streams streams) {
         case OP_mask: {
             struct stat what;
             if (stat(s[0], &what)) break;
-            if (S_ISDIR(what.st_mode)) {
-                uint64_t sizes[2] = { 4096, 2 };
-                int mount = memory(step, "tmpfs", sizes, "0555", MOUNT_ATTR_RDONLY);
-                MUST(step, attach(mount, AT_FDCWD, s[0]));
-                close(mount);
-            } else {
-                bind_tree(step, AT_FDCWD, "/dev/null", s[0], 0, 0);
+            int folder = S_ISDIR(what.st_mode);
+            const char *nothing = folder ? "/.nothing.d" : "/.nothing";
+            if (empty[folder] < 0) {
+                if (folder) MUST(step, mkdir(nothing, 0555));
+                else MUST(step, mknod(nothing, S_IFREG | 0444, 0));
+                MUST(step, empty[folder] = tree(AT_FDCWD, nothing, 0));
+                MUST(step, attributes(empty[folder], MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC, 0));
+                MUST(step, attach(empty[folder], AT_FDCWD, s[0]));
+                break;
             }
+            int copy = (int)syscall(NR_open_tree, empty[folder], "", TREE_CLONE | TREE_CLOEXEC | EMPTY_PATH);
+            MUST(step, copy);
+            MUST(step, attach(copy, AT_FDCWD, s[0]));
+            close(copy);
             break;
         }
         case OP_read_only:
@@ -313,6 +328,8 @@ static void jar(int control, struct streams streams) {
                 rmdir(scratch_at);
                 close(scratch);
             }
+            if (empty[0] >= 0) unlink("/.nothing");
+            if (empty[1] >= 0) rmdir("/.nothing.d");
             MUST(step, fchdir(machine));
             MUST(step, umount2(".", MNT_DETACH));
             MUST(step, chdir("/"));
@@ -355,12 +372,12 @@ static void jar(int control, struct streams streams) {
         }
         case OP_session: MUST(step, setsid()); break;
         case OP_streams:
-            MUST(step, dup2(streams.in, 0));
-            MUST(step, dup2(streams.out, 1));
-            MUST(step, dup2(streams.err, 2));
+            MUST(step, dup2(gifts.in, 0));
+            MUST(step, dup2(gifts.out, 1));
+            MUST(step, dup2(gifts.err, 2));
             break;
         case OP_close_descriptors:
-            if (streams.exec != 3) MUST(step, dup3(streams.exec, 3, O_CLOEXEC));
+            if (gifts.exec != 3) MUST(step, dup3(gifts.exec, 3, O_CLOEXEC));
             MUST(step, syscall(NR_close_range, 4, ~0U, 0));
             break;
         case OP_workdir: MUST(step, chdir(s[0])); break;
@@ -396,38 +413,72 @@ static void jar(int control, struct streams streams) {
 
 struct child { pid_t pid; int pidfd, control; };
 
-static int receive(int from, char *kind, struct streams *streams) {
-    union { char bytes[CMSG_SPACE(sizeof *streams)]; struct cmsghdr header; } ancillary;
+static int receive(int from, char *kind, struct gifts *gifts) {
+    union { char bytes[CMSG_SPACE(sizeof *gifts)]; struct cmsghdr header; } ancillary;
     struct iovec data = { kind, 1 };
     struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = ancillary.bytes,
                               .msg_controllen = sizeof ancillary };
     if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) <= 0) return -1;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header) memcpy(streams, CMSG_DATA(header), sizeof *streams);
+    if (header) memcpy(gifts, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     return 0;
 }
 
-static void send_streams(int to, struct streams streams) {
-    union { char bytes[CMSG_SPACE(sizeof streams)]; struct cmsghdr header; } ancillary = { { 0 } };
+static void give(int to, struct gifts gifts) {
+    union { char bytes[CMSG_SPACE(sizeof gifts)]; struct cmsghdr header; } ancillary = { { 0 } };
+    size_t length = sizeof(int) * (size_t)(STREAMS + slots);
     struct iovec data = { "L", 1 };
     struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = ancillary.bytes,
-                              .msg_controllen = sizeof ancillary };
+                              .msg_controllen = CMSG_SPACE(length) };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof streams);
-    memcpy(CMSG_DATA(header), &streams, sizeof streams);
+    header->cmsg_len = CMSG_LEN(length);
+    memcpy(CMSG_DATA(header), &gifts, length);
     MUST(NULL, sendmsg(to, &message, MSG_NOSIGNAL));
 }
 
-static void write_map(pid_t pid, const char *file, const char *value) {
-    char path[48];
+static void write_map(pid_t pid, const char *file, unsigned inside, unsigned outside) {
+    char path[48], value[48];
     snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
-    write_small(map, path, value, strlen(value), 0);
+    int length = snprintf(value, sizeof value, "%u %u 1", inside, outside);
+    write_small(map, path, value, (size_t)length, 0);
+}
+
+/* A user namespace for each slot that is shown under other ids, once for all launches. */
+static void make_users(void) {
+    for (const struct step *step = steps; step < steps + count && step->op == OP_detach; step++) {
+        slots++;
+        if (!step->number[1]) continue;
+        struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } how = {
+            .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
+        pid_t holder = (pid_t)syscall(NR_clone3, &how, sizeof how);
+        MUST(step, holder);
+        if (!holder) for (;;) pause();
+        char path[48];
+        write_map(holder, "gid_map", (unsigned)step->number[3], machine_gid);
+        write_map(holder, "uid_map", (unsigned)step->number[2], machine_uid);
+        snprintf(path, sizeof path, "/proc/%d/ns/user", holder);
+        MUST(step, slot_users[step->number[0]] = open(path, O_RDONLY | O_CLOEXEC));
+        kill(holder, SIGKILL);
+        waitpid(holder, NULL, 0);
+    }
+}
+
+static void detach(struct gifts *gifts) {
+    for (const struct step *step = steps; step < steps + count && step->op == OP_detach; step++) {
+        const uint64_t *n = step->number;
+        int mount = tree(AT_FDCWD, step->string[0], n[4]);
+        MUST(step, mount);
+        struct { uint64_t set, clear, propagation, userns; } change = {
+            n[5] | (n[1] ? ATTR_IDMAP : 0), 0, 0, n[1] ? (uint64_t)slot_users[n[0]] : 0 };
+        MUST(step, syscall(NR_mount_setattr, mount, "", EMPTY_PATH | (n[4] ? RECURSIVE : 0), &change, sizeof change));
+        gifts->mounts[n[0]] = mount;
+    }
 }
 
 /* Makes a child in namespaces of its own, its ids mapped. `inherited`: it already has the launch's descriptors. */
-static struct child make(const struct streams *inherited) {
+static struct child make(const struct gifts *inherited) {
     struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } how = { 0 };
     struct child child;
     int pair[2];
@@ -438,22 +489,23 @@ static struct child make(const struct streams *inherited) {
     child.pid = (pid_t)syscall(NR_clone3, &how, sizeof how);
     MUST(NULL, child.pid);
     if (!child.pid) {
-        struct streams streams = inherited ? *inherited : (struct streams){ 0 };
+        struct gifts gifts = inherited ? *inherited : (struct gifts){ 0 };
         char kind;
         close(pair[0]);
         close(lifeline[1]);
-        if (receive(pair[1], &kind, &streams) < 0) _exit(125);
-        jar(pair[1], streams);
+        if (receive(pair[1], &kind, &gifts) < 0) _exit(125);
+        jar(pair[1], gifts);
     }
     close(pair[1]);
     child.control = pair[0];
     if (map) {
-        char value[48];
-        if (map->number[2]) write_map(child.pid, "setgroups", "deny");
-        snprintf(value, sizeof value, "%d %u 1", (int)map->number[1], machine_gid);
-        write_map(child.pid, "gid_map", value);
-        snprintf(value, sizeof value, "%d %u 1", (int)map->number[0], machine_uid);
-        write_map(child.pid, "uid_map", value);
+        if (map->number[2]) {
+            char path[48];
+            snprintf(path, sizeof path, "/proc/%d/setgroups", child.pid);
+            write_small(map, path, "deny", 4, 0);
+        }
+        write_map(child.pid, "gid_map", (unsigned)map->number[1], machine_gid);
+        write_map(child.pid, "uid_map", (unsigned)map->number[0], machine_uid);
     }
     return child;
 }
@@ -472,26 +524,28 @@ static int end(struct child child) {
 static int serve(void) {
     struct child parked = { 0 };
     for (;;) {
-        struct streams streams;
+        struct gifts gifts;
         char kind;
-        if (receive(0, &kind, &streams) < 0) return 0;
+        if (receive(0, &kind, &gifts) < 0) return 0;
         if (kind == 'P') {
             parked = make(NULL);
             MUST(NULL, send(0, "P", 1, MSG_NOSIGNAL));
             continue;
         }
         struct child child = parked;
+        detach(&gifts);
         if (parked.pid) {
-            send_streams(child.control, streams);
+            give(child.control, gifts);
         } else {
-            child = make(&streams);
+            child = make(&gifts);
             MUST(NULL, send(child.control, "L", 1, MSG_NOSIGNAL));
         }
         parked.pid = 0;
-        close(streams.exec);
-        close(streams.in);
-        close(streams.out);
-        close(streams.err);
+        close(gifts.exec);
+        close(gifts.in);
+        close(gifts.out);
+        close(gifts.err);
+        for (int i = 0; i < slots; i++) close(gifts.mounts[i]);
         int status = end(child);
         MUST(NULL, send(0, &status, sizeof status, MSG_NOSIGNAL));
     }
@@ -501,8 +555,9 @@ static int once(void) {
     int started[2], in[2], out[2], err[2];
     if (pipe2(started, O_CLOEXEC) || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
         fail(NULL, "pipe2");
-    struct streams streams = { started[1], in[0], out[1], err[1] };
-    struct child child = make(&streams);
+    struct gifts gifts = { started[1], in[0], out[1], err[1], { 0 } };
+    detach(&gifts);
+    struct child child = make(&gifts);
     MUST(NULL, send(child.control, "L", 1, MSG_NOSIGNAL));
     close(started[1]);
     close(in[0]);
@@ -528,5 +583,6 @@ int main(int argc, char **argv) {
     if (argc != 3) return 2;
     read_list(argv[2]);
     MUST(NULL, pipe2(lifeline, O_CLOEXEC));
+    make_users();
     return strcmp(argv[1], "serve") ? once() : serve();
 }
