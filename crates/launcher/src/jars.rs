@@ -1,0 +1,83 @@
+//! The launcher's table of jars.
+
+use rustix::fd::OwnedFd;
+use rustix::io::{Errno, Result};
+
+use crate::clone::Made;
+
+/// The most jars at once; one more is refused with `EAGAIN`.
+pub(crate) const MOST: usize = 1024;
+
+/// What a child is there for.
+pub(crate) enum Use {
+    /// It runs, or sets up, the jar with this number.
+    Jar {
+        number: u64,
+        /// A lock of the parent's that is held while the jar lives.
+        lease: Option<OwnedFd>,
+    },
+    /// It waits for a launch that it fits.
+    Parked,
+    /// It was parked and is not wanted any more; only its end is awaited.
+    Discarded,
+}
+
+/// One child of the launcher.
+pub(crate) struct Entry {
+    pub(crate) made: Made,
+    pub(crate) purpose: Use,
+}
+
+/// All children, by index.
+pub(crate) struct Table {
+    entries: [Option<Entry>; MOST],
+}
+
+impl Table {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: [const { None }; MOST],
+        }
+    }
+
+    /// A free place.
+    pub(crate) fn free(&self) -> Result<usize> {
+        self.entries
+            .iter()
+            .position(Option::is_none)
+            .ok_or(Errno::AGAIN)
+    }
+
+    pub(crate) fn put(&mut self, index: usize, entry: Entry) {
+        if let Some(place) = self.entries.get_mut(index) {
+            *place = Some(entry);
+        }
+    }
+
+    pub(crate) fn take(&mut self, index: usize) -> Option<Entry> {
+        self.entries.get_mut(index).and_then(Option::take)
+    }
+
+    pub(crate) fn at(&self, index: usize) -> Option<&Entry> {
+        self.entries.get(index).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn at_mut(&mut self, index: usize) -> Option<&mut Entry> {
+        self.entries.get_mut(index).and_then(Option::as_mut)
+    }
+
+    /// The jar with this number.
+    pub(crate) fn jar(&self, number: u64) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .flatten()
+            .find(|entry| matches!(entry.purpose, Use::Jar { number: n, .. } if n == number))
+    }
+
+    /// Where the parked child is.
+    pub(crate) fn parked(&self) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| matches!(entry, Some(entry) if matches!(entry.purpose, Use::Parked)))
+    }
+}

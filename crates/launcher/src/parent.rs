@@ -1,0 +1,503 @@
+//! The launcher: takes the host's requests, makes jars, tells how they ended.
+//!
+//! It waits on three kinds of things at once: the host's socket, the host's
+//! pidfd (a host that forks keeps the socket open, so its end of file proves
+//! nothing) and the pidfd of each child.
+
+use core::mem::MaybeUninit;
+
+use belljar_plan::message::{Event, Record, Request, Task, descriptors, event, request};
+use belljar_plan::wire::Steps;
+use belljar_plan::{Attributes, Step};
+use rustix::event::epoll;
+use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
+use rustix::io::{Errno, Result};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Resource, Signal, geteuid, getrlimit, setrlimit};
+
+use crate::channel::{self, Descriptors, Wait};
+use crate::clone::{self, Ids, Kind, Made};
+use crate::init::LIFELINE;
+use crate::jars::{Entry, Table, Use};
+use crate::mapped::Mapped;
+use crate::raw;
+use crate::receipts::Receipts;
+use crate::steps::attribute_bits;
+
+/// Descriptor 0: the socket to the host.
+const HOST: i32 = 0;
+
+/// What an epoll event is about: an index into the table, or one of these.
+const TOKEN_SOCKET: u64 = u64::MAX;
+const TOKEN_HOST: u64 = u64::MAX - 1;
+
+/// A step's index and why it failed.
+type Failure = (u16, Errno);
+
+/// Everything that the launcher knows. It lies in a mapping that children see
+/// as zeroes, so that no jar inherits another's numbers.
+struct Launcher {
+    epoll: OwnedFd,
+    /// The host's pidfd, once it said hello.
+    host: Option<OwnedFd>,
+    table: Table,
+    /// The launch whose descriptors are still coming.
+    pending: Option<Request>,
+    descriptors: Descriptors,
+}
+
+/// Serves the host until it is gone.
+///
+/// # Errors
+/// What the launcher cannot do without. All jars end with it.
+pub(crate) fn serve() -> Result<()> {
+    take_over()?;
+    let launcher = wiped_on_fork(Launcher {
+        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        host: None,
+        table: Table::new(),
+        pending: None,
+        descriptors: Descriptors::new(),
+    })?;
+    launcher.watch(host(), TOKEN_SOCKET)?;
+    loop {
+        let mut ready = [MaybeUninit::<epoll::Event>::uninit(); 32];
+        let (ready, _) = epoll::wait(&launcher.epoll, &mut ready, None)?;
+        for event in ready {
+            match event.data.u64() {
+                TOKEN_HOST => return Ok(()),
+                TOKEN_SOCKET => launcher.requested()?,
+                index => launcher.child_ended(index as usize)?,
+            }
+        }
+    }
+}
+
+/// Makes the process fit to be the ancestor of jars.
+fn take_over() -> Result<()> {
+    // Every signal stays blocked, here and in each pid 1: the terminal's must
+    // not end the launcher, and a pid 1 takes what it needs by signalfd(2).
+    // Dispositions are the defaults from here on; nothing changes them again.
+    raw::block_signals(u64::MAX)?;
+    raw::default_signals()?;
+    // Fails only for a leader of a group, which has a session of its own then.
+    let _ = rustix::process::setsid();
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if geteuid().is_root() {
+        // A user's launcher must stay dumpable: else /proc/PID/uid_map of its
+        // children belongs to root and the maps can't be written.
+        raw::prctl(raw::PR_SET_DUMPABLE, 0, 0)?;
+    }
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files)?;
+    // The lifeline: children keep the read end, only the launcher the other.
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    raw::dup_onto(read.as_raw_fd(), LIFELINE)?;
+    let _held_for_life = write.into_raw_fd();
+    Ok(())
+}
+
+/// Moves a value to where forked children find zeroes; madvise(2).
+fn wiped_on_fork<T>(value: T) -> Result<&'static mut T> {
+    // SAFETY: a new anonymous mapping, at an address that the kernel chooses.
+    let place = unsafe {
+        mmap_anonymous(
+            core::ptr::null_mut(),
+            size_of::<T>(),
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )
+    }?;
+    // SAFETY: the mapping just made; children never read it.
+    unsafe { madvise(place, size_of::<T>(), Advice::LinuxWipeOnFork) }?;
+    let place = place.cast::<T>();
+    // SAFETY: page-aligned, large enough and writable.
+    unsafe { place.write(value) };
+    // SAFETY: initialised, never unmapped, and referred to by nothing else.
+    Ok(unsafe { &mut *place })
+}
+
+fn host() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 0 is the host's socket and stays open.
+    unsafe { BorrowedFd::borrow_raw(HOST) }
+}
+
+impl Launcher {
+    fn watch(&self, fd: BorrowedFd<'_>, token: u64) -> Result<()> {
+        let data = epoll::EventData::new_u64(token);
+        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
+    }
+
+    /// Takes one packet from the host.
+    fn requested(&mut self) -> Result<()> {
+        let mut bytes = [0; Request::LENGTH];
+        let length = match channel::receive(host(), &mut bytes, &mut self.descriptors, Wait::No) {
+            Ok(length) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        // An empty packet is the end of file: the host let go of us.
+        let request = bytes.get(..length).and_then(Request::from_bytes);
+        let Some(request) = request else {
+            return Err(Errno::PROTO);
+        };
+        if request.kind != request::MORE
+            && let Some(cut_short) = self.pending.take()
+        {
+            // What came with this packet lies behind the launch's own.
+            self.descriptors.clear();
+            self.tell_failed(cut_short.jar, (0, Errno::PROTO))?;
+        }
+        match request.kind {
+            request::HELLO => {
+                let host = self.descriptors.take(0).ok_or(Errno::PROTO)?;
+                self.descriptors.clear();
+                self.watch(host.as_fd(), TOKEN_HOST)?;
+                self.host = Some(host);
+                Ok(())
+            }
+            request::LAUNCH | request::MORE => {
+                let launch = match (request.kind, self.pending.take()) {
+                    (request::LAUNCH, _) => request,
+                    (_, Some(launch)) => launch,
+                    (_, None) => {
+                        // What is left of a launch that already failed.
+                        self.descriptors.clear();
+                        return Ok(());
+                    }
+                };
+                let missing = self.descriptors.count() < launch.descriptors as usize;
+                if missing && !self.descriptors.overflowed() {
+                    self.pending = Some(launch);
+                    return Ok(());
+                }
+                let result = self.launch(&launch);
+                self.descriptors.clear();
+                match result {
+                    Ok(()) => Ok(()),
+                    Err(failure) => self.tell_failed(launch.jar, failure),
+                }
+            }
+            request::SIGNAL => {
+                self.descriptors.clear();
+                self.forward(&request);
+                Ok(())
+            }
+            request::PARK => {
+                self.descriptors.clear();
+                match self.park(&request) {
+                    Ok(()) => Ok(()),
+                    Err(errno) => self.tell_failed(request.jar, (0, errno)),
+                }
+            }
+            _ => Err(Errno::PROTO),
+        }
+    }
+
+    /// Runs the launcher's part of a plan and hands the rest to a child.
+    fn launch(&mut self, launch: &Request) -> core::result::Result<(), Failure> {
+        let whole = |errno| (0, errno);
+        let index = self.table.free().map_err(whole)?;
+        let fds = &mut self.descriptors;
+        if fds.overflowed() {
+            return Err((0, Errno::MFILE));
+        }
+        if fds.count() != launch.descriptors as usize || fds.count() < descriptors::FIXED {
+            return Err((0, Errno::PROTO));
+        }
+        let progress = fds.at(descriptors::PROGRESS).map_err(whole)?.as_raw_fd();
+        let plan = fds.at(descriptors::PLAN).map_err(whole)?;
+        let plan = Mapped::new(plan, launch.plan_length).map_err(whole)?;
+        let carried = |bit| usize::from(launch.carries & bit != 0);
+        let lease_at = descriptors::FIXED + carried(descriptors::IMAGE);
+        let slots = lease_at + carried(descriptors::LEASE);
+
+        let mut receipts = Receipts::new();
+        let mut mapping = Mapping::default();
+        let mut made = None;
+        let steps = Steps::new(plan.bytes()).map_err(|_| (0, Errno::BADMSG))?;
+        let mut ahead = steps.clone();
+        for (at, step) in steps.enumerate() {
+            let at = at as u16;
+            let failed = |errno| (at, errno);
+            ahead.next();
+            match step.map_err(|_| (at, Errno::BADMSG))? {
+                Step::Detach {
+                    slot,
+                    idmap,
+                    owner_uid,
+                    owner_gid,
+                    recursive,
+                    attributes,
+                } => {
+                    let slot = slots + usize::from(slot);
+                    let mapping = match idmap {
+                        true => Some(
+                            mapping
+                                .of(
+                                    (owner_uid, launch.machine_uid),
+                                    (owner_gid, launch.machine_gid),
+                                )
+                                .map_err(failed)?,
+                        ),
+                        false => None,
+                    };
+                    let source = fds.at(slot).map_err(failed)?;
+                    let mount = detach(source, recursive, attributes, mapping).map_err(failed)?;
+                    fds.replace(slot, mount).map_err(failed)?;
+                }
+                Step::Clone { namespaces } => {
+                    // The ids are part of what makes a parked child fit.
+                    let ids = match ahead.clone().next() {
+                        Some(Ok(Step::MapIds {
+                            uid,
+                            gid,
+                            deny_setgroups,
+                        })) => Some(Ids {
+                            uid,
+                            gid,
+                            machine_uid: launch.machine_uid,
+                            machine_gid: launch.machine_gid,
+                            deny_setgroups,
+                        }),
+                        _ => None,
+                    };
+                    let kind = Kind { namespaces, ids };
+                    made = Some(match unpark(&mut self.table, &kind) {
+                        Some(parked) => Child::Parked(parked),
+                        None => Child::Fresh(clone::make(kind).map_err(failed)?),
+                    });
+                }
+                Step::MapIds { .. } => match &made {
+                    Some(Child::Fresh(fresh)) => {
+                        if let Some(ids) = fresh.kind.ids
+                            && let Err(errno) = clone::map_ids(fresh.pid, ids)
+                        {
+                            clone::end(fresh.pid, &fresh.pidfd);
+                            return Err((at, errno));
+                        }
+                    }
+                    // Mapped when it was parked.
+                    Some(Child::Parked(_)) => {}
+                    None => return Err((at, Errno::PROTO)),
+                },
+                _ => break,
+            }
+            receipts.note(progress, at, 0).map_err(failed)?;
+        }
+        let (made, watched) = match made {
+            Some(Child::Fresh(made)) => (made, false),
+            Some(Child::Parked(made)) => (made, true),
+            None => return Err((0, Errno::PROTO)),
+        };
+
+        let lease = match carried(descriptors::LEASE) {
+            0 => None,
+            _ => fds.take(lease_at),
+        };
+        let count = launch.descriptors - carried(descriptors::LEASE) as u32;
+        let task = Task {
+            plan_length: launch.plan_length,
+            image_length: launch.image_length,
+            descriptors: count,
+            carries: launch.carries & !descriptors::LEASE,
+        };
+        let sent = receipts
+            .send(progress)
+            .and_then(|()| channel::send_all(made.control.as_fd(), &task.to_bytes(), &[1], fds));
+        let data = epoll::EventData::new_u64(index as u64);
+        let ready = sent.and_then(|()| match watched {
+            true => epoll::modify(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN),
+            false => epoll::add(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN),
+        });
+        if let Err(errno) = ready {
+            clone::end(made.pid, &made.pidfd);
+            return Err((0, errno));
+        }
+        let started = Event {
+            kind: event::STARTED,
+            jar: launch.jar,
+            pid: made.pid,
+            started: made.started,
+            ..Event::default()
+        };
+        let told = channel::send(
+            host(),
+            &started.to_bytes(),
+            &[made.pidfd.as_fd()],
+            Wait::Yes,
+        );
+        self.table.put(
+            index,
+            Entry {
+                made,
+                purpose: Use::Jar {
+                    number: launch.jar,
+                    lease,
+                },
+            },
+        );
+        told.map_err(whole)
+    }
+
+    /// Makes the child that waits for the next launch that fits.
+    fn park(&mut self, request: &Request) -> Result<()> {
+        if let Some(old) = self.table.parked() {
+            discard(&mut self.table, old);
+        }
+        let index = self.table.free()?;
+        let bits = u8::try_from(request.value).map_err(|_| Errno::INVAL)?;
+        let namespaces = belljar_plan::Namespaces::from_bits(bits).ok_or(Errno::INVAL)?;
+        let ids = Ids {
+            uid: request.uid,
+            gid: request.gid,
+            machine_uid: request.machine_uid,
+            machine_gid: request.machine_gid,
+            deny_setgroups: request.flag == 1,
+        };
+        let made = clone::make(Kind {
+            namespaces,
+            ids: namespaces.user.then_some(ids),
+        })?;
+        let mapped = match made.kind.ids {
+            Some(ids) => clone::map_ids(made.pid, ids),
+            None => Ok(()),
+        };
+        if let Err(errno) = mapped.and_then(|()| self.watch(made.pidfd.as_fd(), index as u64)) {
+            clone::end(made.pid, &made.pidfd);
+            return Err(errno);
+        }
+        let entry = Entry {
+            made,
+            purpose: Use::Parked,
+        };
+        self.table.put(index, entry);
+        Ok(())
+    }
+
+    /// Hands a signal on to pid 1, which sends it to the main process. A jar
+    /// that is gone, or a pid 1 that takes no more, needs no signal.
+    fn forward(&self, request: &Request) {
+        if let Some(entry) = self.table.jar(request.jar) {
+            let mut packet = [0; 8];
+            let (signal, group) = packet.split_at_mut(4);
+            signal.copy_from_slice(&request.value.to_le_bytes());
+            group.copy_from_slice(&request.flag.to_le_bytes());
+            let _ = channel::send(entry.made.control.as_fd(), &packet, &[], Wait::No);
+        }
+    }
+
+    /// A child is gone, and with a pid 1 all that was in its jar.
+    fn child_ended(&mut self, index: usize) -> Result<()> {
+        let Some(entry) = self.table.at(index) else {
+            return Ok(());
+        };
+        let Some((status, usage)) = raw::wait4(entry.made.pid)? else {
+            return Ok(());
+        };
+        let Some(entry) = self.table.take(index) else {
+            return Ok(());
+        };
+        // A descriptor leaves the epoll set only when its last copy is closed,
+        // and the host has one.
+        let _ = epoll::delete(&self.epoll, &entry.made.pidfd);
+        let Use::Jar { number, lease } = entry.purpose else {
+            return Ok(());
+        };
+        drop(lease);
+        let mut bytes = [0; Record::LENGTH];
+        let main = rustix::net::recv(
+            &entry.made.control,
+            &mut bytes[..],
+            rustix::net::RecvFlags::DONTWAIT,
+        )
+        .ok()
+        .filter(|(length, _)| *length == Record::LENGTH)
+        .and_then(|_| Record::from_bytes(&bytes));
+        let record = main.unwrap_or_default();
+        let ended = Event {
+            kind: event::ENDED,
+            jar: number,
+            pid: entry.made.pid,
+            has_main: u32::from(main.is_some()),
+            main_code: record.code,
+            main_status: record.status,
+            main_user: record.user,
+            main_system: record.system,
+            main_peak: record.peak,
+            init_status: status,
+            init_user: raw::microseconds(usage.ru_utime),
+            init_system: raw::microseconds(usage.ru_stime),
+            init_peak: usage.ru_maxrss as u64,
+            started: entry.made.started,
+            ..Event::default()
+        };
+        channel::send(host(), &ended.to_bytes(), &[], Wait::Yes)
+    }
+
+    fn tell_failed(&self, jar: u64, (step, errno): Failure) -> Result<()> {
+        let failed = Event {
+            kind: event::FAILED,
+            jar,
+            step: u32::from(step),
+            errno: errno.raw_os_error(),
+            ..Event::default()
+        };
+        channel::send(host(), &failed.to_bytes(), &[], Wait::Yes)
+    }
+}
+
+/// Where a launch's child came from.
+enum Child {
+    Fresh(Made),
+    Parked(Made),
+}
+
+/// The parked child, where it fits; one that doesn't is let go.
+fn unpark(table: &mut Table, kind: &Kind) -> Option<Made> {
+    let index = table.parked()?;
+    if table.at(index)?.made.kind != *kind {
+        discard(table, index);
+        return None;
+    }
+    // Its pidfd stays in the epoll set under the old index until this launch
+    // changes that; no event is taken in between.
+    table.take(index).map(|entry| entry.made)
+}
+
+/// Kills a parked child; its end is taken like any other's.
+fn discard(table: &mut Table, index: usize) {
+    if let Some(entry) = table.at_mut(index) {
+        entry.purpose = Use::Discarded;
+        let _ = rustix::process::pidfd_send_signal(&entry.made.pidfd, Signal::KILL);
+    }
+}
+
+/// The last user namespace made for an id mapping: grants of one owner share it.
+#[derive(Default)]
+struct Mapping(Option<((u32, u32), (u32, u32), OwnedFd)>);
+
+impl Mapping {
+    fn of(&mut self, uid: (u32, u32), gid: (u32, u32)) -> Result<&OwnedFd> {
+        if !matches!(&self.0, Some((u, g, _)) if (*u, *g) == (uid, gid)) {
+            self.0 = Some((uid, gid, clone::mapping(uid, gid)?));
+        }
+        match &self.0 {
+            Some((_, _, fd)) => Ok(fd),
+            None => Err(Errno::INVAL),
+        }
+    }
+}
+
+/// Turns a path descriptor into a mount of its own; open_tree(2).
+fn detach(
+    source: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: Attributes,
+    mapping: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
+    clone::detached(source, recursive, attribute_bits(attributes), mapping)
+}

@@ -1,0 +1,185 @@
+//! The steps of a jar's processes, one function each.
+
+use core::ops::Range;
+
+use belljar_plan::step::StepView;
+use belljar_plan::wire::Steps;
+use belljar_plan::{Attributes, Step};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, Result};
+
+use crate::raw;
+
+pub(crate) mod exec;
+mod files;
+mod guest;
+mod identity;
+pub(crate) mod mounts;
+mod terminal;
+
+/// What the steps build on.
+pub(crate) struct Jar<'a> {
+    /// The sealed image of the plugin's files.
+    image: Option<&'a [u8]>,
+    /// Which of the task's descriptors are the plan's slots.
+    slots: Range<usize>,
+    /// The jar's own root, from the step `root` on.
+    root: Option<OwnedFd>,
+    /// The machine's root, until the step `leave_machine`.
+    machine: Option<OwnedFd>,
+    /// The sized scratch, and where it is attached for the moment.
+    scratch: Option<(OwnedFd, &'a [u8])>,
+    /// The folder that was used last, by its path.
+    folder: Option<(&'a [u8], OwnedFd)>,
+    /// Read-only mounts of an empty file and folder, where a mask needed them.
+    empty_file: Option<OwnedFd>,
+    empty_folder: Option<OwnedFd>,
+    /// The guest's end of the jar's own pseudo-terminal.
+    terminal: Option<OwnedFd>,
+}
+
+impl<'a> Jar<'a> {
+    pub(crate) fn new(image: Option<&'a [u8]>, slots: Range<usize>) -> Self {
+        Self {
+            image,
+            slots,
+            root: None,
+            machine: None,
+            scratch: None,
+            folder: None,
+            empty_file: None,
+            empty_folder: None,
+            terminal: None,
+        }
+    }
+
+    /// Does one step; gives 0, or why it was skipped where it may be.
+    ///
+    /// # Errors
+    /// Why it failed: then the launch has failed.
+    pub(crate) fn apply(&mut self, step: &StepView<'a>, rest: &Steps<'a>) -> Result<u16> {
+        match *step {
+            Step::OomScore { value } => return Ok(skipped(self.oom_score(value))),
+            Step::Bind {
+                source,
+                target,
+                recursive,
+                attributes,
+                optional,
+            } => {
+                let result = self.bind(source, target, recursive, attributes);
+                if optional {
+                    return Ok(skipped(result));
+                }
+                result
+            }
+            Step::DropGroups {} => identity::drop_groups(),
+            Step::TakeIds { uid, gid } => identity::take_ids(uid, gid),
+            Step::Undumpable {} => identity::undumpable(),
+            Step::DieWithLauncher {} => identity::die_with_launcher(),
+            Step::PrivateMounts {} => mounts::private_mounts(),
+            Step::Root {
+                size,
+                inodes,
+                stage,
+            } => self.enter_root(size, inodes, stage),
+            Step::Directory { path, mode } => self.directory(path, mode),
+            Step::Symlink { path, target } => self.symlink(path, target),
+            Step::File {
+                path,
+                mode,
+                content,
+            } => self.file(path, mode, content),
+            Step::PluginFile {
+                path,
+                mode,
+                offset,
+                length,
+            } => self.plugin_file(path, mode, offset, length),
+            Step::Scratch {
+                size,
+                inodes,
+                stage,
+            } => self.make_scratch(size, inodes, stage),
+            Step::Proc { target, attributes } => self.proc(target, attributes),
+            Step::Devpts { target } => self.devpts(target),
+            Step::Device { name, major, minor } => self.device(name, major, minor),
+            Step::Mask { path } => self.mask(path),
+            Step::ReadOnly { path } => self.read_only(path),
+            Step::LeaveMachine {} => self.leave_machine(),
+            Step::SealRoot {} => self.seal_root(),
+            Step::Hostname { name } => raw::sethostname(name),
+            Step::Loopback {} => guest::loopback(),
+            Step::Terminal { rows, columns } => self.make_terminal(rows, columns),
+            Step::Keyring {} => identity::keyring(),
+            Step::NoNewPrivs {} => identity::no_new_privs(),
+            Step::Securebits {} => identity::securebits(rest),
+            Step::Capabilities { keep, ambient } => identity::capabilities(keep, ambient),
+            Step::Session { terminal } => self.session(terminal),
+            Step::Streams {} => self.streams(),
+            Step::CloseDescriptors {} => guest::close_descriptors(),
+            Step::Workdir { path } => guest::workdir(path),
+            Step::Umask { mask } => guest::umask(mask),
+            Step::Rlimit {
+                resource,
+                soft,
+                hard,
+            } => guest::rlimit(resource, soft, hard),
+            Step::Signals {} => guest::signals(),
+            Step::Filter { program } => raw::seccomp_filter(program),
+            // Not for this actor: the launcher's, and those that are handled
+            // where the steps are read.
+            Step::Detach { .. }
+            | Step::Clone { .. }
+            | Step::MapIds { .. }
+            | Step::Fork {}
+            | Step::Exec { .. } => Err(Errno::PROTO),
+        }
+        .map(|()| 0)
+    }
+
+    /// The jar's root, once there is one.
+    fn root(&self) -> Result<BorrowedFd<'_>> {
+        self.root.as_ref().map(OwnedFd::as_fd).ok_or(Errno::PROTO)
+    }
+
+    /// The machine's root, while there is one.
+    fn machine(&self) -> Result<BorrowedFd<'_>> {
+        self.machine
+            .as_ref()
+            .map(OwnedFd::as_fd)
+            .ok_or(Errno::PROTO)
+    }
+}
+
+fn skipped(result: Result<()>) -> u16 {
+    match result {
+        Ok(()) => 0,
+        Err(errno) => u16::try_from(errno.raw_os_error()).unwrap_or(u16::MAX),
+    }
+}
+
+/// A mount's attributes as mount_setattr(2) has them.
+pub(crate) fn attribute_bits(attributes: Attributes) -> u64 {
+    let pairs = [
+        (attributes.read_only, raw::MOUNT_ATTR_RDONLY),
+        (attributes.no_suid, raw::MOUNT_ATTR_NOSUID),
+        (attributes.no_dev, raw::MOUNT_ATTR_NODEV),
+        (attributes.no_exec, raw::MOUNT_ATTR_NOEXEC),
+    ];
+    pairs
+        .iter()
+        .filter(|(wanted, _)| *wanted)
+        .fold(0, |all, (_, bit)| all | u64::from(*bit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_the_kernel_s_bits() {
+        assert_eq!(attribute_bits(Attributes::default()), 0);
+        assert_eq!(attribute_bits(Attributes::ALL), 1 | 2 | 4 | 8);
+    }
+}

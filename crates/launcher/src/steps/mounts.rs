@@ -1,0 +1,327 @@
+//! The jar's root and everything that is mounted in it, by descriptors only;
+//! mount_namespaces(7), fsopen(2), open_tree(2), move_mount(2).
+
+use belljar_plan::{Attributes, Source};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, fstat, major, minor, mkdirat, mknodat, open, openat2,
+};
+use rustix::io::{Errno, Result};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    mount_change, move_mount, open_tree, unmount,
+};
+
+use super::{Jar, attribute_bits, files};
+use crate::init::{PROGRESS, own};
+use crate::text::{Text, text};
+use crate::{channel, raw};
+use belljar_plan::message::{Progress, progress};
+
+/// How the machine's paths are found: no symbolic link may have slipped in.
+const OF_MACHINE: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// Names in the jar's root that are gone before the guest exists.
+const EMPTY_FILE: &core::ffi::CStr = c".belljar-empty-file";
+const EMPTY_FOLDER: &core::ffi::CStr = c".belljar-empty-folder";
+
+/// A copy of a mount, attached nowhere.
+pub(crate) fn clone_mount(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(source, c"", flags)
+}
+
+/// No mount made from here on shows outside.
+pub(super) fn private_mounts() -> Result<()> {
+    mount_change(
+        c"/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+}
+
+/// Adds attributes to a mount; none is ever taken away.
+fn restrict(mount: &OwnedFd, recursive: bool, attributes: u64) -> Result<()> {
+    if attributes == 0 {
+        return Ok(());
+    }
+    let wanted = raw::mount_attr {
+        attr_set: attributes,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    raw::mount_setattr(mount.as_fd(), recursive, &wanted)
+}
+
+fn attach(mount: &OwnedFd, target: BorrowedFd<'_>) -> Result<()> {
+    move_mount(
+        mount,
+        c"",
+        target,
+        c"",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+}
+
+/// A file system in memory that can hold no more than this.
+fn tmpfs(size: u64, inodes: u64) -> Result<OwnedFd> {
+    let fs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let bytes = Text::<24>::new().number(size)?;
+    fsconfig_set_string(&fs, c"size", bytes.c()?)?;
+    let files = Text::<24>::new().number(inodes)?;
+    fsconfig_set_string(&fs, c"nr_inodes", files.c()?)?;
+    fsconfig_set_string(&fs, c"mode", c"755")?;
+    fsconfig_create(&fs)?;
+    fsmount(
+        &fs,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+}
+
+impl<'a> Jar<'a> {
+    /// Makes the jar's root and enters it at once; the machine's stays at hand.
+    pub(super) fn enter_root(&mut self, size: u64, inodes: u64, stage: &[u8]) -> Result<()> {
+        let machine = open(c"/", PATH | OFlags::DIRECTORY, Mode::empty())?;
+        let root = tmpfs(size, inodes)?;
+        move_mount(
+            &root,
+            c"",
+            CWD,
+            text(stage)?,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+        rustix::process::fchdir(&root)?;
+        // The old root lands on top of the new one, where only `machine` finds it.
+        rustix::process::pivot_root(c".", c".")?;
+        self.root = Some(root);
+        self.machine = Some(machine);
+        Ok(())
+    }
+
+    /// Lets go of the machine's tree, and of what was there only to build with.
+    pub(super) fn leave_machine(&mut self) -> Result<()> {
+        if let Some((_, stage)) = self.scratch.take() {
+            // The working directory is the jar's root since `enter_root`.
+            unmount(text(stage)?, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+            self.within(stage, |folder, name| files::remove(folder, name, true))?;
+        }
+        if self.empty_file.take().is_some() {
+            files::remove(self.root()?, EMPTY_FILE, false)?;
+        }
+        if self.empty_folder.take().is_some() {
+            files::remove(self.root()?, EMPTY_FOLDER, true)?;
+        }
+        let machine = self.machine.take().ok_or(Errno::PROTO)?;
+        rustix::process::fchdir(&machine)?;
+        unmount(c".", UnmountFlags::DETACH)?;
+        rustix::process::chdir(c"/")
+    }
+
+    pub(super) fn seal_root(&mut self) -> Result<()> {
+        match &self.root {
+            Some(root) => restrict(root, false, u64::from(raw::MOUNT_ATTR_RDONLY)),
+            None => Err(Errno::PROTO),
+        }
+    }
+
+    pub(super) fn make_scratch(&mut self, size: u64, inodes: u64, stage: &'a [u8]) -> Result<()> {
+        let scratch = tmpfs(size, inodes)?;
+        self.directory(stage, 0o700)?;
+        attach(&scratch, self.find(stage, PATH)?.as_fd())?;
+        self.forget_folder();
+        let packet = Progress {
+            kind: progress::SCRATCH,
+            ..Progress::default()
+        };
+        // For the parent to count with; it can't be used to open anything here.
+        let counted = openat2(
+            &scratch,
+            c".",
+            PATH | OFlags::DIRECTORY,
+            Mode::empty(),
+            ResolveFlags::empty(),
+        )?;
+        send_progress(&packet, counted.as_fd())?;
+        self.scratch = Some((scratch, stage));
+        Ok(())
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        source: Source<&'a [u8]>,
+        target: &[u8],
+        recursive: bool,
+        attributes: Attributes,
+    ) -> Result<()> {
+        let mount = match source {
+            Source::Slot { slot } => {
+                let index = self.slots.start + usize::from(slot);
+                if !self.slots.contains(&index) {
+                    return Err(Errno::BADF);
+                }
+                own(index)
+            }
+            Source::Path {
+                path,
+                device,
+                inode,
+            } => {
+                let file = openat2(
+                    self.machine()?,
+                    text(path)?,
+                    PATH,
+                    Mode::empty(),
+                    OF_MACHINE,
+                )?;
+                let found = fstat(&file)?;
+                if (found.st_dev, found.st_ino) != (device, inode) {
+                    return Err(Errno::STALE);
+                }
+                clone_mount(file.as_fd(), recursive)?
+            }
+            Source::Scratch { name } => {
+                let (scratch, _) = self.scratch.as_ref().ok_or(Errno::PROTO)?;
+                let name = text(name)?;
+                match mkdirat(scratch, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let part = openat2(scratch, name, flags, Mode::empty(), ResolveFlags::BENEATH)?;
+                clone_mount(part.as_fd(), false)?
+            }
+        };
+        restrict(&mount, recursive, attribute_bits(attributes))?;
+        attach(&mount, self.find(target, PATH)?.as_fd())?;
+        self.forget_folder();
+        Ok(())
+    }
+
+    pub(super) fn proc(&mut self, target: &[u8], attributes: Attributes) -> Result<()> {
+        let fs = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        self.mount(&fs, target, mount_flags(attributes))
+    }
+
+    pub(super) fn devpts(&mut self, target: &[u8]) -> Result<()> {
+        let fs = fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&fs, c"ptmxmode", c"0666")?;
+        fsconfig_set_string(&fs, c"mode", c"0600")?;
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        self.mount(&fs, target, flags)
+    }
+
+    fn mount(&mut self, fs: &OwnedFd, target: &[u8], flags: MountAttrFlags) -> Result<()> {
+        fsconfig_create(fs)?;
+        let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+        attach(&mount, self.find(target, PATH)?.as_fd())?;
+        self.forget_folder();
+        Ok(())
+    }
+
+    /// Shows one device of the machine, if it is the one that its name says.
+    pub(super) fn device(&mut self, name: &'a [u8], wanted: u32, number: u32) -> Result<()> {
+        let path = Text::<64>::new().add(b"dev/")?.add(name)?;
+        let flags = PATH | OFlags::NOFOLLOW;
+        let device = openat2(self.machine()?, path.c()?, flags, Mode::empty(), OF_MACHINE)?;
+        let found = fstat(&device)?;
+        let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+        if !is_device || (major(found.st_rdev), minor(found.st_rdev)) != (wanted, number) {
+            return Err(Errno::NODEV);
+        }
+        let mount = clone_mount(device.as_fd(), false)?;
+        let inert = raw::MOUNT_ATTR_NOSUID | raw::MOUNT_ATTR_NOEXEC;
+        restrict(&mount, false, u64::from(inert))?;
+        let name = text(name)?;
+        let folder = self.find_c(c"dev", PATH | OFlags::DIRECTORY)?;
+        mknodat(
+            &folder,
+            name,
+            FileType::RegularFile,
+            Mode::from_raw_mode(0o444),
+            0,
+        )?;
+        // Without following a link: the name is the file just made.
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&mount, c"", &folder, name, flags)
+    }
+
+    /// Hides what is at a path. What is not there needs no hiding.
+    pub(super) fn mask(&mut self, path: &[u8]) -> Result<()> {
+        let target = match self.find(path, PATH) {
+            Err(Errno::NOENT) => return Ok(()),
+            target => target?,
+        };
+        let mode = fstat(&target)?.st_mode;
+        let is_folder = FileType::from_raw_mode(mode) == FileType::Directory;
+        let known = match is_folder {
+            true => &self.empty_folder,
+            false => &self.empty_file,
+        };
+        // A copy of a read-only mount is read-only.
+        let mount = match known {
+            Some(known) => clone_mount(known.as_fd(), false)?,
+            None => self.empty(is_folder)?,
+        };
+        attach(&mount, target.as_fd())?;
+        match is_folder {
+            true => self.empty_folder.get_or_insert(mount),
+            false => self.empty_file.get_or_insert(mount),
+        };
+        self.forget_folder();
+        Ok(())
+    }
+
+    /// A read-only mount of something empty.
+    fn empty(&self, is_folder: bool) -> Result<OwnedFd> {
+        let root = self.root()?;
+        let name = match is_folder {
+            true => {
+                mkdirat(root, EMPTY_FOLDER, Mode::from_raw_mode(0o555))?;
+                EMPTY_FOLDER
+            }
+            false => {
+                files::create(root, EMPTY_FILE, 0o444, b"")?;
+                EMPTY_FILE
+            }
+        };
+        let source = openat2(root, name, PATH, Mode::empty(), ResolveFlags::BENEATH)?;
+        let mount = clone_mount(source.as_fd(), false)?;
+        restrict(&mount, false, attribute_bits(Attributes::ALL))?;
+        Ok(mount)
+    }
+
+    /// Makes what is at a path read-only. What is not there can't be written.
+    pub(super) fn read_only(&mut self, path: &[u8]) -> Result<()> {
+        let target = match self.find(path, PATH) {
+            Err(Errno::NOENT) => return Ok(()),
+            target => target?,
+        };
+        let mount = clone_mount(target.as_fd(), true)?;
+        restrict(&mount, true, u64::from(raw::MOUNT_ATTR_RDONLY))?;
+        attach(&mount, target.as_fd())?;
+        self.forget_folder();
+        Ok(())
+    }
+}
+
+fn mount_flags(attributes: Attributes) -> MountAttrFlags {
+    MountAttrFlags::from_bits_retain(attribute_bits(attributes) as u32)
+}
+
+/// Sends a descriptor to the parent.
+pub(super) fn send_progress(packet: &Progress, fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: pid 1 keeps the socket open under this number up to the fork.
+    let socket = unsafe { BorrowedFd::borrow_raw(PROGRESS) };
+    channel::send(socket, &packet.to_bytes(), &[fd], channel::Wait::Yes)
+}
