@@ -1,0 +1,163 @@
+//! What this machine can enforce, found out fast: by system calls that change
+//! nothing, and by looking at the usual places. The launch is the proof; when
+//! one of its steps fails, [`after_failure`] finds the true cause.
+
+mod failure;
+mod layout;
+
+use belljar_plan::Preset;
+use belljar_policy::{
+    HostFacts,
+    facts::{Ability, Os},
+};
+
+pub use self::failure::after_failure;
+use crate::sys::facts::{self, Call};
+
+/// What this machine can enforce, with the places that the presets `standard`
+/// and `strict` show.
+#[must_use]
+pub fn facts() -> HostFacts {
+    facts_for(Preset::Standard)
+}
+
+/// What this machine can enforce, with the places that a preset shows. Only
+/// `minimal` needs a list of the machine's secrets, which takes longer.
+#[must_use]
+pub fn facts_for(preset: Preset) -> HostFacts {
+    let process = facts::process();
+    let privileged = facts::privileged();
+    let calls = Calls {
+        filtered: facts::filtered(),
+    };
+    HostFacts {
+        os: Os::Linux,
+        release: process.release,
+        machine: process.machine,
+        uid: process.uid,
+        gid: process.gid,
+        groups: process.groups,
+        privileged,
+        namespaces: if crate::sys::look::exists("/proc/self/ns/user")
+            || !crate::sys::look::exists("/proc/self")
+        {
+            Ability::Available
+        } else {
+            unavailable(
+                "the kernel was built without user namespaces",
+                "boot a kernel with CONFIG_USER_NS",
+            )
+        },
+        mounts: calls.all(
+            &[
+                (Call::OpenTree, "open_tree"),
+                (Call::MoveMount, "move_mount"),
+                (Call::Fsopen, "fsopen"),
+                (Call::Fsmount, "fsmount"),
+                (Call::Openat2, "openat2"),
+                (Call::MountSetattr, "mount_setattr"),
+            ],
+            "5.12",
+        ),
+        proc: if crate::sys::look::exists("/proc/self") {
+            Ability::Available
+        } else {
+            unavailable(
+                "/proc is not mounted",
+                "mount it: `mount -t proc proc /proc`",
+            )
+        },
+        idmap: if privileged {
+            calls.all(&[(Call::MountSetattr, "mount_setattr")], "5.12")
+        } else {
+            unavailable(
+                "only root in the machine's own user namespace may map the ids of a mount",
+                "start Belljar as root, or grant paths that the user can read",
+            )
+        },
+        tasks: calls.all(
+            &[
+                (Call::Clone3, "clone3"),
+                (Call::PidfdOpen, "pidfd_open"),
+                (Call::CloseRange, "close_range"),
+            ],
+            "5.9",
+        ),
+        seccomp: if calls.filtered || facts::has(Call::SeccompFilter) {
+            Ability::Available
+        } else {
+            unavailable(
+                "the kernel was built without seccomp filters",
+                "boot a kernel with CONFIG_SECCOMP_FILTER",
+            )
+        },
+        processes_counted: if calls.filtered || facts::has(Call::Since514) {
+            Ability::Available
+        } else {
+            unavailable(
+                "this kernel counts a user's tasks over all user namespaces",
+                "boot Linux 5.14 or later",
+            )
+        },
+        bounds: facts::bounds(),
+        layout: layout::layout(preset),
+    }
+}
+
+fn unavailable(cause: impl Into<String>, remedy: impl Into<String>) -> Ability {
+    Ability::Unavailable {
+        cause: cause.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// Which calls the kernel has. Under somebody's filter none is tried, since a
+/// forbidden one may end the host, and the launcher then finds out.
+struct Calls {
+    filtered: bool,
+}
+
+impl Calls {
+    fn all(&self, calls: &[(Call, &str)], since: &str) -> Ability {
+        let missing = calls
+            .iter()
+            .find(|(call, _)| !self.filtered && !facts::has(*call));
+        missing.map_or(Ability::Available, |(_, name)| {
+            unavailable(
+                format!("the kernel has no {name}(2)"),
+                format!("boot Linux {since} or later"),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_the_same_when_asked_again() {
+        for preset in [Preset::Standard, Preset::Strict] {
+            assert_eq!(facts_for(preset), facts_for(preset));
+        }
+    }
+
+    #[test]
+    fn only_minimal_lists_the_top_and_the_secrets() {
+        let standard = facts().layout;
+        assert!(standard.top.is_empty() && standard.secrets.is_empty());
+        let minimal = facts_for(Preset::Minimal).layout;
+        assert!(
+            minimal
+                .top
+                .iter()
+                .any(|place| place.path.as_str() == "/usr")
+        );
+        assert!(
+            minimal
+                .secrets
+                .iter()
+                .any(|place| place.path.as_str() == "/etc/shadow")
+        );
+    }
+}

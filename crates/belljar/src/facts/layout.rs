@@ -1,0 +1,483 @@
+//! The usual places of a Linux machine that exist on this one: what programs
+//! run from, what they are configured by, and what holds secrets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd as _,
+};
+
+use belljar_plan::Preset;
+use belljar_policy::{
+    UnixPath,
+    facts::{Layout, Place, PlaceKind},
+};
+
+use crate::{
+    sys::{
+        facts::read_proc,
+        look::{self, EntryKind, Status},
+    },
+    verify::survey,
+};
+
+/// What programs are made of, on every distribution; Nix and Guix keep it apart.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+];
+
+/// Entries of /etc that programs read and that hold no secret. A `*` at the
+/// end or inside stands for any letters. Of `ssl` and `pki` only what is
+/// public is shown: their `private` is not.
+const CONFIGURATION: &[&str] = &[
+    // The loader and what commands really are.
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "ld-musl-*.path",
+    "alternatives",
+    // Which certificates are trusted.
+    "ca-certificates*",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "ssl/cert.pem",
+    "ssl/ca-bundle.pem",
+    "pki/tls/certs",
+    "pki/tls/cert.pem",
+    "pki/tls/openssl.cnf",
+    "pki/ca-trust/extracted",
+    "crypto-policies",
+    "gnutls",
+    // Time, language and names of things.
+    "localtime",
+    "timezone",
+    "locale.alias",
+    "locale.conf",
+    "services",
+    "protocols",
+    "rpc",
+    "ethertypes",
+    "networks",
+    "gai.conf",
+    "host.conf",
+    "mime.types",
+    "magic",
+    "magic.mime",
+    "os-release",
+    "debian_version",
+    "alpine-release",
+    "redhat-release",
+    "fedora-release",
+    "system-release",
+    "arch-release",
+    "lsb-release",
+    // Shells, terminals and tools.
+    "profile",
+    "bash.bashrc",
+    "bashrc",
+    "inputrc",
+    "shells",
+    "terminfo",
+    "manpath.config",
+    "groff",
+    "vim",
+    "xdg",
+    "fonts",
+    "papersize",
+    "ImageMagick*",
+    "OpenCL",
+    "vulkan",
+    "glvnd",
+    "X11",
+    // Runtimes.
+    "python*",
+    "perl",
+    "java*",
+    ".java",
+    "maven",
+    "php",
+    "lua",
+    "ruby",
+    "nodejs",
+    "gdb",
+    "xml",
+    "sgml",
+    "dotnet",
+    "mono",
+];
+
+/// Files by name that hold keys, passwords or hashes of them.
+const SECRETS: &[&str] = &[
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/master.passwd",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/doas.conf",
+    "/etc/security/opasswd",
+    "/etc/ssh/ssh_host_*_key",
+    "/etc/ssl/private",
+    "/etc/pki/tls/private",
+    "/etc/pki/nssdb",
+    "/etc/krb5.keytab",
+    "/etc/letsencrypt",
+    "/etc/wireguard",
+    "/etc/openvpn",
+    "/etc/ipsec.secrets",
+    "/etc/ipsec.d/private",
+    "/etc/ppp/chap-secrets",
+    "/etc/ppp/pap-secrets",
+    "/etc/NetworkManager/system-connections",
+    "/etc/wpa_supplicant",
+    "/etc/netplan",
+    "/etc/docker/key.json",
+    "/etc/kubernetes",
+    "/etc/rancher",
+    "/etc/cni",
+    "/etc/credstore",
+    "/etc/credstore.encrypted",
+    "/etc/apt/auth.conf",
+    "/etc/apt/auth.conf.d",
+    "/etc/npmrc",
+    "/etc/pip.conf",
+    "/etc/msmtprc",
+    "/etc/exim4/passwd.client",
+    "/etc/postfix/sasl_passwd*",
+    "/etc/mysql/debian.cnf",
+    "/etc/redis",
+    "/etc/samba/smbpasswd",
+    "/etc/cifs-credentials",
+    "/etc/fuse.conf.d",
+    "/etc/environment.d",
+    "/boot/grub/grub.cfg",
+    "/swapfile",
+    "/swap.img",
+    "/lost+found",
+    "/var/backups",
+    "/var/spool/cron",
+    "/var/spool/mail",
+    "/var/mail",
+    "/var/log",
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/kubelet",
+    "/var/lib/rancher",
+    "/var/lib/etcd",
+    "/var/lib/lxd",
+    "/var/lib/incus",
+    "/var/lib/libvirt",
+    "/var/lib/mysql",
+    "/var/lib/postgresql",
+    "/var/lib/redis",
+    "/var/lib/mongodb",
+    "/var/lib/sss/secrets",
+    "/var/lib/samba/private",
+    "/var/lib/NetworkManager",
+    "/var/lib/bluetooth",
+    "/var/lib/iwd",
+    "/var/lib/cloud",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/tailscale",
+    "/var/lib/jenkins/secrets",
+    "/var/lib/vault",
+    // Sockets of services, and what they keep while they run.
+    "/run/secrets",
+    "/run/credentials",
+    "/run/user",
+    "/run/dbus",
+    "/run/docker*",
+    "/run/containerd",
+    "/run/podman",
+    "/run/crio",
+    "/run/libvirt",
+    "/run/lxd*",
+    "/run/snapd*",
+    "/run/systemd/private",
+    "/run/systemd/notify",
+    "/run/systemd/journal",
+    "/run/systemd/io.systemd*",
+    "/run/systemd/userdb",
+    "/run/sudo",
+    "/run/cups",
+    "/run/postgresql",
+    "/run/mysqld",
+    "/run/redis",
+    "/run/avahi-daemon",
+    "/run/gssproxy*",
+    "/run/nscd",
+    "/run/sshd*",
+    "/run/tailscale",
+    "/run/belljar",
+    "/tmp/.X11-unix",
+    "/tmp/.ICE-unix",
+    "/tmp/ssh-*",
+    "/tmp/tmux-*",
+    "/tmp/krb5cc_*",
+];
+
+/// Names in a home, beyond its dot entries, that hold keys.
+const HOME_SECRETS: &[&str] = &["snap", "Library/Keychains"];
+
+/// The most secrets that are listed, so that no directory can make the list
+/// endless; a home with more is hidden as a whole.
+const SECRETS_MOST: usize = 8192;
+
+/// What tells about the kernel, the machine's hardware or other people's keys;
+/// or is a door into it.
+const PROC_HIDDEN: &[&str] = &[
+    "acpi",
+    "asound",
+    "bootconfig",
+    "interrupts",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "modules",
+    "pagetypeinfo",
+    "sched_debug",
+    "scsi",
+    "slabinfo",
+    "timer_list",
+    "timer_stats",
+    "vmallocinfo",
+    "vmcore",
+];
+
+/// What can be written to change the machine.
+const PROC_READ_ONLY: &[&str] = &[
+    "bus",
+    "driver",
+    "dynamic_debug",
+    "fs",
+    "irq",
+    "mtrr",
+    "sys",
+    "sysrq-trigger",
+];
+
+/// A directory on which a root can be attached, best first.
+const STAGES: &[&str] = &["/tmp", "/run", "/var", "/mnt", "/usr", "/etc", "/proc"];
+
+/// Looks at the usual places that a preset needs.
+pub(super) fn layout(preset: Preset) -> Layout {
+    let minimal = preset == Preset::Minimal;
+    let there = |names: &[&str]| -> Vec<String> {
+        let proc = look::open_directory("/proc".as_ref());
+        proc.map_or_else(
+            |_| Vec::new(),
+            |proc| {
+                let there =
+                    |name: &&&str| look::status_below(proc.as_fd(), name.as_bytes()).is_ok();
+                names
+                    .iter()
+                    .filter(there)
+                    .map(|name| (*name).to_owned())
+                    .collect()
+            },
+        )
+    };
+    Layout {
+        system: SYSTEM.iter().filter_map(|path| place(path)).collect(),
+        configuration: if minimal { Vec::new() } else { configuration() },
+        top: if minimal {
+            children("/", |_| true)
+        } else {
+            Vec::new()
+        },
+        secrets: if minimal { secrets() } else { Vec::new() },
+        proc_hidden: there(PROC_HIDDEN),
+        proc_read_only: there(PROC_READ_ONLY),
+        stage: STAGES
+            .iter()
+            .find(|path| look::status(path).is_ok_and(|status| status.kind == EntryKind::Directory))
+            .map_or_else(|| "/".to_owned(), |path| (*path).to_owned()),
+    }
+}
+
+fn configuration() -> Vec<Place> {
+    let mut places = children("/etc", |name| {
+        CONFIGURATION.iter().any(|pattern| matches(pattern, name))
+    });
+    let deeper = CONFIGURATION.iter().filter(|name| name.contains('/'));
+    places.extend(deeper.filter_map(|name| place(&format!("/etc/{name}"))));
+    places.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    places
+}
+
+fn secrets() -> Vec<Place> {
+    let mut found = BTreeMap::new();
+    let mut add = |place: Place| {
+        if found.len() < SECRETS_MOST {
+            found.insert(place.path.clone(), place);
+        }
+    };
+    for pattern in SECRETS {
+        for path in crate::verify::runtime::matching(pattern) {
+            // Through a link it is hidden at its true place.
+            let canonical = look::look(&path).ok().map(|seen| seen.path);
+            canonical
+                .and_then(|path| place(path.as_str()))
+                .into_iter()
+                .for_each(&mut add);
+        }
+    }
+    for home in survey::homes() {
+        let home = look::look(&home).map_or(home, |seen| seen.path);
+        let dots = children(home.as_str(), |name| name.starts_with('.'));
+        if dots.len() >= SECRETS_MOST / 8 {
+            place(home.as_str()).into_iter().for_each(&mut add);
+            continue;
+        }
+        dots.into_iter().for_each(&mut add);
+        let others = HOME_SECRETS
+            .iter()
+            .filter_map(|name| place(home.join(name).ok()?.as_str()));
+        others.for_each(&mut add);
+    }
+    for path in sockets() {
+        let canonical = look::look(&path).ok().map(|seen| seen.path);
+        canonical
+            .and_then(|path| place(path.as_str()))
+            .into_iter()
+            .for_each(&mut add);
+    }
+    // What lies inside of a hidden directory needs no hiding of its own, and a
+    // link is no secret: what it leads to is.
+    let mut kept: BTreeSet<UnixPath> = BTreeSet::new();
+    let mut places = Vec::new();
+    for place in found.into_values() {
+        let covered = place
+            .path
+            .ancestors_from_root()
+            .any(|above| kept.contains(&above));
+        match place.kind {
+            PlaceKind::Link { .. } => {}
+            _ if covered => {}
+            PlaceKind::Directory { .. } => {
+                kept.insert(place.path.clone());
+                places.push(place);
+            }
+            PlaceKind::File { .. } => places.push(place),
+        }
+    }
+    places
+}
+
+/// Every unix socket that has a path now; proc_net(5).
+fn sockets() -> Vec<UnixPath> {
+    let table = read_proc("/proc/net/unix").unwrap_or_default();
+    let mut paths: Vec<UnixPath> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_ascii_whitespace().nth(7))
+        .filter(|path| path.starts_with('/'))
+        .filter_map(|path| UnixPath::new(path).ok())
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// The entries of a directory whose names are wanted, links not followed.
+fn children(directory: &str, wanted: impl Fn(&str) -> bool) -> Vec<Place> {
+    let Ok(opened) = look::open_directory(directory.as_ref()) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = look::names(opened.as_fd(), 20_000) else {
+        return Vec::new();
+    };
+    let base = directory.trim_end_matches('/');
+    let names = names
+        .iter()
+        .filter_map(|name| std::str::from_utf8(name).ok());
+    names
+        .filter(|name| wanted(name))
+        .filter_map(|name| {
+            let path = UnixPath::new(&format!("{base}/{name}")).ok()?;
+            let status = look::status_below(opened.as_fd(), name.as_bytes()).ok()?;
+            let link = || look::link_text(opened.as_fd(), name.as_bytes());
+            Some(Place {
+                path,
+                kind: kind(&status, link)?,
+            })
+        })
+        .collect()
+}
+
+fn place(path: &str) -> Option<Place> {
+    let status = look::status(path).ok()?;
+    let kind = kind(&status, || look::link_text_at(path))?;
+    Some(Place {
+        path: UnixPath::new(path).ok()?,
+        kind,
+    })
+}
+
+fn kind(status: &Status, link: impl FnOnce() -> std::io::Result<Vec<u8>>) -> Option<PlaceKind> {
+    let &Status { device, inode, .. } = status;
+    Some(match status.kind {
+        EntryKind::Directory => PlaceKind::Directory { device, inode },
+        EntryKind::Link => PlaceKind::Link {
+            target: String::from_utf8(link().ok()?).ok()?,
+        },
+        EntryKind::File | EntryKind::Other(_) => PlaceKind::File { device, inode },
+    })
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => {
+            name.len() >= before.len() + after.len()
+                && name.starts_with(before)
+                && name.ends_with(after)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_never_shows_a_known_secret() {
+        for secret in SECRETS.iter().filter_map(|path| path.strip_prefix("/etc/")) {
+            for shown in CONFIGURATION {
+                let top = secret.split('/').next().unwrap_or_default();
+                assert!(
+                    !matches(shown, top) && !matches(shown, secret),
+                    "{shown} shows {secret}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_socket_is_a_secret_of_minimal() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().canonicalize().unwrap().join("s");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let hidden = secrets();
+        assert!(
+            hidden
+                .iter()
+                .any(|place| place.path.as_str() == path.to_str().unwrap())
+        );
+    }
+}

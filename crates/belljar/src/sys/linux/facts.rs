@@ -1,0 +1,177 @@
+//! What the running kernel knows, asked by system calls that change nothing:
+//! each is made with arguments that it refuses after it is found to exist.
+
+use belljar_policy::facts::Bounds;
+use rustix::process::{Resource, getrlimit};
+
+use super::look;
+
+/// Who asks and on what.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) release: String,
+    pub(crate) machine: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Asks the kernel who this is.
+pub(crate) fn process() -> Process {
+    let name = rustix::system::uname();
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let mut groups: Vec<u32> = groups
+        .into_iter()
+        .map(rustix::process::Gid::as_raw)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    Process {
+        release: name.release().to_string_lossy().into_owned(),
+        machine: name.machine().to_string_lossy().into_owned(),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        groups,
+    }
+}
+
+/// What root in the machine's own user namespace can do and nobody else:
+/// write any id map, and map the ids of mounts. A container's root is not that.
+pub(crate) fn privileged() -> bool {
+    use rustix::thread::CapabilitySet;
+    /// The end of the range that jars take their uids from.
+    const LAST: u64 = 2_000_000_000 + 65_536;
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SYS_ADMIN;
+    rustix::process::geteuid().is_root()
+        && rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
+        && ["/proc/self/uid_map", "/proc/self/gid_map"]
+            .iter()
+            .all(|file| read_proc(file).is_some_and(|map| covers(&map, LAST)))
+}
+
+/// A map in which every id up to `last` is itself; user_namespaces(7).
+fn covers(map: &str, last: u64) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u64>);
+        matches!(
+            (numbers.next(), numbers.next(), numbers.next()),
+            (Some(Ok(0)), Some(Ok(0)), Some(Ok(count))) if count >= last
+        )
+    })
+}
+
+/// A system call, or a few that came together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    OpenTree,
+    MoveMount,
+    Fsopen,
+    Fsmount,
+    Openat2,
+    MountSetattr,
+    Clone3,
+    PidfdOpen,
+    CloseRange,
+    SeccompFilter,
+    /// Any that came with Linux 5.14 or later.
+    Since514,
+}
+
+/// A filter is on this process: then a call that it forbids may end it, and no
+/// call is tried. seccomp(2).
+pub(crate) fn filtered() -> bool {
+    !matches!(
+        rustix::thread::secure_computing_mode(),
+        Ok(rustix::thread::SecureComputingMode::Disabled)
+    )
+}
+
+/// The kernel has a call.
+pub(crate) fn has(call: Call) -> bool {
+    let wrong = -1;
+    let flags = 0x7fff_ffff;
+    match call {
+        Call::OpenTree => known(libc::SYS_open_tree, [wrong, 0, flags, 0, 0]),
+        Call::MoveMount => known(libc::SYS_move_mount, [wrong, 0, wrong, 0, flags]),
+        Call::Fsopen => known(libc::SYS_fsopen, [0, flags, 0, 0, 0]),
+        Call::Fsmount => known(libc::SYS_fsmount, [wrong, flags, 0, 0, 0]),
+        Call::Openat2 => known(libc::SYS_openat2, [wrong, 0, 0, 0, 0]),
+        Call::MountSetattr => known(libc::SYS_mount_setattr, [wrong, 0, flags, 0, 0]),
+        Call::Clone3 => known(libc::SYS_clone3, [0, 0, 0, 0, 0]),
+        Call::PidfdOpen => known(libc::SYS_pidfd_open, [wrong, flags, 0, 0, 0]),
+        Call::CloseRange => known(libc::SYS_close_range, [1, 0, flags, 0, 0]),
+        // SECCOMP_SET_MODE_FILTER of a filter at address zero: EFAULT where
+        // filters are built in, EINVAL where not.
+        Call::SeccompFilter => error_of(libc::SYS_seccomp, [1, 0, 0, 0, 0]) == Some(libc::EFAULT),
+        // The count of tasks by user namespace came with 5.14 and has no sign of
+        // its own, so the calls of that release and of the next ones stand for
+        // it; each can be left out of a kernel, all together hardly.
+        Call::Since514 => {
+            known(libc::SYS_process_mrelease, [wrong, flags, 0, 0, 0])
+                || known(libc::SYS_memfd_secret, [flags, 0, 0, 0, 0])
+                || known(libc::SYS_quotactl_fd, [wrong, wrong, 0, 0, 0])
+                || known(libc::SYS_futex_waitv, [0, 0, flags, 0, 0])
+                || known(libc::SYS_fchmodat2, [wrong, 0, 0, flags, 0])
+        }
+    }
+}
+
+fn known(number: libc::c_long, arguments: [libc::c_long; 5]) -> bool {
+    error_of(number, arguments) != Some(libc::ENOSYS)
+}
+
+/// The errno of a call that is made so that it must fail.
+fn error_of(number: libc::c_long, [a, b, c, d, e]: [libc::c_long; 5]) -> Option<i32> {
+    // SAFETY: every caller passes descriptors that are -1, addresses that are
+    // null and flags that do not exist, so that the kernel refuses the call
+    // before it reads or changes anything.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e) };
+    (result < 0)
+        .then(|| std::io::Error::last_os_error().raw_os_error())
+        .flatten()
+}
+
+/// Hard limits of this process; getrlimit(2).
+pub(crate) fn bounds() -> Bounds {
+    let hard = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    Bounds {
+        open_files: hard(Resource::Nofile),
+        file_size: hard(Resource::Fsize),
+        data: hard(Resource::Data),
+        cpu: hard(Resource::Cpu),
+        processes: hard(Resource::Nproc),
+        stack: hard(Resource::Stack),
+        core: hard(Resource::Core),
+        locked_memory: hard(Resource::Memlock),
+        pending_signals: hard(Resource::Sigpending),
+        message_queues: hard(Resource::Msgqueue),
+    }
+}
+
+/// A short file of `/proc` or `/sys`.
+pub(crate) fn read_proc(path: &str) -> Option<String> {
+    let bytes = look::read_small(path, 1 << 20).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_id_map_is_not_the_machines() {
+        let last = 2_000_065_536;
+        assert!(covers("         0          0 4294967295\n", last));
+        assert!(!covers("         0     100000      65536\n", last));
+        assert!(!covers("         0          0      65536\n", last));
+        assert!(!covers("0 1000 1\n1 100000 65536\n", last));
+        assert!(!covers("", last));
+    }
+
+    #[test]
+    fn what_this_kernel_has_is_found_without_changing_anything() {
+        assert!(has(Call::PidfdOpen));
+        assert!(has(Call::CloseRange));
+        assert!(!known(100_000, [0; 5]));
+    }
+}

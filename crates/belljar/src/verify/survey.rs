@@ -1,0 +1,113 @@
+//! Who asks, and what every path that a launch mentions leads to.
+
+use std::{collections::BTreeMap, env, os::unix::ffi::OsStringExt as _};
+
+use belljar_plan::Bytes;
+use belljar_policy::{
+    Manifest, Policy, UnixPath,
+    policy::{Ceilings, Said},
+    verified::{Caller, Survey},
+};
+
+use super::error::VerifyError;
+use crate::sys::look::{self, LookError};
+
+/// The calling process and its machine's users.
+pub(crate) fn caller() -> Caller {
+    let bytes = |text: std::ffi::OsString| Bytes(text.into_vec());
+    let workdir = env::current_dir().ok();
+    Caller {
+        environment: env::vars_os()
+            .map(|(name, value)| (bytes(name), bytes(value)))
+            .collect(),
+        workdir: workdir.and_then(|path| UnixPath::new(path.to_str()?).ok()),
+        homes: homes(),
+    }
+}
+
+/// The home directories that exist: those of passwd(5) for root and people,
+/// and the caller's own, which may come from elsewhere.
+pub(crate) fn homes() -> Vec<UnixPath> {
+    let passwd = look::read_small("/etc/passwd", 1 << 20).unwrap_or_default();
+    let own = env::var("HOME").ok();
+    let mut homes: Vec<UnixPath> = people(&String::from_utf8_lossy(&passwd))
+        .chain(own.iter().map(String::as_str))
+        .filter_map(|path| UnixPath::new(path).ok())
+        .filter(|path| path.as_str() != "/" && look::exists(path.as_str()))
+        .take(1024)
+        .collect();
+    homes.sort_unstable();
+    homes.dedup();
+    homes
+}
+
+fn people(passwd: &str) -> impl Iterator<Item = &str> {
+    const NOBODY: u32 = 65534;
+    passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let uid: u32 = fields.next()?.parse().ok()?;
+        let home = fields.nth(2)?;
+        (uid == 0 || (uid >= 1000 && uid != NOBODY)).then_some(home)
+    })
+}
+
+/// Looks at every path that the launch mentions.
+pub(crate) fn survey<'a>(
+    policy: &'a Policy,
+    manifest: Option<&'a Manifest>,
+    caller: &'a Caller,
+    candidates: impl Iterator<Item = &'a UnixPath>,
+) -> Result<Survey, VerifyError> {
+    let mut paths: Vec<&UnixPath> = candidates.chain(&caller.workdir).collect();
+    mentioned(policy, &mut paths);
+    for policy in policy.plugins.values() {
+        mentioned(policy, &mut paths);
+    }
+    if let Some(manifest) = manifest {
+        let asked = manifest.read.iter().chain(&manifest.write);
+        paths.extend(asked.map(|request| &request.value.path));
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    let mut survey = BTreeMap::new();
+    for path in paths {
+        let found = match look::look(path) {
+            Ok(seen) => Ok(seen),
+            Err(LookError::Errno(errno)) => Err(errno),
+            Err(LookError::NotUtf8(leads)) => return Err(super::not_utf8(&leads)),
+        };
+        survey.insert(path.clone(), found);
+    }
+    Ok(Survey(survey))
+}
+
+fn mentioned<'a>(policy: &'a Policy, paths: &mut Vec<&'a UnixPath>) {
+    let flags = &policy.flags;
+    paths.extend(
+        flags
+            .read
+            .iter()
+            .chain(&flags.write)
+            .map(|place| &place.path),
+    );
+    paths.extend(&flags.workdir);
+    if let Some(Ceilings {
+        read, write, deny, ..
+    }) = &policy.ceilings
+    {
+        let said = |said: &'a Said<UnixPath>| &said.value;
+        paths.extend(read.iter().chain(write).chain(deny).map(said));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_are_those_of_root_and_people_not_of_services() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/x\n\
+            me:x:1000:1000:,,,:/home/me:/bin/sh\nnobody:x:65534:65534::/nonexistent:/x\nbroken\n";
+        assert_eq!(people(passwd).collect::<Vec<_>>(), ["/root", "/home/me"]);
+    }
+}
