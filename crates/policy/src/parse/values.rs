@@ -5,7 +5,10 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        self, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::MapAccessDeserializer,
+    },
 };
 
 use super::reader::AT;
@@ -85,15 +88,21 @@ impl<'de, S: Deserialize<'de>, T: Deserialize<'de> + Wanted> Deserialize<'de> fo
             }
 
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<Or<S, T>, E> {
-                S::deserialize(value.into_deserializer()).map(Or::Plain)
+                S::deserialize(value.into_deserializer())
+                    .map(Or::Plain)
+                    .map_err(|_: E| E::invalid_type(Unexpected::Bool(value), &self))
             }
 
             fn visit_i128<E: de::Error>(self, value: i128) -> Result<Or<S, T>, E> {
-                S::deserialize(de::value::I128Deserializer::new(value)).map(Or::Plain)
+                S::deserialize(de::value::I128Deserializer::new(value))
+                    .map(Or::Plain)
+                    .map_err(|_: E| E::invalid_type(Unexpected::Signed(0), &self))
             }
 
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Or<S, T>, E> {
-                S::deserialize(value.into_deserializer()).map(Or::Plain)
+                S::deserialize(value.into_deserializer())
+                    .map(Or::Plain)
+                    .map_err(|_: E| E::invalid_type(Unexpected::Str(value), &self))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Or<S, T>, A::Error> {
