@@ -7,12 +7,14 @@
 
 mod leftovers;
 mod need;
+mod plugin;
 mod programs;
 mod run;
 mod tasks;
 
 pub use leftovers::{Leftovers, spawn};
 pub use need::{Need, is_root, need};
+pub use plugin::Plugin;
 pub use programs::{belljar, guest, source_tree};
 pub use run::{Bare, Ended, Jar, Started, bare, bare_with_input, both_presets, jar, unshared};
 pub use tasks::{
