@@ -96,10 +96,9 @@ impl Judge<'_> {
             Some(ceiling) => (ceiling.value, ceiling.origin.clone()),
             None => (preset, by_preset()),
         };
-        let asked = fill(limit, request.value, lower(preset, most));
-        let value = lower(asked, most);
-        let origin = if value.hard == asked.hard && request.value.hard.is_some()
-            || value.hard == most.hard && value.soft == request.value.soft && value.soft.is_some()
+        let value = lower(fill(limit, request.value, lower(preset, most)), most);
+        let kept = |asked: Option<u64>, got| asked.is_none() || asked == got;
+        let origin = if kept(request.value.soft, value.soft) && kept(request.value.hard, value.hard)
         {
             request.origin.clone()
         } else {
