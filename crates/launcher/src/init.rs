@@ -43,25 +43,31 @@ pub(crate) fn run(control: RawFd) -> ! {
 fn set_up(control: RawFd) -> Result<()> {
     raw::dup_onto(control, CONTROL)?;
     raw::close_from(TASK as u32)?;
-    let task = receive_task()?;
+    let mut receipts = Receipts::new();
+    let task = receive_task(&mut receipts)?;
     // From here on there is somebody to tell what went wrong.
     let mut at = 0;
-    let result = run_steps(&task, &mut at);
+    let result = run_steps(&task, &mut receipts, &mut at);
     if let Err(errno) = result {
+        let _ = receipts.send(PROGRESS);
         receipts::failed(PROGRESS, at, errno);
     }
     result
 }
 
 /// Waits for the task, and checks that its descriptors got their numbers.
-fn receive_task() -> Result<Task> {
+fn receive_task(receipts: &mut Receipts) -> Result<Task> {
     // SAFETY: the number was given to the socket by `set_up`.
     let control = unsafe { BorrowedFd::borrow_raw(CONTROL) };
-    let mut bytes = [0; Task::LENGTH];
+    let mut bytes = [0; receipts::TASK_ROOM];
     let mut next = TASK;
     let length = receive_chunk(control, &mut bytes, &mut next)?;
-    let task = bytes.get(..length).and_then(Task::from_bytes);
-    let task = task.ok_or(Errno::PROTO)?;
+    // The time that a parked child waited belongs to no step.
+    *receipts = Receipts::new();
+    let packet = bytes.get(..length).unwrap_or(&[]);
+    let (task, launcher_s) = packet.split_at_checked(Task::LENGTH).ok_or(Errno::PIPE)?;
+    receipts.take_over(launcher_s)?;
+    let task = Task::from_bytes(task).ok_or(Errno::PROTO)?;
     let end = task_descriptor(task.descriptors as usize);
     while next < end {
         if receive_chunk(control, &mut [0], &mut next)? == 0 {
@@ -91,8 +97,7 @@ fn receive_chunk(control: BorrowedFd<'_>, bytes: &mut [u8], next: &mut RawFd) ->
 }
 
 /// Runs the plan, first as pid 1 and after the fork as the guest's process.
-fn run_steps(task: &Task, at: &mut u16) -> Result<()> {
-    let mut receipts = Receipts::new();
+fn run_steps(task: &Task, receipts: &mut Receipts, at: &mut u16) -> Result<()> {
     let carries_image = task.carries & descriptors::IMAGE != 0;
     let plan = Mapped::new(borrow(descriptors::PLAN), task.plan_length)?;
     let image = match carries_image {
@@ -112,7 +117,6 @@ fn run_steps(task: &Task, at: &mut u16) -> Result<()> {
             // Done by the launcher.
             Step::Detach { .. } | Step::Clone { .. } | Step::MapIds { .. } => continue,
             Step::Fork {} => {
-                receipts.send(PROGRESS)?;
                 match raw::fork()? {
                     0 => {}
                     main => {

@@ -22,7 +22,7 @@ use crate::init::LIFELINE;
 use crate::jars::{Entry, Table, Use};
 use crate::mapped::Mapped;
 use crate::raw;
-use crate::receipts::Receipts;
+use crate::receipts::{Receipts, task_packet};
 use crate::steps::attribute_bits;
 
 /// Descriptor 0: the socket to the host.
@@ -305,9 +305,8 @@ impl Launcher {
             descriptors: count,
             carries: launch.carries & !descriptors::LEASE,
         };
-        let sent = receipts
-            .send(progress)
-            .and_then(|()| channel::send_all(made.control.as_fd(), &task.to_bytes(), &[1], fds));
+        let packet = task_packet(&task, &receipts).map_err(whole)?;
+        let sent = channel::send_all(made.control.as_fd(), packet.bytes(), &[1], fds);
         let data = epoll::EventData::new_u64(index as u64);
         let ready = sent.and_then(|()| match watched {
             true => epoll::modify(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN),

@@ -1,8 +1,11 @@
-//! What was done so far, gathered for the parent: one record a step, sent in
-//! few packets. Each actor writes to the same socket with write(2), the call
-//! that every filter lets through.
+//! What was done so far, gathered for the parent: one record a step. Each actor
+//! hands what it noted to the next, so that few packets are sent and the parent
+//! is seldom woken: one when the program starts or a step fails, more only for
+//! plans of more than 512 steps. They are sent with write(2), the call that
+//! every filter lets through.
 
-use belljar_plan::message::{DONE_PER_PACKET, Done, Progress, progress};
+use crate::text::Text;
+use belljar_plan::message::{DONE_PER_PACKET, Done, Progress, Task, progress};
 use rustix::fd::RawFd;
 use rustix::io::{Errno, Result};
 use rustix::time::{ClockId, clock_gettime};
@@ -56,6 +59,21 @@ impl Receipts {
         Ok(())
     }
 
+    /// Takes over what the actor before noted but did not send.
+    pub(crate) fn take_over(&mut self, records: &[u8]) -> Result<()> {
+        let at = Progress::LENGTH + self.count * Done::LENGTH;
+        let room = self.bytes.get_mut(at..at + records.len());
+        room.ok_or(Errno::PROTO)?.copy_from_slice(records);
+        self.count += records.len() / Done::LENGTH;
+        Ok(())
+    }
+
+    /// What was noted and not sent, as records.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        let end = Progress::LENGTH + self.count * Done::LENGTH;
+        self.bytes.get(Progress::LENGTH..end).unwrap_or(&[])
+    }
+
     /// Sends what was noted.
     pub(crate) fn send(&mut self, socket: RawFd) -> Result<()> {
         if self.count == 0 {
@@ -74,6 +92,17 @@ impl Receipts {
         let packet = self.bytes.get(..end).ok_or(Errno::INVAL)?;
         raw::write(socket, packet).map(drop)
     }
+}
+
+/// The packet that hands a task to pid 1: the task, then the launcher's receipts.
+pub(crate) type TaskPacket = Text<{ TASK_ROOM + 1 }>;
+
+/// The longest such packet.
+pub(crate) const TASK_ROOM: usize = Task::LENGTH + DONE_PER_PACKET * Done::LENGTH;
+
+/// Puts it together.
+pub(crate) fn task_packet(task: &Task, receipts: &Receipts) -> Result<TaskPacket> {
+    Text::new().add(&task.to_bytes())?.add(receipts.unsent())
 }
 
 /// Tells that a step failed; nothing more comes.

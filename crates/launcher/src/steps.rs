@@ -27,6 +27,8 @@ pub(crate) struct Jar<'a> {
     root: Option<OwnedFd>,
     /// The machine's root, until the step `leave_machine`.
     machine: Option<OwnedFd>,
+    /// The folder of the machine on which the jar's root was attached at first.
+    stage: &'a [u8],
     /// The sized scratch, and where it is attached for the moment.
     scratch: Option<(OwnedFd, &'a [u8])>,
     /// The folder that was used last, by its path.
@@ -45,6 +47,7 @@ impl<'a> Jar<'a> {
             slots,
             root: None,
             machine: None,
+            stage: &[],
             scratch: None,
             folder: None,
             empty_file: None,

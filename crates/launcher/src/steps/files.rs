@@ -42,13 +42,22 @@ impl<'a> Jar<'a> {
         if folder.is_empty() {
             return make(self.root()?, name);
         }
-        if !matches!(&self.folder, Some((known, _)) if *known == folder) {
-            self.folder = Some((folder, self.open_own_folder(folder)?));
-        }
-        match &self.folder {
-            Some((_, fd)) => make(fd.as_fd(), name),
-            None => Err(Errno::NOENT),
-        }
+        self.in_folder(folder, |folder| make(folder, name))
+    }
+
+    /// Calls `make` with a folder of the jar's own.
+    pub(super) fn in_folder(
+        &mut self,
+        folder: &'a [u8],
+        make: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let fd = match self.folder.take() {
+            Some((known, fd)) if known == folder => fd,
+            _ => self.open_own_folder(folder)?,
+        };
+        let result = make(fd.as_fd());
+        self.folder = Some((folder, fd));
+        result
     }
 
     /// Forgets the last folder: after a mount its path may lead elsewhere.

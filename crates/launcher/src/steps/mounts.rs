@@ -73,6 +73,11 @@ fn attach(mount: &OwnedFd, target: BorrowedFd<'_>) -> Result<()> {
     )
 }
 
+/// Finds a path of the machine.
+fn open_machine(machine: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
+    openat2(machine, text(path)?, PATH, Mode::empty(), OF_MACHINE)
+}
+
 /// A file system in memory that can hold no more than this.
 fn tmpfs(size: u64, inodes: u64) -> Result<OwnedFd> {
     let fs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -91,7 +96,7 @@ fn tmpfs(size: u64, inodes: u64) -> Result<OwnedFd> {
 
 impl<'a> Jar<'a> {
     /// Makes the jar's root and enters it at once; the machine's stays at hand.
-    pub(super) fn enter_root(&mut self, size: u64, inodes: u64, stage: &[u8]) -> Result<()> {
+    pub(super) fn enter_root(&mut self, size: u64, inodes: u64, stage: &'a [u8]) -> Result<()> {
         let machine = open(c"/", PATH | OFlags::DIRECTORY, Mode::empty())?;
         let root = tmpfs(size, inodes)?;
         move_mount(
@@ -106,14 +111,18 @@ impl<'a> Jar<'a> {
         rustix::process::pivot_root(c".", c".")?;
         self.root = Some(root);
         self.machine = Some(machine);
+        self.stage = stage;
         Ok(())
     }
 
     /// Lets go of the machine's tree, and of what was there only to build with.
     pub(super) fn leave_machine(&mut self) -> Result<()> {
-        if let Some((_, stage)) = self.scratch.take() {
-            // The working directory is the jar's root since `enter_root`.
-            unmount(text(stage)?, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+        if let Some((scratch, stage)) = self.scratch.take() {
+            // Moved into the machine's tree, so that one unmount takes both:
+            // each waits for an RCU grace period.
+            let place = open_machine(self.machine()?, self.stage)?;
+            attach(&scratch, place.as_fd())?;
+            self.forget_folder();
             self.within(stage, |folder, name| files::remove(folder, name, true))?;
         }
         if self.empty_file.take().is_some() {
@@ -177,13 +186,7 @@ impl<'a> Jar<'a> {
                 device,
                 inode,
             } => {
-                let file = openat2(
-                    self.machine()?,
-                    text(path)?,
-                    PATH,
-                    Mode::empty(),
-                    OF_MACHINE,
-                )?;
+                let file = open_machine(self.machine()?, path)?;
                 let found = fstat(&file)?;
                 if (found.st_dev, found.st_ino) != (device, inode) {
                     return Err(Errno::STALE);
@@ -243,17 +246,13 @@ impl<'a> Jar<'a> {
         let inert = raw::MOUNT_ATTR_NOSUID | raw::MOUNT_ATTR_NOEXEC;
         restrict(&mount, false, u64::from(inert))?;
         let name = text(name)?;
-        let folder = self.find_c(c"dev", PATH | OFlags::DIRECTORY)?;
-        mknodat(
-            &folder,
-            name,
-            FileType::RegularFile,
-            Mode::from_raw_mode(0o444),
-            0,
-        )?;
-        // Without following a link: the name is the file just made.
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        move_mount(&mount, c"", &folder, name, flags)
+        self.in_folder(b"dev", |folder| {
+            let mode = Mode::from_raw_mode(0o444);
+            mknodat(folder, name, FileType::RegularFile, mode, 0)?;
+            // Without following a link: the name is the file just made.
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            move_mount(&mount, c"", folder, name, flags)
+        })
     }
 
     /// Hides what is at a path. What is not there needs no hiding.
