@@ -47,12 +47,7 @@ pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
         10 * MINUTE,
         cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     );
-    let built = stages.run(
-        "build of the tests",
-        15 * MINUTE,
-        &mut cargo(&["test", "--workspace", "--no-run"]),
-    );
-    if built == Verdict::Ok {
+    if build(&mut stages) {
         run_tests(&mut stages, &words, Lane::All)?;
         newcomer(&mut stages)?;
     }
@@ -67,7 +62,9 @@ pub(crate) fn long(args: &[OsString]) -> Result<ExitCode, String> {
     packages::install(packages::for_tests())?;
     prepare_cache()?;
     let mut stages = Stages::default();
-    run_tests(&mut stages, &words, Lane::Long)?;
+    if build(&mut stages) {
+        run_tests(&mut stages, &words, Lane::Long)?;
+    }
     Ok(stages.close())
 }
 
@@ -118,13 +115,24 @@ enum Lane {
     Long,
 }
 
+/// Builds the programs under test and the tests, and says whether both could be.
+fn build(stages: &mut Stages) -> bool {
+    let mut build = |name, args: &[&str]| stages.run(name, 15 * MINUTE, &mut cargo(args));
+    build("build of the programs", &["build", "--workspace", "--bins"]) == Verdict::Ok
+        && build("build of the tests", &["test", "--workspace", "--no-run"]) == Verdict::Ok
+}
+
 /// Runs the tests as this user, and again as an unprivileged one where this is root.
 fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
     let skips = Skips::new()?;
+    // Where tests find the programs that were just built.
+    let programs = cache::target().join("debug");
     let mut run = |name: String, mut command: Command, who: Who| {
         command
             .env(needs::HAS, value_for(words, who))
-            .env(needs::SKIPS, &skips.file);
+            .env(needs::SKIPS, &skips.file)
+            .env("BELLJAR_BIN", programs.join("belljar"))
+            .env("BELLJAR_GUEST", programs.join("belljar-guest"));
         stages.run(&name, lane.bound(), &mut command);
     };
     if cache::is_root() {
