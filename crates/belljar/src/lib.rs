@@ -1,1 +1,82 @@
-//! Runs plugins that nobody should have to trust.
+//! Runs plugins that nobody should have to trust, and tells exactly what holds
+//! them.
+//!
+//! A launch is one flow, and each stage consumes what the one before it made:
+//!
+//! ```text
+//! bytes --parse--> Manifest --verify--> Verified --plan--> Plan --launch--> Running --supervise--> Report
+//!         belljar_policy      verify      belljar_policy     Jar::launch      Running::wait
+//! ```
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use belljar::{Jar, Outcome, Stdio, StoppedBy};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut running = Jar::program("wc")
+//!     .arg("-w")
+//!     .stdin(Stdio::piped())
+//!     .stdout(Stdio::piped())
+//!     .launch()
+//!     .await?;
+//!
+//! let mut stdin = running.stdin().expect("it is piped");
+//! stdin.write_all(b"three small words\n").await?;
+//! drop(stdin); // the end of the input
+//!
+//! let mut answer = String::new();
+//! let mut stdout = running.stdout().expect("it is piped");
+//! stdout.read_to_string(&mut answer).await?;
+//! assert_eq!(answer.trim(), "3");
+//!
+//! let report = running.wait().await;
+//! assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+//! for rule in &report.enforcement {
+//!     println!("{}: {} by {}", rule.rule, rule.applied, rule.planned.mechanism);
+//! }
+//!
+//! // A plugin that does not end by itself is stopped, and nothing of it is left.
+//! let mut running = Jar::program("sleep").arg("1000").launch().await?;
+//! running.stop(StoppedBy::Host, 15, Duration::from_secs(1));
+//! let report = running.wait().await;
+//! assert!(matches!(report.outcome, Outcome::Stopped { .. }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything may be called from any thread, from any asynchronous runtime or
+//! from none: one thread of Belljar's own, named `belljar`, starts the
+//! launcher at first use, supervises every jar, and lives as long as the host.
+//! When the host ends, however it ends, so does every jar.
+//!
+//! A host that gives SIGPIPE its default action and writes to
+//! [`GuestStdin`] after the guest has closed it is ended by that signal, as with
+//! any pipe; Rust programs ignore SIGPIPE.
+#![deny(missing_docs)]
+
+mod error;
+pub mod facts;
+mod jar;
+mod launch;
+mod report;
+mod streams;
+mod supervise;
+mod sys;
+pub mod verify;
+
+pub use belljar_plan::{
+    Bytes, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,
+};
+pub use belljar_policy::{self as policy, HostFacts, Policy};
+
+pub use self::{
+    error::LaunchError,
+    facts::facts,
+    jar::{Jar, Output},
+    launch::{Parking, set_parking},
+    report::ReportTo,
+    streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
+    supervise::{Control, Event, Events, Running},
+};

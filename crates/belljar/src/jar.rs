@@ -1,0 +1,226 @@
+//! The public entry: what is to be run, with what, and where its streams lead.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use belljar_plan::{Plan, Preset, Report};
+use belljar_policy::{HostFacts, Policy};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::{
+    error::LaunchError,
+    facts,
+    launch::{self, Around, Prepared, Unprepared},
+    report::ReportTo,
+    streams::{Stdio, Three},
+    supervise::Running,
+    verify::{self, Ask},
+};
+
+/// A program or plugin to be run in a jar.
+///
+/// Nothing happens before [`launch`](Self::launch), [`output`](Self::output) or
+/// [`plan`](Self::plan). Without more words a bare program runs with preset
+/// `standard`, a plugin with `strict`, and all three streams lead nowhere.
+#[derive(Debug)]
+#[must_use = "a jar does nothing until it is launched"]
+pub struct Jar {
+    ask: Ask,
+    policy: Policy,
+    around: Around,
+}
+
+/// What a jar wrote, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub report: Report,
+    /// Everything from its stdout, up to the limit `output`.
+    pub stdout: Vec<u8>,
+    /// Everything from its stderr, up to the limit `output`.
+    pub stderr: Vec<u8>,
+}
+
+impl Jar {
+    /// A program of the machine: a path, or a name that is searched on PATH.
+    pub fn program(program: impl Into<OsString>) -> Self {
+        Self::new(Ask::Program {
+            program: program.into(),
+            arguments: Vec::new(),
+        })
+    }
+
+    /// A plugin: its directory, or its manifest.
+    pub fn plugin(path: impl Into<PathBuf>) -> Self {
+        Self::new(Ask::Plugin {
+            path: path.into(),
+            arguments: Vec::new(),
+        })
+    }
+
+    fn new(ask: Ask) -> Self {
+        Self {
+            ask,
+            policy: Policy::default(),
+            around: Around::default(),
+        }
+    }
+
+    /// Adds an argument; for a plugin after those of its manifest.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        match &mut self.ask {
+            Ask::Program { arguments, .. } | Ask::Plugin { arguments, .. } => {
+                arguments.push(argument.into());
+            }
+        }
+        self
+    }
+
+    /// Adds arguments; for a plugin after those of its manifest.
+    pub fn args(self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        arguments.into_iter().fold(self, Self::arg)
+    }
+
+    /// What the operator grants at most; its flags are the operator's explicit words.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The host's own name for this run, echoed in the report.
+    pub fn task(mut self, task: impl Into<String>) -> Self {
+        self.around.task = Some(task.into());
+        self
+    }
+
+    /// Where the guest's stdin comes from.
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.around.three.stdin = stdin;
+        self
+    }
+
+    /// Where the guest's stdout goes.
+    pub fn stdout(mut self, stdout: Stdio) -> Self {
+        self.around.three.stdout = stdout;
+        self
+    }
+
+    /// Where the guest's stderr goes.
+    pub fn stderr(mut self, stderr: Stdio) -> Self {
+        self.around.three.stderr = stderr;
+        self
+    }
+
+    /// Where the report goes besides to the caller.
+    pub fn report_to(mut self, to: ReportTo) -> Self {
+        self.around.report_to = Some(to);
+        self
+    }
+
+    /// Looks at the program and decides, and launches nothing.
+    ///
+    /// # Errors
+    /// [`LaunchError::Ended`] where the launch would be refused, and others
+    /// where it would not begin.
+    pub fn plan(&self) -> Result<Plan, LaunchError> {
+        self.plan_for(&facts::facts_for(self.preset()))
+    }
+
+    /// The same for a machine with these facts.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn plan_for(&self, facts: &HostFacts) -> Result<Plan, LaunchError> {
+        let task = self.around.task.as_deref();
+        prepare(&self.ask, self.policy.clone(), facts.clone())
+            .map(|prepared| std::sync::Arc::unwrap_or_clone(prepared.plan))
+            .map_err(|unprepared| match unprepared {
+                Unprepared::Error(error) => error,
+                Unprepared::Outcome(outcome) => LaunchError::Ended {
+                    report: Box::new(crate::report::without_plan(
+                        &launch::new_id(),
+                        task,
+                        outcome,
+                    )),
+                },
+            })
+    }
+
+    fn preset(&self) -> Preset {
+        let said = self.policy.flags.preset;
+        let said = said.or(self.policy.preset.as_ref().map(|said| said.value));
+        said.unwrap_or(match self.ask {
+            Ask::Program { .. } => Preset::Standard,
+            Ask::Plugin { .. } => Preset::Strict,
+        })
+    }
+
+    /// Launches it, and returns when the program runs. Works on any executor.
+    ///
+    /// The look at the program's files is done at once, on the calling thread;
+    /// it takes about a millisecond, or longer for a plugin of many megabytes.
+    ///
+    /// # Errors
+    /// Where the program does not run; see [`LaunchError`].
+    pub async fn launch(self) -> Result<Running, LaunchError> {
+        let preset = self.preset();
+        let Self {
+            ask,
+            policy,
+            around,
+        } = self;
+        launch::launch(
+            move || prepare(&ask, policy, facts::facts_for(preset)),
+            around,
+        )
+        .await
+    }
+
+    /// Launches it with stdout and stderr piped, and waits for its end.
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    pub async fn output(mut self) -> Result<Output, LaunchError> {
+        let Three { stdout, stderr, .. } = &mut self.around.three;
+        *stdout = Stdio::piped();
+        *stderr = Stdio::piped();
+        let mut running = self.launch().await?;
+        drop(running.stdin());
+        let stdout = running.stdout();
+        let stderr = running.stderr();
+        let (stdout, stderr) = tokio::join!(read(stdout), read(stderr));
+        let report = running.wait().await;
+        Ok(Output {
+            report,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        // What was read until an error is what there is.
+        let _ = stream.read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// bytes -> Manifest -> Verified -> Plan: the flow up to the launch.
+fn prepare(ask: &Ask, policy: Policy, facts: HostFacts) -> Result<Prepared, Unprepared> {
+    let (verified, image) =
+        verify::verify(ask, &policy).map_err(|source| match source.outcome() {
+            Some(outcome) => Unprepared::Outcome(outcome),
+            None => Unprepared::Error(LaunchError::Verify { source }),
+        })?;
+    let plan = belljar_policy::plan(&verified, &policy, &facts)?;
+    let digest = belljar_policy::digest(&plan).into();
+    Ok(Prepared {
+        verified,
+        image,
+        policy,
+        facts,
+        plan: std::sync::Arc::new(plan),
+        digest,
+    })
+}

@@ -1,0 +1,475 @@
+//! From a plan to a running jar: opens what the plan hands over, makes the
+//! streams, asks the launcher, and explains a failure.
+
+mod engine;
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed},
+};
+
+use belljar_plan::{
+    Limit, Outcome, Plan, Report, Step,
+    message::{Request, descriptors, request},
+    plan::MachineIdentity,
+    wire,
+};
+use belljar_policy::{HostFacts, Policy, Refusal, Verified};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use self::engine::{Command, Engine, Link, News, lock, parking};
+pub use self::engine::{Parking, set_parking};
+use crate::{
+    error::LaunchError,
+    facts,
+    report::{self, ReportTo, Sink},
+    streams::{Ends, Meter, Three},
+    supervise::{Attempt, Failure, Half, Job, Receipts, Running},
+    sys::{self, Lease},
+    verify::Image,
+};
+
+/// A plan that fits better is tried this often, where a machine turns out to
+/// hold less than it seemed to.
+const ATTEMPTS: usize = 4;
+
+/// A program that was looked at and planned: everything but the launch.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) verified: Verified,
+    pub(crate) image: Option<Image>,
+    pub(crate) policy: Policy,
+    pub(crate) facts: HostFacts,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) digest: Arc<str>,
+}
+
+/// What a launch is told besides.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    pub(crate) task: Option<String>,
+    pub(crate) three: Three,
+    pub(crate) report_to: Option<ReportTo>,
+}
+
+/// An unguessable name.
+pub(crate) fn new_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Without a source of randomness the names of one host still differ.
+    let bytes = sys::random().unwrap_or_else(|_| {
+        let count = COUNT.fetch_add(1, Relaxed);
+        u128::from(count).to_le_bytes()
+    });
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("jar-{text}")
+}
+
+/// Launches what was prepared. `prepare` is only called once it is known that
+/// the report can be written.
+pub(crate) async fn launch(
+    prepare: impl FnOnce() -> Result<Prepared, Unprepared> + Send,
+    around: Around,
+) -> Result<Running, LaunchError> {
+    if !sys::SUPPORTED {
+        return Err(LaunchError::Unsupported);
+    }
+    let Around {
+        task,
+        mut three,
+        report_to,
+    } = around;
+    let id = new_id();
+    let engine = Engine::get().inspect(|engine| {
+        // The launcher starts while we look; that it can't is told by the launch.
+        engine.ask(Command::Warm);
+    });
+    let sink = Sink::open(report_to, &id)
+        .map_err(|(path, source)| LaunchError::Report { path, source })?;
+    let ended = |report: Report| {
+        sink.finish(&report);
+        LaunchError::Ended {
+            report: Box::new(report),
+        }
+    };
+    let mut prepared = match prepare() {
+        Ok(prepared) => prepared,
+        Err(Unprepared::Error(error)) => return Err(error),
+        Err(Unprepared::Outcome(outcome)) => {
+            return Err(ended(report::without_plan(&id, task.as_deref(), outcome)));
+        }
+    };
+    let engine = match engine {
+        Ok(engine) => engine,
+        Err(error) => {
+            let failure = before("start the thread `belljar`", &error);
+            let outcome = prepared.outcome(&failure);
+            return Err(ended(prepared.report(&id, task.as_deref(), None, outcome)));
+        }
+    };
+    for attempt in 1.. {
+        let begin = |outcome| {
+            sink.begin(&prepared.report(&id, task.as_deref(), None, outcome))
+                .map_err(|(path, source)| LaunchError::Report { path, source })
+        };
+        let (failure, receipts) = match prepared.job(&id, task.clone(), &three, &sink, &engine) {
+            Err(failure) => (failure, None),
+            Ok((job, half, reply)) => {
+                begin(Outcome::Lost)?;
+                let job = Job {
+                    three: std::mem::take(&mut three),
+                    ..job
+                };
+                engine.ask(Command::Launch(Box::new(job)));
+                match reply.await {
+                    Ok(Attempt::Running { pid, streams }) => {
+                        return Ok(Running::new(
+                            id,
+                            task,
+                            prepared.plan,
+                            prepared.digest,
+                            (pid, streams),
+                            half,
+                            engine,
+                        ));
+                    }
+                    Ok(Attempt::Failed {
+                        failure,
+                        three: back,
+                        receipts,
+                    }) => {
+                        three = back;
+                        (failure, receipts)
+                    }
+                    Err(_) => (Failure::Lost, None),
+                }
+            }
+        };
+        if let Failure::Step { index, errno } = failure
+            && attempt < ATTEMPTS
+        {
+            match prepared.learn(index, errno) {
+                Learnt::Nothing => {}
+                Learnt::BetterPlan => continue,
+                Learnt::Refusal(outcome) => {
+                    return Err(ended(prepared.report(
+                        &id,
+                        task.as_deref(),
+                        receipts,
+                        outcome,
+                    )));
+                }
+            }
+        }
+        let outcome = prepared.outcome(&failure);
+        return Err(ended(prepared.report(
+            &id,
+            task.as_deref(),
+            receipts,
+            outcome,
+        )));
+    }
+    unreachable!("the loop returns at its last attempt")
+}
+
+fn before(what: &str, error: &io::Error) -> Failure {
+    Failure::Before {
+        what: what.to_owned(),
+        errno: error.raw_os_error().unwrap_or(0),
+    }
+}
+
+/// Why nothing could be prepared: with an outcome, or without any report.
+#[derive(Debug)]
+pub(crate) enum Unprepared {
+    Error(LaunchError),
+    Outcome(Outcome),
+}
+
+impl From<Refusal> for Unprepared {
+    fn from(refusal: Refusal) -> Self {
+        match (refusal.outcome(), refusal) {
+            (Some(outcome), _) => Self::Outcome(outcome),
+            (None, Refusal::Invalid { reason }) => Self::Error(LaunchError::Invalid { reason }),
+            (None, other) => Self::Error(LaunchError::Invalid {
+                reason: other.to_string(),
+            }),
+        }
+    }
+}
+
+/// What a failed step taught about the machine.
+enum Learnt {
+    Nothing,
+    /// The policy accepts less, and there is a plan for that.
+    BetterPlan,
+    Refusal(Outcome),
+}
+
+impl Prepared {
+    /// Finds out why a step failed, and plans again with that knowledge.
+    fn learn(&mut self, index: usize, errno: i32) -> Learnt {
+        let Some(step) = self.plan.steps.get(index) else {
+            return Learnt::Nothing;
+        };
+        if matches!(step, Step::Exec { .. }) || errno == 0 {
+            return Learnt::Nothing;
+        }
+        let facts = facts::after_failure(&self.facts, step.word(), errno);
+        if facts == self.facts {
+            return Learnt::Nothing;
+        }
+        self.facts = facts;
+        match belljar_policy::plan(&self.verified, &self.policy, &self.facts) {
+            Ok(plan) if plan != *self.plan => {
+                self.digest = belljar_policy::digest(&plan).into();
+                self.plan = Arc::new(plan);
+                Learnt::BetterPlan
+            }
+            Ok(_) => Learnt::Nothing,
+            Err(refusal) => refusal.outcome().map_or(Learnt::Nothing, Learnt::Refusal),
+        }
+    }
+
+    fn outcome(&self, failure: &Failure) -> Outcome {
+        match failure {
+            Failure::Lost => Outcome::Lost,
+            Failure::Before { what, errno } => Outcome::SetupFailed {
+                step: what.clone(),
+                errno: *errno,
+            },
+            Failure::Step { index, errno } => {
+                let step = self.plan.steps.get(*index);
+                exec_outcome(&self.plan, step, *errno).unwrap_or_else(|| Outcome::SetupFailed {
+                    step: self.plan.describe_step(*index),
+                    errno: *errno,
+                })
+            }
+        }
+    }
+
+    fn report(
+        &self,
+        id: &str,
+        task: Option<&str>,
+        receipts: Option<Receipts>,
+        outcome: Outcome,
+    ) -> Report {
+        let mut report = report::of_plan(id, task, &self.plan, &self.digest, outcome);
+        if let Some(receipts) = receipts {
+            report.enforcement = receipts.enforcement(&self.plan);
+            report.dropped.extend(receipts.dropped(&self.plan));
+        }
+        report
+    }
+
+    /// Opens and makes everything that one attempt needs.
+    fn job(
+        &self,
+        id: &str,
+        task: Option<String>,
+        three: &Three,
+        sink: &Sink,
+        engine: &Engine,
+    ) -> Result<(Job, Half, oneshot::Receiver<Attempt>), Failure> {
+        let plan = &self.plan;
+        let mut slots = Vec::with_capacity(plan.slots.len());
+        for slot in &plan.slots {
+            slots.push(sys::open_slot(slot).map_err(|error| {
+                before(&format!("open {} as planned", slot.path.escaped()), &error)
+            })?);
+        }
+        let (machine_uid, machine_gid, lease) = identity(plan.identity.machine, engine)
+            .map_err(|error| before("lease a machine uid", &error))?;
+        let owner = lease.as_ref().map(Lease::id);
+        let Ends { guest, ours } = three
+            .make(plan.terminal, owner)
+            .map_err(|error| before("make the streams", &error))?;
+        let steps = wire::encode(&plan.steps);
+        let plan_length = steps.len() as u64;
+        let steps =
+            sys::seal("belljar-plan", &steps).map_err(|error| before("seal the plan", &error))?;
+        let (progress, theirs) =
+            sys::connected_packets().map_err(|error| before("make the set-up's socket", &error))?;
+        let extras = Extras {
+            image: self.image.as_ref(),
+            lease: lease.as_ref(),
+        };
+        let (all, carries) = in_order(steps, theirs, guest, &extras, slots)
+            .map_err(|error| before("hand over descriptors", &error))?;
+        let asked = Request {
+            kind: request::LAUNCH,
+            machine_uid,
+            machine_gid,
+            plan_length,
+            image_length: self.image.as_ref().map_or(0, Image::length),
+            descriptors: u32::try_from(all.len()).unwrap_or(u32::MAX),
+            carries,
+            ..Request::default()
+        };
+        let output = plan.limit(Limit::Output);
+        let meter = Meter::new(
+            output.and_then(|limit| limit.soft),
+            output.and_then(|limit| limit.hard),
+        );
+        let (control, asked_of) = mpsc::unbounded_channel();
+        let (events, heard) = mpsc::unbounded_channel();
+        let (ended, report) = watch::channel(None);
+        let (reply, waiter) = oneshot::channel();
+        let job = Job {
+            id: id.to_owned(),
+            task,
+            plan: Arc::clone(plan),
+            digest: Arc::clone(&self.digest),
+            request: asked,
+            descriptors: all,
+            progress,
+            ours,
+            three: Three::default(),
+            meter: Arc::new(meter),
+            sink: sink.clone(),
+            lease,
+            parked: Arc::clone(&engine.parked),
+            asked: asked_of,
+            events,
+            ended,
+            reply,
+        };
+        let half = Half {
+            control,
+            events: heard,
+            ended: report,
+        };
+        Ok((job, half, waiter))
+    }
+}
+
+/// The machine's ids for a jar, and the lease on them. The parked child's are
+/// taken first.
+fn identity(machine: MachineIdentity, engine: &Engine) -> io::Result<(u32, u32, Option<Lease>)> {
+    match machine {
+        MachineIdentity::Caller { uid, gid } => Ok((uid, gid, None)),
+        MachineIdentity::Own { first, count } => {
+            let parked = lock(&engine.parked)
+                .take_if(|lease| lease.id().checked_sub(first).is_some_and(|at| at < count));
+            let lease = match parked {
+                Some(lease) => lease,
+                None => Lease::take(first, count)?,
+            };
+            Ok((lease.id(), lease.id(), Some(lease)))
+        }
+    }
+}
+
+struct Extras<'a> {
+    image: Option<&'a Image>,
+    lease: Option<&'a Lease>,
+}
+
+/// The descriptors in the order of [`descriptors`], and the bits that say
+/// which of the optional ones are there.
+fn in_order(
+    plan: OwnedFd,
+    progress: OwnedFd,
+    streams: [OwnedFd; 3],
+    extras: &Extras<'_>,
+    slots: Vec<OwnedFd>,
+) -> io::Result<(Vec<OwnedFd>, u32)> {
+    let mut all = vec![plan, progress];
+    all.extend(streams);
+    debug_assert_eq!(all.len(), descriptors::FIXED, "the fixed ones come first");
+    let mut carries = 0;
+    if let Some(image) = extras.image {
+        all.push(image.as_fd().try_clone_to_owned()?);
+        carries |= descriptors::IMAGE;
+    }
+    if let Some(lease) = extras.lease {
+        all.push(lease.share()?);
+        carries |= descriptors::LEASE;
+    }
+    all.extend(slots);
+    Ok((all, carries))
+}
+
+/// The program itself could not be started. What the machine ran out of is a
+/// failure of the set-up instead.
+fn exec_outcome(
+    plan: &Plan,
+    step: Option<&belljar_plan::step::OwnedStep>,
+    errno: i32,
+) -> Option<Outcome> {
+    const ENOENT: i32 = 2;
+    const EAGAIN: i32 = 11;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let Some(Step::Exec { path, .. }) = step else {
+        return None;
+    };
+    match errno {
+        0 | EAGAIN | ENOMEM | ENFILE | EMFILE => None,
+        ENOENT => Some(Outcome::NotFound {
+            path: plan.program.clone(),
+            searched: vec![path.escaped()],
+        }),
+        errno => Some(Outcome::NotRunnable {
+            path: path.clone(),
+            errno,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec() -> belljar_plan::step::OwnedStep {
+        Step::Exec {
+            path: "/bin/x".into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_failed_exec_is_told_as_the_contract_says() {
+        let plan = crate::supervise::test_plan(vec![exec()]);
+        let outcome = |errno| exec_outcome(&plan, plan.steps.first(), errno);
+        assert!(matches!(outcome(2), Some(Outcome::NotFound { .. })));
+        assert!(matches!(
+            outcome(13),
+            Some(Outcome::NotRunnable { errno: 13, .. })
+        ));
+        assert!(matches!(
+            outcome(8),
+            Some(Outcome::NotRunnable { errno: 8, .. })
+        ));
+        assert_eq!(outcome(12), None);
+        assert_eq!(exec_outcome(&plan, None, 2), None);
+    }
+
+    #[test]
+    fn descriptors_stand_in_the_agreed_order() {
+        let fd = || sys::nowhere().unwrap();
+        let name = |fd: &OwnedFd| format!("{fd:?}");
+        let (plan, progress, slot) = (fd(), fd(), fd());
+        let streams = [fd(), fd(), fd()];
+        let mut expected = vec![name(&plan), name(&progress)];
+        expected.extend(streams.iter().map(name));
+        expected.push(name(&slot));
+        let extras = Extras {
+            image: None,
+            lease: None,
+        };
+        let (all, carries) = in_order(plan, progress, streams, &extras, vec![slot]).unwrap();
+        assert_eq!(all.iter().map(name).collect::<Vec<_>>(), expected);
+        assert_eq!(carries, 0);
+    }
+
+    #[test]
+    fn no_two_jars_have_one_id() {
+        let (one, two) = (new_id(), new_id());
+        assert_ne!(one, two);
+        assert_eq!(one.len(), "jar-".len() + 32);
+    }
+}

@@ -1,0 +1,314 @@
+//! The thread `belljar`: one in each host process. It starts the launcher, lives
+//! as long as the host, and supervises every jar.
+//!
+//! A host may call fork(2) at any time: the child has no such thread, and gets
+//! one of its own at first use. No lock of the parent's is waited for there.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, request};
+use tokio::{runtime, sync::mpsc};
+
+use crate::{
+    supervise::{Job, supervise},
+    sys::{self, LauncherProcess, Lease, Packets},
+};
+
+/// Whether the launcher keeps a child with its namespaces made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parking {
+    /// Every launch makes its own.
+    None,
+    /// One child waits for the next launch that fits: a launch is faster, and
+    /// a process sleeps meanwhile.
+    One,
+}
+
+static PARKING: AtomicBool = AtomicBool::new(false);
+
+/// Tells this process's launcher whether to keep a child ready after a launch.
+pub fn set_parking(parking: Parking) {
+    PARKING.store(parking == Parking::One, Relaxed);
+}
+
+pub(crate) fn parking() -> bool {
+    PARKING.load(Relaxed)
+}
+
+/// What the thread is asked.
+pub(crate) enum Command {
+    /// Have a launcher ready.
+    Warm,
+    /// Launch a jar and supervise it.
+    Launch(Box<Job>),
+}
+
+/// How the rest of the process talks to the thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    commands: mpsc::UnboundedSender<Command>,
+    /// The thread's runtime, which wakes whoever waits, on any executor.
+    pub(crate) runtime: runtime::Handle,
+    /// The lease of the parked child.
+    pub(crate) parked: Arc<Mutex<Option<Lease>>>,
+}
+
+/// One process's thread; a fork's is the next in the list.
+#[derive(Debug)]
+struct Process {
+    pid: u32,
+    engine: Mutex<Option<Engine>>,
+    next: OnceLock<Box<Process>>,
+}
+
+impl Process {
+    fn current() -> Self {
+        Self {
+            pid: std::process::id(),
+            engine: Mutex::new(None),
+            next: OnceLock::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// This process's thread, started at first use.
+    pub(crate) fn get() -> io::Result<Self> {
+        static FIRST: OnceLock<Process> = OnceLock::new();
+        let mut process = FIRST.get_or_init(Process::current);
+        let pid = std::process::id();
+        while process.pid != pid {
+            process = process.next.get_or_init(|| Box::new(Process::current()));
+        }
+        let mut engine = lock(&process.engine);
+        match &*engine {
+            Some(engine) if !engine.commands.is_closed() => Ok(engine.clone()),
+            _ => Ok(engine.insert(Self::start()?).clone()),
+        }
+    }
+
+    fn start() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let (commands, queue) = mpsc::unbounded_channel();
+        let engine = Self {
+            commands,
+            runtime: runtime.handle().clone(),
+            parked: Arc::default(),
+        };
+        std::thread::Builder::new()
+            .name("belljar".to_owned())
+            .spawn(move || {
+                sys::block_signals();
+                runtime.block_on(serve(queue));
+            })?;
+        Ok(engine)
+    }
+
+    /// Asks the thread; false where it has ended.
+    pub(crate) fn ask(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
+    }
+}
+
+async fn serve(mut queue: mpsc::UnboundedReceiver<Command>) {
+    let mut link: Option<Arc<Link>> = None;
+    while let Some(command) = queue.recv().await {
+        let current = match link.take() {
+            Some(link) if link.lives() => Ok(link),
+            _ => Link::start(),
+        };
+        link = current.as_ref().ok().cloned();
+        match (command, current) {
+            (Command::Warm, Ok(_)) => {}
+            (Command::Warm, Err(error)) => {
+                tracing::warn!(target: "belljar", %error, "cannot start the launcher");
+            }
+            (Command::Launch(job), Ok(link)) => {
+                tokio::spawn(supervise(*job, link));
+            }
+            (Command::Launch(job), Err(error)) => job.refuse(&error),
+        }
+    }
+}
+
+/// What the launcher said about one jar.
+pub(crate) type News = (Event, Vec<OwnedFd>);
+
+type Jars = HashMap<u64, mpsc::UnboundedSender<News>>;
+
+struct Packet {
+    bytes: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// The connection to one launcher.
+#[derive(Debug)]
+pub(crate) struct Link {
+    outgoing: mpsc::UnboundedSender<Packet>,
+    /// Who is told about which jar; none once the launcher is lost.
+    jars: Mutex<Option<Jars>>,
+    next: AtomicU64,
+}
+
+impl Link {
+    /// Starts a launcher. Only on the thread that lives as long as the host.
+    fn start() -> io::Result<Arc<Self>> {
+        let (launcher, socket) = LauncherProcess::start()?;
+        let socket = Arc::new(Packets::new(socket)?);
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        let link = Arc::new(Self {
+            outgoing,
+            jars: Mutex::new(Some(Jars::new())),
+            next: AtomicU64::new(1),
+        });
+        tracing::debug!(target: "belljar", pid = launcher.pid(), "launcher started");
+        tokio::spawn(write(Arc::clone(&socket), queue));
+        tokio::spawn(read(Arc::clone(&link), socket, launcher));
+        Ok(link)
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        lock(&self.jars).is_some()
+    }
+
+    /// A number for a new jar, and what the launcher says about it; the end of
+    /// that means that the launcher is lost.
+    pub(crate) fn enter(&self) -> (u64, mpsc::UnboundedReceiver<News>) {
+        let number = self.next.fetch_add(1, Relaxed);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        if let Some(jars) = lock(&self.jars).as_mut() {
+            jars.insert(number, sender);
+        }
+        (number, receiver)
+    }
+
+    /// Nobody listens for this jar any more.
+    pub(crate) fn leave(&self, number: u64) {
+        if let Some(jars) = lock(&self.jars).as_mut() {
+            jars.remove(&number);
+        }
+    }
+
+    /// Sends a request, with its descriptors in as many packets as it takes.
+    pub(crate) fn send(&self, asked: Request, descriptors: Vec<OwnedFd>) {
+        for packet in packets(asked, descriptors) {
+            // Where the launcher is lost, the reader tells every jar so.
+            let _ = self.outgoing.send(packet);
+        }
+    }
+
+    fn lost(&self) {
+        lock(&self.jars).take();
+    }
+
+    fn tell(&self, event: Event, descriptors: Vec<OwnedFd>) {
+        if let Some(jar) = lock(&self.jars)
+            .as_ref()
+            .and_then(|jars| jars.get(&event.jar))
+        {
+            // A jar whose supervision has ended hears nothing more.
+            let _ = jar.send((event, descriptors));
+        }
+    }
+}
+
+fn packets(asked: Request, mut descriptors: Vec<OwnedFd>) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    let mut asked = asked;
+    loop {
+        let rest = descriptors.split_off(descriptors.len().min(DESCRIPTORS_PER_PACKET));
+        packets.push(Packet {
+            bytes: asked.to_bytes().to_vec(),
+            descriptors,
+        });
+        if rest.is_empty() {
+            return packets;
+        }
+        descriptors = rest;
+        asked.kind = request::MORE;
+    }
+}
+
+async fn write(socket: Arc<Packets>, mut queue: mpsc::UnboundedReceiver<Packet>) {
+    while let Some(packet) = queue.recv().await {
+        if let Err(error) = socket.send(&packet.bytes, &packet.descriptors).await {
+            tracing::debug!(target: "belljar", %error, "the launcher takes nothing more");
+            return;
+        }
+    }
+}
+
+async fn read(link: Arc<Link>, socket: Arc<Packets>, mut launcher: LauncherProcess) {
+    let mut buffer = [0; sys::PACKET];
+    loop {
+        match socket.receive(&mut buffer).await {
+            Ok((0, _)) => break,
+            Ok((length, descriptors)) => match buffer.get(..length).and_then(Event::from_bytes) {
+                Some(event) => link.tell(event, descriptors),
+                None => {
+                    tracing::warn!(target: "belljar", length, "no record came from the launcher");
+                }
+            },
+            Err(error) => {
+                tracing::warn!(target: "belljar", %error, "cannot hear the launcher");
+                break;
+            }
+        }
+    }
+    link.lost();
+    launcher.end();
+    tracing::warn!(target: "belljar", "launcher lost");
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_travel_in_order_and_in_chunks() {
+        let descriptors: Vec<OwnedFd> = (0..600).map(|_| sys::nowhere().unwrap()).collect();
+        let asked = Request {
+            kind: request::LAUNCH,
+            jar: 7,
+            descriptors: 600,
+            ..Request::default()
+        };
+        let numbers: Vec<String> = descriptors.iter().map(|fd| format!("{fd:?}")).collect();
+        let packets = packets(asked, descriptors);
+        let sizes: Vec<usize> = packets
+            .iter()
+            .map(|packet| packet.descriptors.len())
+            .collect();
+        assert_eq!(sizes, [253, 253, 94]);
+        let kinds: Vec<u32> = packets
+            .iter()
+            .map(|packet| Request::from_bytes(&packet.bytes).unwrap().kind)
+            .collect();
+        assert_eq!(kinds, [request::LAUNCH, request::MORE, request::MORE]);
+        let sent: Vec<String> = packets
+            .iter()
+            .flat_map(|packet| packet.descriptors.iter().map(|fd| format!("{fd:?}")))
+            .collect();
+        assert_eq!(sent, numbers);
+    }
+
+    #[test]
+    fn a_request_without_descriptors_is_one_packet() {
+        assert_eq!(packets(Request::default(), Vec::new()).len(), 1);
+    }
+}

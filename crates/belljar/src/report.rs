@@ -1,0 +1,163 @@
+//! Reports: put together from a plan and what was seen, and where they go.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use belljar_plan::{
+    Limit, Outcome, Plan, Report,
+    report::{LimitReport, Usage},
+};
+
+use crate::sys;
+
+/// Where a report goes besides to the caller, as JSON.
+#[derive(Debug)]
+pub enum ReportTo {
+    /// A file. It is there from the launch on, with outcome `lost`, and is
+    /// replaced at once when the jar ends: a supervisor that is killed leaves
+    /// a true report.
+    File(PathBuf),
+    /// A descriptor, written once when the jar ends.
+    Descriptor(OwnedFd),
+}
+
+/// An open [`ReportTo`]; copies lead to the same place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sink(Option<Arc<Place>>);
+
+#[derive(Debug)]
+enum Place {
+    File { path: PathBuf, jar: String },
+    Descriptor(Mutex<Option<File>>),
+}
+
+impl Sink {
+    /// Checks that the report can be written, before anything is made.
+    pub(crate) fn open(to: Option<ReportTo>, jar: &str) -> Result<Self, (PathBuf, io::Error)> {
+        let place = match to {
+            None => return Ok(Self(None)),
+            Some(ReportTo::Descriptor(fd)) => Place::Descriptor(Mutex::new(Some(fd.into()))),
+            Some(ReportTo::File(path)) => match sys::check_replaceable(&path) {
+                Ok(path) => Place::File {
+                    path,
+                    jar: jar.to_owned(),
+                },
+                Err(error) => return Err((path, error)),
+            },
+        };
+        Ok(Self(Some(Arc::new(place))))
+    }
+
+    /// Writes what holds until the end: that nobody knows how it ended.
+    pub(crate) fn begin(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
+        match self.0.as_deref() {
+            Some(Place::File { path, jar }) => {
+                sys::replace(path, jar, &json(report)).map_err(|error| (path.clone(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the report.
+    pub(crate) fn finish(&self, report: &Report) {
+        match self.0.as_deref() {
+            Some(Place::File { path, jar }) => {
+                if let Err(error) = sys::replace(path, jar, &json(report)) {
+                    tracing::error!(target: "belljar", path = %path.display(), %error, "cannot write the report");
+                }
+            }
+            Some(Place::Descriptor(file)) => {
+                let file = file.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(mut file) = file
+                    && let Err(error) = file.write_all(&json(report))
+                {
+                    tracing::error!(target: "belljar", %error, "cannot write the report");
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Writing may wait for a reader.
+    pub(crate) fn may_block(&self) -> bool {
+        matches!(self.0.as_deref(), Some(Place::Descriptor(_)))
+    }
+}
+
+fn json(report: &Report) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(report).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// A report of which nothing is known but who it is about.
+pub(crate) fn without_plan(jar: &str, task: Option<&str>, outcome: Outcome) -> Report {
+    Report {
+        schema: belljar_plan::report::SCHEMA,
+        jar: jar.to_owned(),
+        task: task.map(str::to_owned),
+        plugin: None,
+        plan_digest: None,
+        outcome,
+        limits_hit: Vec::new(),
+        limits: Vec::new(),
+        usage: Usage::default(),
+        enforcement: Vec::new(),
+        violations: Vec::new(),
+        symptoms: Vec::new(),
+        dropped: Vec::new(),
+        weakenings: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// A report of a plan of which nothing is applied yet.
+pub(crate) fn of_plan(
+    jar: &str,
+    task: Option<&str>,
+    plan: &Plan,
+    digest: &str,
+    outcome: Outcome,
+) -> Report {
+    Report {
+        plugin: plan.plugin.clone(),
+        plan_digest: Some(digest.to_owned()),
+        limits: limits(plan, &Usage::default()),
+        enforcement: crate::supervise::Receipts::new(plan).enforcement(plan),
+        dropped: plan.dropped.clone(),
+        weakenings: plan.weakenings.clone(),
+        notes: plan.notes.clone(),
+        ..without_plan(jar, task, outcome)
+    }
+}
+
+/// Every limit with how much of it was used.
+pub(crate) fn limits(plan: &Plan, usage: &Usage) -> Vec<LimitReport> {
+    plan.limits
+        .iter()
+        .map(|planned| LimitReport {
+            limit: planned.limit,
+            soft: planned.soft,
+            hard: planned.hard,
+            used: used(planned.limit, usage),
+            decided_by: planned.origin.clone(),
+        })
+        .collect()
+}
+
+fn used(limit: Limit, usage: &Usage) -> Option<u64> {
+    match limit {
+        Limit::Memory => usage.memory_peak,
+        Limit::CpuTime => Some(usage.user_ns?.saturating_add(usage.system_ns?)),
+        Limit::Wall => usage.wall_ns,
+        Limit::Output => Some(usage.stdout.saturating_add(usage.stderr)),
+        Limit::Processes => usage.tasks_peak,
+        Limit::Disk => usage.disk_peak,
+        Limit::OpenFiles | Limit::FileSize => None,
+    }
+}

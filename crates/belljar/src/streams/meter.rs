@@ -1,0 +1,96 @@
+//! Counts what the guest writes, and lets through no more than the limit.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// 1
+    Stdout,
+    /// 2
+    Stderr,
+}
+
+/// The count of one jar's stdout and stderr.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    stdout: AtomicU64,
+    stderr: AtomicU64,
+    total: AtomicU64,
+    soft: u64,
+    hard: u64,
+    crossed: Notify,
+}
+
+impl Meter {
+    pub(crate) fn new(soft: Option<u64>, hard: Option<u64>) -> Self {
+        Self {
+            stdout: AtomicU64::new(0),
+            stderr: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            soft: soft.unwrap_or(u64::MAX),
+            hard: hard.unwrap_or(u64::MAX),
+            crossed: Notify::new(),
+        }
+    }
+
+    /// Counts what was read, and says how much of it may be delivered.
+    pub(crate) fn count(&self, stream: Stream, bytes: usize) -> usize {
+        let count = bytes as u64;
+        match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        }
+        .fetch_add(count, Relaxed);
+        let before = self.total.fetch_add(count, Relaxed);
+        let after = before.saturating_add(count);
+        if (before <= self.soft && after > self.soft) || after > self.hard {
+            self.crossed.notify_one();
+        }
+        usize::try_from(self.hard.saturating_sub(before)).map_or(bytes, |left| left.min(bytes))
+    }
+
+    /// Returns when a limit was crossed.
+    pub(crate) async fn crossed(&self) {
+        self.crossed.notified().await;
+    }
+
+    pub(crate) fn over_soft(&self) -> bool {
+        self.total.load(Relaxed) > self.soft
+    }
+
+    pub(crate) fn over_hard(&self) -> bool {
+        self.total.load(Relaxed) > self.hard
+    }
+
+    /// stdout, stderr.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        (self.stdout.load(Relaxed), self.stderr.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_one_byte_beyond_the_limit_is_delivered() {
+        let meter = Meter::new(Some(4), Some(10));
+        assert_eq!(meter.count(Stream::Stdout, 4), 4);
+        assert!(!meter.over_soft());
+        assert_eq!(meter.count(Stream::Stderr, 6), 6);
+        assert!(meter.over_soft() && !meter.over_hard());
+        assert_eq!(meter.count(Stream::Stdout, 5), 0);
+        assert!(meter.over_hard());
+        assert_eq!(meter.counted(), (9, 6));
+    }
+
+    #[test]
+    fn a_read_across_the_limit_is_cut_at_it() {
+        let meter = Meter::new(None, Some(10));
+        assert_eq!(meter.count(Stream::Stdout, 25), 10);
+        assert_eq!(Meter::new(None, None).count(Stream::Stdout, 25), 25);
+    }
+}

@@ -1,0 +1,311 @@
+//! A running jar: watched, stopped and reported on the thread `belljar`; what
+//! the host holds of it is [`Running`].
+
+mod decide;
+mod receipts;
+mod setup;
+mod task;
+mod watch;
+mod watched;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use belljar_plan::{Outcome, Plan, Report, message::Request, outcome::StoppedBy, report::LimitHit};
+use tokio::sync::{mpsc, oneshot, watch as latest};
+
+#[cfg(test)]
+pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
+    receipts::tests::plan(steps, Vec::new())
+}
+
+pub(crate) use self::{receipts::Receipts, task::supervise};
+use crate::{
+    launch::Engine,
+    report::{self, Sink},
+    streams::{GuestStderr, GuestStdin, GuestStdout, Meter, Terminal, Three, discard},
+    sys::Lease,
+};
+
+/// Something that happened in a jar and did not end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A limit was reached, for the first time.
+    LimitReached(LimitHit),
+}
+
+/// What happens in a jar, in order.
+#[derive(Debug)]
+pub struct Events(mpsc::UnboundedReceiver<Event>);
+
+impl Events {
+    /// The next event; none when the jar has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+}
+
+/// What a host asks of a jar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Signal(i32),
+    Stop {
+        by: StoppedBy,
+        signal: i32,
+        grace: Duration,
+    },
+    Kill,
+}
+
+/// Stops or signals a jar; copies lead to the same one.
+#[derive(Clone, Debug)]
+pub struct Control(mpsc::UnboundedSender<Asked>);
+
+impl Control {
+    /// Sends a signal to the plugin, by number: `SIGINT` and `SIGHUP` to its
+    /// main process group, as a terminal would, all others to its main
+    /// process. Does nothing once the jar has ended.
+    pub fn signal(&self, signal: i32) {
+        // A jar that has ended hears nothing more, and need not.
+        let _ = self.0.send(Asked::Signal(signal));
+    }
+
+    /// Sends a signal, and destroys the jar if it still lives after the grace.
+    /// A second stop destroys it at once.
+    pub fn stop(&self, by: StoppedBy, signal: i32, grace: Duration) {
+        // As above.
+        let _ = self.0.send(Asked::Stop { by, signal, grace });
+    }
+
+    /// Destroys the jar at once.
+    pub fn kill(&self) {
+        // As above.
+        let _ = self.0.send(Asked::Kill);
+    }
+}
+
+/// A jar in which the program runs. Dropping it destroys the jar.
+#[derive(Debug)]
+pub struct Running {
+    id: String,
+    task: Option<String>,
+    plan: Arc<Plan>,
+    digest: Arc<str>,
+    /// The process that launched it: a fork of it has no part in it.
+    host: u32,
+    pid: i32,
+    control: Control,
+    events: Option<Events>,
+    streams: Handles,
+    ended: latest::Receiver<Option<Arc<Report>>>,
+    engine: Engine,
+}
+
+/// The streams that a host has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    pub(crate) stdin: Option<GuestStdin>,
+    pub(crate) stdout: Option<GuestStdout>,
+    pub(crate) stderr: Option<GuestStderr>,
+    pub(crate) terminal: Option<Terminal>,
+}
+
+impl Running {
+    /// The jar's unique id, as in its report.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What was decided before the launch.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// pid 1 of the jar, as the machine numbers it.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The guest's stdin, where it is piped; once.
+    pub fn stdin(&mut self) -> Option<GuestStdin> {
+        self.streams.stdin.take()
+    }
+
+    /// The guest's stdout, where it is piped; once.
+    pub fn stdout(&mut self) -> Option<GuestStdout> {
+        self.streams.stdout.take()
+    }
+
+    /// The guest's stderr, where it is piped; once.
+    pub fn stderr(&mut self) -> Option<GuestStderr> {
+        self.streams.stderr.take()
+    }
+
+    /// The jar's own terminal, where it has one; once.
+    pub fn terminal(&mut self) -> Option<Terminal> {
+        self.streams.terminal.take()
+    }
+
+    /// What happens in the jar, such as soft limits; once.
+    pub fn events(&mut self) -> Option<Events> {
+        self.events.take()
+    }
+
+    /// Something to stop the jar with from elsewhere.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// See [`Control::signal`].
+    pub fn signal(&self, signal: i32) {
+        self.control.signal(signal);
+    }
+
+    /// See [`Control::stop`].
+    pub fn stop(&self, by: StoppedBy, signal: i32, grace: Duration) {
+        self.control.stop(by, signal, grace);
+    }
+
+    /// See [`Control::kill`].
+    pub fn kill(&self) {
+        self.control.kill();
+    }
+
+    /// Waits until nothing of the jar is left, and tells how it ended. A report
+    /// always comes, and the same one each time.
+    ///
+    /// Streams that nobody took are closed (stdin) or read and thrown away, so
+    /// that the plugin can't wait for ever. Dropping the future loses nothing.
+    pub async fn wait(&mut self) -> Report {
+        drop(self.streams.stdin.take());
+        if let Some(stdout) = self.streams.stdout.take() {
+            self.engine.runtime.spawn(discard(stdout));
+        }
+        if let Some(stderr) = self.streams.stderr.take() {
+            self.engine.runtime.spawn(discard(stderr));
+        }
+        if std::process::id() == self.host
+            && let Ok(ended) = self.ended.wait_for(Option::is_some).await
+            && let Some(report) = ended.as_ref()
+        {
+            return Report::clone(report);
+        }
+        report::of_plan(
+            &self.id,
+            self.task.as_deref(),
+            &self.plan,
+            &self.digest,
+            Outcome::Lost,
+        )
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.kill();
+    }
+}
+
+/// One attempt at a launch, on its way to the thread.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) task: Option<String>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) digest: Arc<str>,
+    /// All but the jar's number.
+    pub(crate) request: Request,
+    pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
+    pub(crate) progress: std::os::fd::OwnedFd,
+    /// Belljar's ends of the streams.
+    pub(crate) ours: [Option<std::os::fd::OwnedFd>; 3],
+    pub(crate) three: Three,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) sink: Sink,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) parked: Arc<Mutex<Option<Lease>>>,
+    pub(crate) asked: mpsc::UnboundedReceiver<Asked>,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) ended: latest::Sender<Option<Arc<Report>>>,
+    pub(crate) reply: oneshot::Sender<Attempt>,
+}
+
+/// How an attempt at a launch went.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// The program runs.
+    Running { pid: i32, streams: Handles },
+    /// It does not, and nothing is left of the attempt.
+    Failed {
+        failure: Failure,
+        three: Three,
+        receipts: Option<Receipts>,
+    },
+}
+
+/// Why the program does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A step of the plan failed; errno 0 where it was cut short.
+    Step { index: usize, errno: i32 },
+    /// Something of Belljar's own failed before the first step.
+    Before { what: String, errno: i32 },
+    /// The launcher was lost.
+    Lost,
+}
+
+impl Job {
+    /// There is no launcher.
+    pub(crate) fn refuse(self, error: &std::io::Error) {
+        let failure = Failure::Before {
+            what: "start the launcher".to_owned(),
+            errno: error.raw_os_error().unwrap_or(0),
+        };
+        // Nobody waits where the launch was given up.
+        let _ = self.reply.send(Attempt::Failed {
+            failure,
+            three: self.three,
+            receipts: None,
+        });
+    }
+}
+
+/// The host's half of a job.
+pub(crate) struct Half {
+    pub(crate) control: mpsc::UnboundedSender<Asked>,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) ended: latest::Receiver<Option<Arc<Report>>>,
+}
+
+impl Running {
+    pub(crate) fn new(
+        id: String,
+        task: Option<String>,
+        plan: Arc<Plan>,
+        digest: Arc<str>,
+        (pid, streams): (i32, Handles),
+        half: Half,
+        engine: Engine,
+    ) -> Self {
+        Self {
+            id,
+            task,
+            plan,
+            digest,
+            host: std::process::id(),
+            pid,
+            control: Control(half.control),
+            events: Some(Events(half.events)),
+            streams,
+            ended: half.ended,
+            engine,
+        }
+    }
+}

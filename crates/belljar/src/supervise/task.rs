@@ -1,0 +1,354 @@
+//! The supervision of one jar, from its launch to its report.
+
+use std::{sync::Arc, time::Duration};
+
+use belljar_plan::{
+    Limit, Plan, Report, Step,
+    message::{Event as Record, Request, request},
+    outcome::StoppedBy,
+    report::{Edge, Usage},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Asked, Attempt, Failure, Handles, Job,
+    decide::{Cause, Evidence, MainEnd, decide, symptoms},
+    setup::{self, Up},
+    watch::{Seen, Watch},
+    watched::Watched,
+};
+use crate::{
+    launch::{Link, News, lock, parking},
+    report,
+    streams::{Connected, Meter, Stream},
+    sys::{self, Lease, Packets},
+};
+
+/// Output that nobody reads is given up after so long, where Belljar ended the jar.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Supervises one jar.
+pub(crate) async fn supervise(mut job: Job, link: Arc<Link>) {
+    let (number, mut news) = link.enter();
+    let up = begin(&mut job, &link, number, &mut news).await;
+    match up {
+        Ok(up) => run(job, &link, number, news, up).await,
+        Err((failure, receipts)) => {
+            tracing::debug!(target: "belljar", jar = job.id, ?failure, "launch failed");
+            drop(job.lease.take());
+            // Nobody waits where the launch was given up.
+            let _ = job.reply.send(Attempt::Failed {
+                failure,
+                three: job.three,
+                receipts,
+            });
+        }
+    }
+    link.leave(number);
+}
+
+type Failed = (Failure, Option<super::Receipts>);
+
+async fn begin(
+    job: &mut Job,
+    link: &Link,
+    number: u64,
+    news: &mut mpsc::UnboundedReceiver<News>,
+) -> Result<Up, Failed> {
+    let progress = job.progress.try_clone().and_then(Packets::new);
+    let progress = progress.map_err(|error| {
+        let failure = Failure::Before {
+            what: "listen to the set-up".to_owned(),
+            errno: error.raw_os_error().unwrap_or(0),
+        };
+        (failure, None)
+    })?;
+    let asked = Request {
+        jar: number,
+        ..job.request
+    };
+    link.send(asked, std::mem::take(&mut job.descriptors));
+    setup::set_up(&job.plan, news, &progress, &mut job.asked)
+        .await
+        .map_err(|(failure, receipts)| (failure, Some(receipts)))
+}
+
+async fn run(
+    mut job: Job,
+    link: &Link,
+    number: u64,
+    mut news: mpsc::UnboundedReceiver<News>,
+    mut up: Up,
+) {
+    for (index, nanoseconds) in up.receipts.timings() {
+        tracing::trace!(target: "belljar", jar = job.id, step = job.plan.describe_step(index), nanoseconds, "done");
+    }
+    tracing::debug!(target: "belljar", jar = job.id, pid = up.pid, "running");
+    let three = std::mem::take(&mut job.three);
+    let ours = std::mem::take(&mut job.ours);
+    let runtime = tokio::runtime::Handle::current();
+    let connected = three.connect(ours, up.terminal.take(), &job.meter, &runtime);
+    let mut connected = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            setup::end(&up.pidfd, up.ended.is_some(), &mut news).await;
+            let failure = Failure::Before {
+                what: "connect the streams".to_owned(),
+                errno: error.raw_os_error().unwrap_or(0),
+            };
+            // Nobody waits where the launch was given up.
+            let _ = job.reply.send(Attempt::Failed {
+                failure,
+                three: crate::streams::Three::default(),
+                receipts: Some(up.receipts),
+            });
+            return;
+        }
+    };
+    let (given_up, _) = tokio::sync::oneshot::channel();
+    let reply = std::mem::replace(&mut job.reply, given_up);
+    let running = Attempt::Running {
+        pid: up.pid,
+        streams: take_handles(&mut connected),
+    };
+    let (_, nobody) = mpsc::unbounded_channel();
+    let mut asked = std::mem::replace(&mut job.asked, nobody);
+    let (order, already) = (up.stop.take(), up.ended.take());
+    let mut watched = Watched::new(&job, link, number, &up);
+    if reply.send(running).is_err() {
+        watched.stop(Cause::Stop(StoppedBy::Host));
+    }
+    if let Some(order) = order {
+        watched.obey(order);
+    }
+    park(&job, link);
+    let last = match already {
+        Some(last) => Some(last),
+        None => watched.until_the_end(&mut asked, &mut news).await,
+    };
+    let wall = up.started.elapsed();
+    let (watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
+    if last.is_none() {
+        setup::end(&up.pidfd, true, &mut news).await;
+        sys::wait_until_gone(&up.pidfd, setup::GONE_WITHIN).await;
+    }
+    let ending = Ending {
+        last,
+        wall,
+        cause,
+        killed,
+    };
+    let report = conclude(&job, &mut asked, &up, &mut connected, watch, ending).await;
+    finish(job, report).await;
+}
+
+fn take_handles(connected: &mut Connected) -> Handles {
+    Handles {
+        stdin: connected.stdin.take(),
+        stdout: connected.stdout.take(),
+        stderr: connected.stderr.take(),
+        terminal: connected.terminal.take(),
+    }
+}
+
+/// Has the launcher make the next jar's namespaces while nobody waits.
+fn park(job: &Job, link: &Link) {
+    if !parking() {
+        return;
+    }
+    let mut namespaces = None;
+    let mut ids = None;
+    for step in &job.plan.steps {
+        match step {
+            Step::Clone { namespaces: bits } => namespaces = Some(u32::from(bits.bits())),
+            Step::MapIds {
+                uid,
+                gid,
+                deny_setgroups,
+            } => ids = Some((*uid, *gid, u32::from(*deny_setgroups))),
+            _ => {}
+        }
+    }
+    let (Some(value), Some((uid, gid, flag))) = (namespaces, ids) else {
+        return;
+    };
+    let mut asked = Request {
+        kind: request::PARK,
+        machine_uid: job.request.machine_uid,
+        machine_gid: job.request.machine_gid,
+        value,
+        flag,
+        uid,
+        gid,
+        ..Request::default()
+    };
+    if let belljar_plan::plan::MachineIdentity::Own { first, count } = job.plan.identity.machine {
+        let mut parked = lock(&job.parked);
+        if parked.is_none() {
+            match Lease::take(first, count) {
+                Ok(lease) => *parked = Some(lease),
+                Err(_) => return,
+            }
+        }
+        if let Some(lease) = &*parked {
+            asked.machine_uid = lease.id();
+            asked.machine_gid = lease.id();
+        }
+    }
+    link.send(asked, Vec::new());
+}
+
+/// What the end left to conclude from.
+struct Ending {
+    /// The launcher's last word; none where it was lost.
+    last: Option<Record>,
+    wall: Duration,
+    cause: Option<Cause>,
+    killed: bool,
+}
+
+/// Drains what is left, decides, and puts the report together.
+async fn conclude(
+    job: &Job,
+    asked: &mut mpsc::UnboundedReceiver<Asked>,
+    up: &Up,
+    connected: &mut Connected,
+    mut watch: Watch,
+    ending: Ending,
+) -> Report {
+    let patience = ending.cause.map(|_| PATIENCE);
+    let undelivered = tokio::select! {
+        symptoms = connected.relays.finish(patience) => Some(symptoms),
+        () = asked_to_end(asked) => None,
+    };
+    let undelivered = match undelivered {
+        Some(symptoms) => symptoms,
+        None => {
+            connected
+                .relays
+                .finish(Some(Duration::from_millis(50)))
+                .await
+        }
+    };
+    let (stdout, stderr) = written(&job.meter, connected);
+    let written = stdout.saturating_add(stderr);
+    let output_over = job.meter.over_hard() || written > watch.hard(Limit::Output);
+    if written > watch.soft(Limit::Output) {
+        watch.hit(Limit::Output, Edge::Soft);
+    }
+    if output_over {
+        watch.hit(Limit::Output, Edge::Hard);
+    }
+    let usage = usage(&mut watch, up, &ending, (stdout, stderr));
+    let evidence = Evidence {
+        cause: ending.cause,
+        killed: ending.killed,
+        main: ending
+            .last
+            .filter(|last| last.has_main == 1)
+            .and_then(|last| MainEnd::from_record(last.main_code, last.main_status)),
+        init: ending.last.map(|last| last.init_status),
+        output_over,
+    };
+    let outcome = decide(&evidence);
+    let mut symptoms = symptoms(&evidence, &outcome);
+    symptoms.extend(undelivered);
+    let plan: &Plan = &job.plan;
+    let mut report = report::of_plan(&job.id, job.task.as_deref(), plan, &job.digest, outcome);
+    report.limits = report::limits(plan, &usage);
+    report.limits_hit = watch.hits;
+    report.usage = usage;
+    report.enforcement = up.receipts.enforcement(plan);
+    report.dropped.extend(up.receipts.dropped(plan));
+    report.symptoms = symptoms;
+    report
+}
+
+/// Returns when somebody wants the end now; never where nobody can ask any more.
+async fn asked_to_end(asked: &mut mpsc::UnboundedReceiver<Asked>) {
+    loop {
+        match asked.recv().await {
+            Some(Asked::Signal(_)) => {}
+            Some(Asked::Stop { .. } | Asked::Kill) => return,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Everything that the guest wrote, read or not. It is gone, so no more comes.
+fn written(meter: &Meter, connected: &Connected) -> (u64, u64) {
+    for _ in 0..8 {
+        let counted = meter.counted();
+        let (mut stdout, mut stderr) = counted;
+        for reader in &connected.piped {
+            match reader.unread() {
+                (Stream::Stdout, unread) => stdout += unread,
+                (Stream::Stderr, unread) => stderr += unread,
+            }
+        }
+        // Else somebody read in between, and the sum is of two moments.
+        if meter.counted() == counted {
+            return (stdout, stderr);
+        }
+    }
+    meter.counted()
+}
+
+fn usage(watch: &mut Watch, up: &Up, ending: &Ending, (stdout, stderr): (u64, u64)) -> Usage {
+    let nanoseconds = |microseconds: u64| microseconds.saturating_mul(1000);
+    let waited = ending
+        .last
+        .map(|last| (nanoseconds(last.init_user), nanoseconds(last.init_system)));
+    let cpu = waited.map_or(0, |(user, system)| user.saturating_add(system));
+    let disk = up
+        .scratch
+        .as_ref()
+        .and_then(|scratch| sys::taken(scratch).ok())
+        .map(|taken| (taken.bytes, taken.full));
+    let looked = watch.looked;
+    // What the last look missed counts as well, though it ends nothing any more.
+    watch.take(Seen {
+        cpu,
+        disk,
+        ..Seen::default()
+    });
+    let peak = watch.peak;
+    // A sample may know of time that nobody waited for.
+    let user = waited.map(|(user, system)| peak.cpu.saturating_sub(system).max(user));
+    Usage {
+        wall_ns: u64::try_from(ending.wall.as_nanos()).ok(),
+        user_ns: user,
+        system_ns: waited.map(|(_, system)| system),
+        memory_peak: looked.then_some(peak.memory),
+        rss_peak: ending
+            .last
+            .map(|last| last.init_peak.max(last.main_peak).saturating_mul(1024)),
+        tasks_peak: looked.then_some(peak.tasks),
+        stdout,
+        stderr,
+        disk_peak: peak.disk.map(|(bytes, _)| bytes),
+    }
+}
+
+/// Everything is gone: tells so, and only then lets others have what it held.
+async fn finish(mut job: Job, report: Report) {
+    tracing::debug!(target: "belljar", jar = job.id, outcome = ?report.outcome, "ended");
+    drop(job.lease.take());
+    if job.sink.may_block() {
+        let sink = job.sink.clone();
+        let copy = report.clone();
+        let (done, waiter) = tokio::sync::oneshot::channel();
+        let writer = std::thread::Builder::new().spawn(move || {
+            sys::block_signals();
+            sink.finish(&copy);
+            // Where it took too long, nobody waits any more.
+            let _ = done.send(());
+        });
+        if writer.is_ok() && tokio::time::timeout(PATIENCE, waiter).await.is_err() {
+            tracing::warn!(target: "belljar", "nobody reads the report");
+        }
+    } else {
+        job.sink.finish(&report);
+    }
+    job.ended.send_replace(Some(Arc::new(report)));
+}

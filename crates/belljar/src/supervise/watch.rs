@@ -1,0 +1,261 @@
+//! Holds what was sampled of a jar against its limits, and says when to look
+//! again. Pure: no clock, no I/O.
+
+use std::time::Duration;
+
+use belljar_plan::{
+    Limit, Plan,
+    report::{Edge, LimitHit},
+};
+
+/// Memory grows at most this fast on the machines that we know, bytes a second.
+const GROWTH: u64 = 4 << 30;
+
+const SOONEST: Duration = Duration::from_millis(5);
+const LATEST: Duration = Duration::from_millis(200);
+/// Where nothing is limited, and only the report wants to know.
+const IDLE: Duration = Duration::from_millis(500);
+const FIRST: Duration = Duration::from_millis(10);
+
+/// What one look at a jar saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Bytes of private memory.
+    pub(crate) memory: u64,
+    /// Nanoseconds of processor time.
+    pub(crate) cpu: u64,
+    /// Tasks.
+    pub(crate) tasks: u64,
+    /// Bytes in scratch, and whether it is full; none where there is no scratch.
+    pub(crate) disk: Option<(u64, bool)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    soft: u64,
+    hard: u64,
+    stop: bool,
+}
+
+/// The limits of one jar and the most that was seen.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    bounds: Vec<(Limit, Bound)>,
+    /// Every limit that was reached, in order, each once.
+    pub(crate) hits: Vec<LimitHit>,
+    /// The most that was seen of each.
+    pub(crate) peak: Seen,
+    /// Anything was seen at all.
+    pub(crate) looked: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let bounds = plan.limits.iter().map(|planned| {
+            let bound = Bound {
+                soft: planned.soft.unwrap_or(u64::MAX),
+                hard: planned.hard.unwrap_or(u64::MAX),
+                stop: planned.stop,
+            };
+            (planned.limit, bound)
+        });
+        Self {
+            bounds: bounds.collect(),
+            hits: Vec::new(),
+            peak: Seen::default(),
+            looked: false,
+        }
+    }
+
+    fn bound(&self, limit: Limit) -> Option<Bound> {
+        self.bounds
+            .iter()
+            .find(|(name, _)| *name == limit)
+            .map(|(_, bound)| *bound)
+    }
+
+    /// Where a limit's soft value lies; `u64::MAX` where there is none.
+    pub(crate) fn soft(&self, limit: Limit) -> u64 {
+        self.bound(limit).map_or(u64::MAX, |bound| bound.soft)
+    }
+
+    /// Where a limit's hard value lies; `u64::MAX` where there is none.
+    pub(crate) fn hard(&self, limit: Limit) -> u64 {
+        self.bound(limit).map_or(u64::MAX, |bound| bound.hard)
+    }
+
+    /// A limit of this jar holds only as long as its tasks can be seen.
+    pub(crate) fn must_see(&self) -> bool {
+        [Limit::Memory, Limit::CpuTime]
+            .iter()
+            .any(|limit| self.hard(*limit) != u64::MAX)
+    }
+
+    /// Notes that a limit was reached; true the first time.
+    pub(crate) fn hit(&mut self, limit: Limit, at: Edge) -> bool {
+        let hit = LimitHit { limit, at };
+        let new = !self.hits.contains(&hit);
+        if new {
+            self.hits.push(hit);
+        }
+        new
+    }
+
+    /// Takes what was seen. Gives the limits reached for the first time, and
+    /// the one for which the jar must end.
+    pub(crate) fn take(&mut self, seen: Seen) -> (Vec<LimitHit>, Option<Limit>) {
+        self.looked = true;
+        self.peak.memory = self.peak.memory.max(seen.memory);
+        self.peak.cpu = self.peak.cpu.max(seen.cpu);
+        self.peak.tasks = self.peak.tasks.max(seen.tasks);
+        self.peak.disk = self.peak.disk.max(seen.disk);
+        let before = self.hits.len();
+        let mut end = None;
+        let disk = seen.disk.map_or(0, |(bytes, _)| bytes);
+        for (limit, used) in [
+            (Limit::Memory, seen.memory),
+            (Limit::CpuTime, self.peak.cpu),
+            (Limit::Processes, seen.tasks),
+            (Limit::Disk, disk),
+        ] {
+            let Some(bound) = self.bound(limit) else {
+                continue;
+            };
+            if used > bound.soft {
+                self.hit(limit, Edge::Soft);
+            }
+            // The kernel holds the last two, and refuses at the limit itself.
+            let reached = match limit {
+                Limit::Processes => used >= bound.hard,
+                Limit::Disk => used >= bound.hard || seen.disk.is_some_and(|(_, full)| full),
+                _ => used > bound.hard,
+            };
+            let ends = bound.stop || matches!(limit, Limit::Memory | Limit::CpuTime);
+            if reached {
+                self.hit(limit, Edge::Hard);
+                if ends && end.is_none() {
+                    end = Some(limit);
+                }
+            }
+        }
+        (self.hits[before..].to_vec(), end)
+    }
+
+    /// How long until the next look: short where a limit is near, and never so
+    /// short that looking takes more than a tenth of a processor.
+    pub(crate) fn pause(&self, seen: Option<Seen>, took: Duration, processors: u64) -> Duration {
+        let Some(seen) = seen else {
+            return FIRST;
+        };
+        let watched = [Limit::Memory, Limit::CpuTime, Limit::Processes, Limit::Disk];
+        if !watched.iter().any(|limit| self.bound(*limit).is_some()) {
+            return IDLE.max(took * 10);
+        }
+        let edge = |limit, used: u64| {
+            [self.soft(limit), self.hard(limit)]
+                .into_iter()
+                .filter(|edge| *edge >= used)
+                .min()
+                .unwrap_or(u64::MAX)
+                .saturating_sub(used)
+        };
+        let memory = match edge(Limit::Memory, seen.memory) {
+            u64::MAX.. => LATEST,
+            left => Duration::from_nanos(left.saturating_mul(1_000_000_000 / (GROWTH >> 20)) >> 20),
+        };
+        let cpu = edge(Limit::CpuTime, seen.cpu) / processors.max(1).min(seen.tasks.max(1));
+        memory
+            .min(Duration::from_nanos(cpu))
+            .clamp(SOONEST, LATEST)
+            .max(took * 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_plan::plan::PlannedLimit;
+
+    use super::*;
+
+    fn watch(limits: &[(Limit, Option<u64>, Option<u64>, bool)]) -> Watch {
+        let mut plan = super::super::receipts::tests::plan(Vec::new(), Vec::new());
+        plan.limits = limits
+            .iter()
+            .map(|(limit, soft, hard, stop)| PlannedLimit {
+                limit: *limit,
+                soft: *soft,
+                hard: *hard,
+                stop: *stop,
+                origin: "test".into(),
+            })
+            .collect();
+        Watch::new(&plan)
+    }
+
+    fn hit(limit: Limit, at: Edge) -> LimitHit {
+        LimitHit { limit, at }
+    }
+
+    #[test]
+    fn a_soft_limit_is_told_once_and_ends_nothing() {
+        let mut watch = watch(&[(Limit::Memory, Some(10), Some(100), false)]);
+        let seen = Seen {
+            memory: 11,
+            ..Seen::default()
+        };
+        assert_eq!(
+            watch.take(seen),
+            (vec![hit(Limit::Memory, Edge::Soft)], None)
+        );
+        assert_eq!(watch.take(seen), (Vec::new(), None));
+    }
+
+    #[test]
+    fn the_hard_limit_of_memory_and_time_ends_the_jar_and_that_of_tasks_only_on_demand() {
+        for (stop, end) in [(false, None), (true, Some(Limit::Processes))] {
+            let mut watch = watch(&[(Limit::Processes, None, Some(5), stop)]);
+            let seen = Seen {
+                tasks: 5,
+                ..Seen::default()
+            };
+            assert_eq!(
+                watch.take(seen),
+                (vec![hit(Limit::Processes, Edge::Hard)], end)
+            );
+        }
+        let mut watch = watch(&[(Limit::CpuTime, None, Some(5), false)]);
+        let seen = |cpu| Seen {
+            cpu,
+            ..Seen::default()
+        };
+        assert_eq!(watch.take(seen(5)).1, None);
+        assert_eq!(watch.take(seen(6)).1, Some(Limit::CpuTime));
+    }
+
+    #[test]
+    fn looking_gets_denser_towards_a_limit_and_never_takes_much() {
+        let watch = watch(&[(Limit::Memory, None, Some(1 << 30), false)]);
+        let pause = |memory, took| {
+            let seen = Seen {
+                memory,
+                tasks: 1,
+                ..Seen::default()
+            };
+            watch.pause(Some(seen), took, 2)
+        };
+        let little = Duration::from_micros(50);
+        assert!(pause(0, little) > Duration::from_millis(100));
+        assert_eq!(pause(1 << 30, little), SOONEST);
+        assert!(pause(900 << 20, little) < pause(500 << 20, little));
+        let long = Duration::from_millis(80);
+        assert_eq!(pause(1 << 30, long), long * 10);
+    }
+
+    #[test]
+    fn without_limits_only_the_report_looks() {
+        let watch = watch(&[(Limit::Wall, None, Some(5), false)]);
+        let little = Duration::from_micros(50);
+        assert_eq!(watch.pause(Some(Seen::default()), little, 2), IDLE);
+        assert!(!watch.must_see());
+    }
+}

@@ -1,0 +1,276 @@
+//! A jar while its program runs: limits, timers, stops, until its end.
+
+use std::{os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
+
+use belljar_plan::{
+    Limit,
+    message::{Event as Record, Request, event, request},
+    report::{Edge, LimitHit},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Asked, Event, Job,
+    decide::Cause,
+    setup::Up,
+    watch::{Seen, Watch},
+};
+use crate::{
+    launch::{Link, News},
+    sys,
+};
+
+/// So many looks in a row at a jar that lives may see nothing.
+const BLIND: u32 = 5;
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+
+/// A look at a jar after a pause: what was seen, and how long it took.
+type Look = Pin<Box<dyn Future<Output = (Option<Seen>, Duration)> + Send>>;
+
+/// A jar that runs.
+pub(super) struct Watched<'a> {
+    pub(super) watch: Watch,
+    /// What Belljar did first.
+    pub(super) cause: Option<Cause>,
+    pub(super) killed: bool,
+    job: &'a Job,
+    link: &'a Link,
+    number: u64,
+    pid: i32,
+    pidfd: &'a OwnedFd,
+    scratch: Option<Arc<OwnedFd>>,
+    started: Instant,
+    /// When a stop's grace ends.
+    grace: Option<Instant>,
+    blind: u32,
+    processors: u64,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(job: &'a Job, link: &'a Link, number: u64, up: &'a Up) -> Self {
+        let scratch = up.scratch.as_ref();
+        Self {
+            watch: Watch::new(&job.plan),
+            cause: None,
+            killed: false,
+            job,
+            link,
+            number,
+            pid: up.pid,
+            pidfd: &up.pidfd,
+            scratch: scratch.and_then(|fd| fd.try_clone().ok()).map(Arc::new),
+            started: up.started,
+            grace: None,
+            blind: 0,
+            processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+        }
+    }
+
+    /// Watches until the launcher says that all is gone; none where the
+    /// launcher is lost.
+    pub(super) async fn until_the_end(
+        &mut self,
+        asked: &mut mpsc::UnboundedReceiver<Asked>,
+        news: &mut mpsc::UnboundedReceiver<News>,
+    ) -> Option<Record> {
+        let mut look = self.look(None, Duration::ZERO);
+        let mut listening = true;
+        loop {
+            let timer = self.next_timer();
+            tokio::select! {
+                biased;
+                heard = news.recv() => match heard {
+                    Some((record, _)) if record.kind == event::ENDED => return Some(record),
+                    Some(_) => {}
+                    None => return None,
+                },
+                order = asked.recv(), if listening => match order {
+                    Some(order) => self.obey(order),
+                    None => listening = false,
+                },
+                () = self.job.meter.crossed() => self.crossed(),
+                () = wait(timer) => self.timers(),
+                (seen, took) = &mut look => {
+                    self.saw(seen);
+                    look = self.look(seen, took);
+                }
+            }
+        }
+    }
+
+    /// Ends the jar at once, for the first cause.
+    pub(super) fn stop(&mut self, cause: Cause) {
+        self.cause.get_or_insert(cause);
+        self.killed = true;
+        self.grace = None;
+        if let Err(error) = sys::kill(self.pidfd) {
+            tracing::error!(target: "belljar", jar = self.job.id, %error, "cannot kill a jar");
+        }
+    }
+
+    pub(super) fn obey(&mut self, order: Asked) {
+        use belljar_plan::outcome::StoppedBy;
+        match order {
+            Asked::Signal(signal) => self.signal(signal),
+            Asked::Kill => self.stop(Cause::Stop(StoppedBy::Host)),
+            Asked::Stop { by, signal, grace } => {
+                let again = self.cause.is_some();
+                self.cause.get_or_insert(Cause::Stop(by));
+                match Instant::now().checked_add(grace) {
+                    Some(end) if !again && !grace.is_zero() => {
+                        self.signal(signal);
+                        self.grace = Some(end);
+                    }
+                    // A grace beyond all time never ends.
+                    None if !again => self.signal(signal),
+                    _ => self.stop(Cause::Stop(by)),
+                }
+            }
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        let Ok(value) = u32::try_from(signal) else {
+            return;
+        };
+        let asked = Request {
+            kind: request::SIGNAL,
+            jar: self.number,
+            value,
+            flag: u32::from(matches!(signal, SIGHUP | SIGINT)),
+            ..Request::default()
+        };
+        self.link.send(asked, Vec::new());
+    }
+
+    fn tell(&self, hit: LimitHit) {
+        tracing::info!(target: "belljar", jar = self.job.id, limit = %hit.limit, at = ?hit.at, "limit reached");
+        // Not every host listens.
+        let _ = self.job.events.send(Event::LimitReached(hit));
+    }
+
+    fn hit(&mut self, limit: Limit, at: Edge) {
+        if self.watch.hit(limit, at) {
+            self.tell(LimitHit { limit, at });
+        }
+    }
+
+    fn crossed(&mut self) {
+        if self.job.meter.over_soft() {
+            self.hit(Limit::Output, Edge::Soft);
+        }
+        if self.job.meter.over_hard() {
+            self.hit(Limit::Output, Edge::Hard);
+            self.stop(Cause::Limit(Limit::Output));
+        }
+    }
+
+    fn wall(&self, at: Edge) -> Option<Instant> {
+        let hit = LimitHit {
+            limit: Limit::Wall,
+            at,
+        };
+        let nanoseconds = match at {
+            Edge::Soft => self.watch.soft(Limit::Wall),
+            Edge::Hard => self.watch.hard(Limit::Wall),
+        };
+        if nanoseconds == u64::MAX || self.watch.hits.contains(&hit) {
+            return None;
+        }
+        self.started.checked_add(Duration::from_nanos(nanoseconds))
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        [self.grace, self.wall(Edge::Soft), self.wall(Edge::Hard)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn timers(&mut self) {
+        let now = Instant::now();
+        let over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+        if over(self.wall(Edge::Soft)) {
+            self.hit(Limit::Wall, Edge::Soft);
+        }
+        if over(self.wall(Edge::Hard)) {
+            self.hit(Limit::Wall, Edge::Hard);
+            self.stop(Cause::Limit(Limit::Wall));
+        }
+        if over(self.grace)
+            && let Some(cause) = self.cause
+        {
+            self.stop(cause);
+        }
+    }
+
+    fn saw(&mut self, seen: Option<Seen>) {
+        // Its number may be another's by now.
+        if sys::gone(self.pidfd) {
+            return;
+        }
+        let Some(seen) = seen else {
+            self.blind += 1;
+            if self.blind >= BLIND && self.watch.must_see() {
+                self.stop(Cause::Blind);
+            }
+            return;
+        };
+        self.blind = 0;
+        let (hits, end) = self.watch.take(seen);
+        for hit in hits {
+            self.tell(hit);
+        }
+        if let Some(limit) = end {
+            self.stop(Cause::Limit(limit));
+        }
+    }
+
+    fn look(&self, last: Option<Seen>, took: Duration) -> Look {
+        let pause = self.watch.pause(last, took, self.processors);
+        let near = self
+            .watch
+            .soft(Limit::Memory)
+            .min(self.watch.hard(Limit::Memory));
+        Box::pin(look(pause, self.pid, self.scratch.clone(), near))
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn look(
+    pause: Duration,
+    pid: i32,
+    scratch: Option<Arc<OwnedFd>>,
+    near: u64,
+) -> (Option<Seen>, Duration) {
+    sleep(pause).await;
+    let begun = Instant::now();
+    let seen = match sys::sample(pid).await {
+        Some(sample) => {
+            let mut memory = sample.private;
+            if memory > near && sample.processes.len() > 1 {
+                memory = memory.min(sys::shared_once(&sample.processes).await);
+            }
+            let disk = scratch.and_then(|scratch| sys::taken(&scratch).ok());
+            Some(Seen {
+                memory,
+                cpu: sample.cpu,
+                tasks: sample.tasks,
+                disk: disk.map(|taken| (taken.bytes, taken.full)),
+            })
+        }
+        None => None,
+    };
+    (seen, begun.elapsed())
+}

@@ -1,0 +1,163 @@
+//! Linux: the launcher's process and socket, sealed files, leases of machine
+//! uids, and what `/proc` tells about a jar's tasks.
+
+pub(crate) mod facts;
+mod files;
+mod launcher;
+mod lease;
+pub(crate) mod look;
+mod packets;
+mod tree;
+mod wait;
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use belljar_plan::message::{Event, Progress, Request};
+
+pub(crate) use self::{
+    files::{check_replaceable, open_slot, replace, seal},
+    launcher::LauncherProcess,
+    lease::Lease,
+    packets::{Packets, connected_packets},
+    tree::{sample, shared_once},
+    wait::{Ready, gone, wait_for_either, wait_until_gone, wait_writable, watch},
+};
+
+/// Launches can be made on this system.
+pub(crate) const SUPPORTED: bool = true;
+
+/// The longest packet that the launcher or pid 1 sends.
+pub(crate) const PACKET: usize = {
+    let steps = Progress::LENGTH
+        + belljar_plan::message::DONE_PER_PACKET * belljar_plan::message::Done::LENGTH;
+    let longest = if Event::LENGTH > Request::LENGTH {
+        Event::LENGTH
+    } else {
+        Request::LENGTH
+    };
+    if steps > longest { steps } else { longest }
+};
+
+/// A pipe, reader first. Both ends are closed on exec and block.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Somewhere to write to that keeps nothing.
+pub(crate) fn nowhere() -> io::Result<OwnedFd> {
+    let file = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    Ok(file.into())
+}
+
+/// Gives a pipe of Belljar's own to the jar's user, so that the guest can open
+/// `/dev/stdout` as it could outside.
+pub(crate) fn give(fd: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
+    let uid = rustix::fs::Uid::from_raw(uid);
+    let gid = rustix::fs::Gid::from_raw(gid);
+    Ok(rustix::fs::fchown(fd, Some(uid), Some(gid))?)
+}
+
+/// One of the host's own 0, 1 and 2, as a descriptor of its own.
+pub(crate) fn own_stream(number: u8) -> io::Result<OwnedFd> {
+    let again = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
+    match number {
+        0 => again(rustix::stdio::stdin()),
+        1 => again(rustix::stdio::stdout()),
+        _ => again(rustix::stdio::stderr()),
+    }
+}
+
+/// Bytes that can be read from a pipe at once.
+pub(crate) fn waiting(fd: impl AsFd) -> u64 {
+    rustix::io::ioctl_fionread(fd).unwrap_or(0)
+}
+
+/// 16 bytes that nobody can guess.
+pub(crate) fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(bytes)
+}
+
+/// Kills pid 1 of a jar, and so everything in it; pid_namespaces(7).
+pub(crate) fn kill(pidfd: &OwnedFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Tells a pseudo-terminal its size.
+pub(crate) fn resize(fd: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
+    let size = rustix::termios::Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    Ok(rustix::termios::tcsetwinsize(fd, size)?)
+}
+
+/// How much of a sized file system is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Bytes in use.
+    pub(crate) bytes: u64,
+    /// Nothing more can be written: bytes or files ran out.
+    pub(crate) full: bool,
+}
+
+/// How much of a jar's scratch is taken; fstatfs(2).
+pub(crate) fn taken(scratch: &OwnedFd) -> io::Result<Taken> {
+    let stat = rustix::fs::fstatfs(scratch)?;
+    let block = u64::try_from(stat.f_bsize).unwrap_or(0);
+    Ok(Taken {
+        bytes: stat
+            .f_blocks
+            .saturating_sub(stat.f_bfree)
+            .saturating_mul(block),
+        full: (stat.f_blocks > 0 && stat.f_bfree == 0) || (stat.f_files > 0 && stat.f_ffree == 0),
+    })
+}
+
+/// Keeps every signal away from this thread, so that the host's handlers run
+/// on the host's own threads, and a broken pipe is an error and not an end.
+pub(crate) fn block_signals() {
+    // SAFETY: an all-zero sigset_t is a valid value, filled just below.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `all` is a sigset_t that this function owns.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: both pointers are a valid set and null, as pthread_sigmask(3) takes them.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
+}
+
+/// The name of a signal without `SIG`; signal(7).
+pub(crate) fn signal_name(signal: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    usize::try_from(signal - 1)
+        .ok()
+        .and_then(|at| NAMES.get(at))
+        .map_or_else(|| format!("{signal}"), |name| (*name).to_owned())
+}
+
+/// Reads and writes on this descriptor return at once.
+pub(crate) fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, true)?)
+}
+
+/// Reads at most so many bytes; read(2).
+pub(crate) fn read(fd: &OwnedFd, bytes: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(fd, bytes)?)
+}
+
+/// Writes at most these bytes; write(2).
+pub(crate) fn write(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::write(fd, bytes)?)
+}

@@ -1,0 +1,196 @@
+//! A system on which jars are not built yet: the same names as elsewhere, and
+//! every launch is refused before any of this is reached.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use belljar_plan::plan::Slot;
+use tokio::io::{Interest, unix::AsyncFd};
+
+pub(crate) const SUPPORTED: bool = false;
+pub(crate) const PACKET: usize = 1;
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    unsupported()
+}
+
+pub(crate) fn nowhere() -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn give(_: &OwnedFd, _: u32, _: u32) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn own_stream(_: u8) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn waiting(_: impl AsFd) -> u64 {
+    0
+}
+
+pub(crate) fn random() -> io::Result<[u8; 16]> {
+    unsupported()
+}
+
+pub(crate) fn kill(_: &OwnedFd) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn resize(_: impl AsFd, _: u16, _: u16) -> io::Result<()> {
+    unsupported()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) bytes: u64,
+    pub(crate) full: bool,
+}
+
+pub(crate) fn taken(_: &OwnedFd) -> io::Result<Taken> {
+    unsupported()
+}
+
+pub(crate) fn block_signals() {}
+
+pub(crate) fn signal_name(signal: i32) -> String {
+    signal.to_string()
+}
+
+pub(crate) fn set_nonblocking(_: &OwnedFd) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn read(_: &OwnedFd, _: &mut [u8]) -> io::Result<usize> {
+    unsupported()
+}
+
+pub(crate) fn write(_: &OwnedFd, _: &[u8]) -> io::Result<usize> {
+    unsupported()
+}
+
+pub(crate) fn watch(_: OwnedFd, _: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    unsupported()
+}
+
+pub(crate) fn seal(_: &str, _: &[u8]) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn open_slot(_: &Slot) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn check_replaceable(_: &Path) -> io::Result<PathBuf> {
+    unsupported()
+}
+
+pub(crate) fn replace(_: &Path, _: &str, _: &[u8]) -> io::Result<()> {
+    unsupported()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    Source,
+    Broken,
+}
+
+pub(crate) fn wait_for_either(_: impl AsFd, _: impl AsFd) -> io::Result<Ready> {
+    unsupported()
+}
+
+pub(crate) fn wait_writable(_: impl AsFd) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn gone(_: &OwnedFd) -> bool {
+    true
+}
+
+pub(crate) async fn wait_until_gone(_: &OwnedFd, _: Duration) -> bool {
+    true
+}
+
+pub(crate) struct Sample {
+    pub(crate) tasks: u64,
+    pub(crate) private: u64,
+    pub(crate) cpu: u64,
+    pub(crate) processes: Vec<i32>,
+}
+
+pub(crate) async fn sample(_: i32) -> Option<Sample> {
+    None
+}
+
+pub(crate) async fn shared_once(_: &[i32]) -> u64 {
+    0
+}
+
+/// There is none, and nothing can make one.
+#[derive(Debug)]
+pub(crate) struct Packets(Infallible);
+
+impl Packets {
+    pub(crate) fn new(_: OwnedFd) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) async fn send(&self, _: &[u8], _: &[OwnedFd]) -> io::Result<()> {
+        pending().await
+    }
+
+    pub(crate) async fn receive(&self, _: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        pending().await
+    }
+}
+
+pub(crate) fn connected_packets() -> io::Result<(OwnedFd, OwnedFd)> {
+    unsupported()
+}
+
+/// There is none, and nothing can make one.
+#[derive(Debug)]
+pub(crate) struct LauncherProcess(Infallible);
+
+impl LauncherProcess {
+    pub(crate) fn start() -> io::Result<(Self, OwnedFd)> {
+        unsupported()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        match self.0 {}
+    }
+
+    pub(crate) fn end(&mut self) {
+        match self.0 {}
+    }
+}
+
+/// There is none, and nothing can make one.
+#[derive(Debug)]
+pub(crate) struct Lease(Infallible);
+
+impl Lease {
+    pub(crate) fn take(_: u32, _: u32) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        match self.0 {}
+    }
+
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        match self.0 {}
+    }
+}
