@@ -167,5 +167,5 @@ impl Manifest {
 /// The JSON Schema of a manifest's file.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(file::ManifestFile)
+    crate::parse::schema::<file::ManifestFile>()
 }

@@ -6,6 +6,7 @@
 //! JSON Schema.
 
 use belljar_plan::Bytes;
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::{Deserialize as _, de::DeserializeOwned};
 
 pub(crate) use self::values::{Amount, At, Or, Wanted};
@@ -76,6 +77,47 @@ pub(crate) fn read<T: DeserializeOwned>(
         })?;
     }
     At::<T>::deserialize(Reader { node, file: &file })
+}
+
+/// The JSON Schema of a file's form. serde's types say "or null" of all that may
+/// be left out; files of ours leave it out.
+pub(crate) fn schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12()
+        .with_transform(RecursiveTransform(without_null))
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
+
+fn without_null(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(serde_json::Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = &types[..] {
+            let only = only.clone();
+            object.insert("type".into(), only);
+        }
+    }
+    if let Some(serde_json::Value::Array(values)) = object.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if object
+        .get("default")
+        .is_some_and(serde_json::Value::is_null)
+    {
+        object.remove("default");
+    }
+    if let Some(serde_json::Value::Array(kinds)) = object.get_mut("anyOf") {
+        kinds.retain(|kind| kind["type"] != "null");
+        if let [serde_json::Value::Object(only)] = &mut kinds[..] {
+            let only = std::mem::take(only);
+            object.remove("anyOf");
+            for (key, value) in only {
+                object.entry(key).or_insert(value);
+            }
+        }
+    }
 }
 
 /// The nearest of the known words, where one is near enough to have been meant.

@@ -22,7 +22,7 @@ pub(crate) struct At<T> {
 
 /// A plain value, or a table that says more about it.
 #[derive(Clone, Debug, JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, inline)]
 pub(crate) enum Or<S, T> {
     Plain(S),
     Table(T),
@@ -145,6 +145,6 @@ impl JsonSchema for Amount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": ["string", "integer"], "minimum": 1 })
+        schemars::json_schema!({ "type": ["string", "integer"] })
     }
 }

@@ -285,7 +285,7 @@ impl Ceilings {
 /// The JSON Schema of a policy's file.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(file::PolicyFile)
+    crate::parse::schema::<file::PolicyFile>()
 }
 
 /// A name that a variable can have; environ(7).
