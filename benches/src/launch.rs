@@ -1,0 +1,135 @@
+//! Launches through a running launcher: by the library, by a client with
+//! nothing of the library but the launcher, and by the C floor, in turn.
+
+use std::{path::Path, time::Duration};
+
+use crate::{
+    client::Client,
+    floor::{Server, Start},
+    library::Library,
+    output::{Row, Section, Verdict},
+    sample::{Samples, round_robin},
+};
+
+/// Everything that can launch.
+pub(crate) struct Launchers {
+    pub(crate) library: Result<Library, String>,
+    pub(crate) client: Result<Client, String>,
+    pub(crate) floor: Result<Server, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Library(Start),
+    Client(Start),
+    Floor(Start),
+}
+
+const WAYS: [(Way, &str); 6] = [
+    (Way::Library(Start::Fresh), "Jar::launch"),
+    (Way::Library(Start::Parked), "Jar::launch, child parked"),
+    (Way::Client(Start::Fresh), "launcher alone, plan prepared"),
+    (Way::Client(Start::Parked), "launcher alone, child parked"),
+    (Way::Floor(Start::Fresh), FLOOR),
+    (Way::Floor(Start::Parked), "C floor, child parked"),
+];
+
+const FLOOR: &str = "C floor";
+
+/// Measures everybody; `host` says what this process is like.
+pub(crate) fn run(
+    rounds: usize,
+    noop: &Path,
+    launchers: &mut Launchers,
+    host: &str,
+) -> Vec<Section> {
+    let mut ways = WAYS;
+    let results = round_robin(rounds, &mut ways, |(way, _)| launchers.measure(*way, noop));
+    let moments = [
+        ("launch_exec", "request to exec"),
+        ("launch_reported", "request to reaped and reported"),
+    ];
+    moments
+        .into_iter()
+        .enumerate()
+        .map(|(moment, (name, title))| section(name, &format!("{title}{host}"), moment, &results))
+        .collect()
+}
+
+fn section(
+    name: &'static str,
+    title: &str,
+    moment: usize,
+    results: &[Result<Vec<Samples>, String>],
+) -> Section {
+    let mut rows: Vec<Row> = WAYS
+        .iter()
+        .zip(results)
+        .map(|((_, name), result)| {
+            let summary = result.as_ref().map(|samples| samples[moment].summary());
+            Row::new(*name, summary.map_err(Clone::clone))
+        })
+        .collect();
+    let of = |way: Way| {
+        WAYS.iter()
+            .position(|(other, _)| *other == way)
+            .and_then(|index| rows[index].summary)
+    };
+    let floor = of(Way::Floor(Start::Fresh));
+    let ratio = |what: &str, bound, way| Verdict::ratio(what, bound, of(way), floor);
+    let mut verdicts = Vec::new();
+    if moment == 0 {
+        let targets = [(Start::Fresh, "", 1.0), (Start::Parked, ", parked", 0.6)];
+        for (start, which, bound) in targets {
+            verdicts.push(ratio(
+                &format!("Jar::launch{which} / C floor"),
+                Some(bound),
+                Way::Library(start),
+            ));
+            verdicts.push(ratio(
+                &format!("launcher alone{which} / C floor"),
+                Some(bound),
+                Way::Client(start),
+            ));
+        }
+    } else {
+        verdicts.push(ratio(
+            "Jar::launch / C floor",
+            None,
+            Way::Library(Start::Fresh),
+        ));
+    }
+    for row in &mut rows {
+        row.compare(floor.map(|floor| floor.p50));
+    }
+    Section {
+        name,
+        title: title.to_owned(),
+        unit: "us",
+        compared_to: Some(FLOOR.into()),
+        rows,
+        verdicts,
+        notes: Vec::new(),
+    }
+}
+
+impl Launchers {
+    fn measure(&mut self, way: Way, noop: &Path) -> Result<Vec<Duration>, String> {
+        match way {
+            Way::Library(start) => self
+                .library
+                .as_ref()
+                .map_err(Clone::clone)?
+                .launch(noop, start),
+            Way::Client(start) => {
+                let launched = self
+                    .client
+                    .as_mut()
+                    .map_err(|error| error.clone())?
+                    .launch(start)?;
+                Ok(vec![launched.exec, launched.reported])
+            }
+            Way::Floor(start) => self.floor.as_ref().map_err(Clone::clone)?.launch(start),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The library under measure: every use of it is here.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use belljar::{Jar, Outcome, Parking, Policy, Running, Stdio, set_parking};
+use belljar_plan::{Plan, Preset};
+
+use crate::floor::{PARKED, Start};
+
+/// The library with a runtime to await it on.
+pub(crate) struct Library {
+    runtime: tokio::runtime::Runtime,
+}
+
+fn jar(program: &Path) -> Jar {
+    let mut policy = Policy::default();
+    policy.flags.preset = Some(Preset::Strict);
+    Jar::program(program)
+        .policy(policy)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+}
+
+/// The plan of a strict launch of a program, here and now.
+pub(crate) fn plan(program: &Path) -> Result<Plan, String> {
+    jar(program).plan().map_err(|error| chain(&error))
+}
+
+impl Library {
+    pub(crate) fn start() -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("no runtime: {error}"))?;
+        Ok(Self { runtime })
+    }
+
+    /// Launches a program and waits for its end: the time until it runs and
+    /// until its report is there.
+    pub(crate) fn launch(&self, program: &Path, start: Start) -> Result<Vec<Duration>, String> {
+        if start == Start::Parked {
+            // A launch leaves a child ready for the next one.
+            set_parking(Parking::One);
+            self.once(program)?;
+            std::thread::sleep(PARKED);
+        }
+        set_parking(Parking::None);
+        self.once(program)
+    }
+
+    fn once(&self, program: &Path) -> Result<Vec<Duration>, String> {
+        self.runtime.block_on(async {
+            let before = Instant::now();
+            let mut running = jar(program).launch().await.map_err(|error| chain(&error))?;
+            let exec = before.elapsed();
+            let report = running.wait().await;
+            let reported = before.elapsed();
+            match report.outcome {
+                Outcome::Exited { code: 0 } => Ok(vec![exec, reported]),
+                outcome => Err(format!("{outcome:?}")),
+            }
+        })
+    }
+
+    /// Launches as many jars as are asked for, which stay.
+    pub(crate) fn keep(&self, program: &Path, count: usize) -> Result<Vec<Running>, String> {
+        self.runtime.block_on(async {
+            let mut kept = Vec::with_capacity(count);
+            for _ in 0..count {
+                kept.push(jar(program).launch().await.map_err(|error| chain(&error))?);
+            }
+            Ok(kept)
+        })
+    }
+
+    /// Ends jars that were kept.
+    pub(crate) fn end(&self, kept: Vec<Running>) {
+        self.runtime.block_on(async {
+            for mut running in kept {
+                running.kill();
+                let _report = running.wait().await;
+            }
+        });
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
