@@ -3,7 +3,7 @@
 
 use belljar_plan::Namespaces;
 use linux_raw_sys::general as sys;
-use rustix::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Result;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -37,6 +37,17 @@ pub(crate) struct Made {
     pub(crate) control: OwnedFd,
     /// `CLOCK_MONOTONIC` when it was made, nanoseconds.
     pub(crate) started: u64,
+    /// Whether its end was taken: then its pid may be another's.
+    pub(crate) reaped: bool,
+}
+
+impl Drop for Made {
+    /// A child that nobody keeps ends at once and leaves no zombie.
+    fn drop(&mut self) {
+        if !self.reaped {
+            end(self.pid, &self.pidfd);
+        }
+    }
 }
 
 /// Makes the child; the ids are mapped by [`map_ids`].
@@ -56,6 +67,7 @@ pub(crate) fn make(kind: Kind) -> Result<Made> {
             pidfd,
             control,
             started,
+            reaped: false,
         }),
     }
 }
@@ -109,7 +121,7 @@ pub(crate) fn mapping(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
 }
 
 /// Kills a child that is of no more use and takes its end.
-pub(crate) fn end(pid: i32, pidfd: &OwnedFd) {
+fn end(pid: i32, pidfd: &OwnedFd) {
     let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
     let _ = raw::poll(&mut [raw::waiting_for(pidfd.as_raw_fd())]);
     let _ = raw::wait4(pid);
@@ -151,24 +163,4 @@ fn write(folder: &OwnedFd, name: &core::ffi::CStr, bytes: &[u8]) -> Result<()> {
         Mode::empty(),
     )?;
     rustix::io::write(&file, bytes).map(drop)
-}
-
-/// Asks for the mount's attributes, and the id mapping where there is one.
-pub(crate) fn detached(
-    source: BorrowedFd<'_>,
-    recursive: bool,
-    attributes: u64,
-    mapping: Option<&OwnedFd>,
-) -> Result<OwnedFd> {
-    let mount = crate::steps::mounts::clone_mount(source, recursive)?;
-    let wanted = raw::mount_attr {
-        attr_set: attributes | mapping.map_or(0, |_| u64::from(raw::MOUNT_ATTR_IDMAP)),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: mapping.map_or(0, |fd| fd.as_raw_fd() as u64),
-    };
-    if wanted.attr_set != 0 {
-        raw::mount_setattr(rustix::fd::AsFd::as_fd(&mount), recursive, &wanted)?;
-    }
-    Ok(mount)
 }

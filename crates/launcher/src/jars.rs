@@ -2,6 +2,7 @@
 
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, Result};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::clone::Made;
 
@@ -62,8 +63,13 @@ impl Table {
         self.entries.get(index).and_then(Option::as_ref)
     }
 
-    pub(crate) fn at_mut(&mut self, index: usize) -> Option<&mut Entry> {
-        self.entries.get_mut(index).and_then(Option::as_mut)
+    /// Kills a parked child; its end is taken like any other's.
+    pub(crate) fn discard(&mut self, index: usize) {
+        let entry = self.entries.get_mut(index).and_then(Option::as_mut);
+        if let Some(entry) = entry {
+            entry.purpose = Use::Discarded;
+            let _ = pidfd_send_signal(&entry.made.pidfd, Signal::KILL);
+        }
     }
 
     /// The jar with this number.

@@ -6,14 +6,14 @@
 //! of it can be attacked.
 //!
 //! Three actors, one after the other, each the child of the one before:
-//! - [`parent`]: the launcher, one per host: takes requests, makes jars
-//!   ([`clone`]), keeps their table ([`jars`]), tells how they ended.
-//! - [`init`]: pid 1 of a jar: runs the plan's steps up to the fork, then waits
-//!   for its children and forwards signals ([`watch`]).
+//! - `parent`: the launcher, one per host: takes requests, makes jars
+//!   (`prepare`, `clone`), keeps their table (`jars`), tells how they ended.
+//! - `init`: pid 1 of a jar: runs the plan's steps up to the fork, then waits
+//!   for its children and forwards signals (`watch`).
 //! - the guest's own process: runs the other steps and becomes the program.
 //!
-//! Below them: [`steps`] (one function a step), [`channel`] (packets with
-//! descriptors), [`raw`] (system calls that rustix has not).
+//! Below them: `steps` (one function a step), `channel` (packets with
+//! descriptors), `raw` (system calls that rustix has not).
 //!
 //! Protocol: [`belljar_plan::message`]. Only Linux on x86_64 and aarch64; for
 //! anything else this crate is empty.
@@ -30,6 +30,7 @@ mod init;
 mod jars;
 mod mapped;
 mod parent;
+mod prepare;
 mod raw;
 mod receipts;
 mod steps;

@@ -6,9 +6,7 @@
 
 use core::mem::MaybeUninit;
 
-use belljar_plan::message::{Event, Record, Request, Task, descriptors, event, request};
-use belljar_plan::wire::Steps;
-use belljar_plan::{Attributes, Step};
+use belljar_plan::message::{Event, Record, Request, event, request};
 use rustix::event::epoll;
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
@@ -17,13 +15,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Signal, geteuid, getrlimit, setrlimit};
 
 use crate::channel::{self, Descriptors, Wait};
-use crate::clone::{self, Ids, Kind, Made};
+use crate::clone::{self, Ids, Kind};
 use crate::init::LIFELINE;
 use crate::jars::{Entry, Table, Use};
-use crate::mapped::Mapped;
+use crate::prepare::{self, Child, Failure};
 use crate::raw;
-use crate::receipts::{Receipts, task_packet};
-use crate::steps::attribute_bits;
+use crate::receipts::task_packet;
 
 /// Descriptor 0: the socket to the host.
 const HOST: i32 = 0;
@@ -31,9 +28,6 @@ const HOST: i32 = 0;
 /// What an epoll event is about: an index into the table, or one of these.
 const TOKEN_SOCKET: u64 = u64::MAX;
 const TOKEN_HOST: u64 = u64::MAX - 1;
-
-/// A step's index and why it failed.
-type Failure = (u16, Errno);
 
 /// Everything that the launcher knows. It lies in a mapping that children see
 /// as zeroes, so that no jar inherits another's numbers.
@@ -201,121 +195,24 @@ impl Launcher {
     fn launch(&mut self, launch: &Request) -> core::result::Result<(), Failure> {
         let whole = |errno| (0, errno);
         let index = self.table.free().map_err(whole)?;
-        let fds = &mut self.descriptors;
-        if fds.overflowed() {
-            return Err((0, Errno::MFILE));
-        }
-        if fds.count() != launch.descriptors as usize || fds.count() < descriptors::FIXED {
-            return Err((0, Errno::PROTO));
-        }
-        let progress = fds.at(descriptors::PROGRESS).map_err(whole)?.as_raw_fd();
-        let plan = fds.at(descriptors::PLAN).map_err(whole)?;
-        let plan = Mapped::new(plan, launch.plan_length).map_err(whole)?;
-        let carried = |bit| usize::from(launch.carries & bit != 0);
-        let lease_at = descriptors::FIXED + carried(descriptors::IMAGE);
-        let slots = lease_at + carried(descriptors::LEASE);
-
-        let mut receipts = Receipts::new();
-        let mut mapping = Mapping::default();
-        let mut made = None;
-        let steps = Steps::new(plan.bytes()).map_err(|_| (0, Errno::BADMSG))?;
-        let mut ahead = steps.clone();
-        for (at, step) in steps.enumerate() {
-            let at = at as u16;
-            let failed = |errno| (at, errno);
-            ahead.next();
-            match step.map_err(|_| (at, Errno::BADMSG))? {
-                Step::Detach {
-                    slot,
-                    idmap,
-                    owner_uid,
-                    owner_gid,
-                    recursive,
-                    attributes,
-                } => {
-                    let slot = slots + usize::from(slot);
-                    let mapping = match idmap {
-                        true => Some(
-                            mapping
-                                .of(
-                                    (owner_uid, launch.machine_uid),
-                                    (owner_gid, launch.machine_gid),
-                                )
-                                .map_err(failed)?,
-                        ),
-                        false => None,
-                    };
-                    let source = fds.at(slot).map_err(failed)?;
-                    let mount = detach(source, recursive, attributes, mapping).map_err(failed)?;
-                    fds.replace(slot, mount).map_err(failed)?;
-                }
-                Step::Clone { namespaces } => {
-                    // The ids are part of what makes a parked child fit.
-                    let ids = match ahead.clone().next() {
-                        Some(Ok(Step::MapIds {
-                            uid,
-                            gid,
-                            deny_setgroups,
-                        })) => Some(Ids {
-                            uid,
-                            gid,
-                            machine_uid: launch.machine_uid,
-                            machine_gid: launch.machine_gid,
-                            deny_setgroups,
-                        }),
-                        _ => None,
-                    };
-                    let kind = Kind { namespaces, ids };
-                    made = Some(match unpark(&mut self.table, &kind) {
-                        Some(parked) => Child::Parked(parked),
-                        None => Child::Fresh(clone::make(kind).map_err(failed)?),
-                    });
-                }
-                Step::MapIds { .. } => match &made {
-                    Some(Child::Fresh(fresh)) => {
-                        if let Some(ids) = fresh.kind.ids
-                            && let Err(errno) = clone::map_ids(fresh.pid, ids)
-                        {
-                            clone::end(fresh.pid, &fresh.pidfd);
-                            return Err((at, errno));
-                        }
-                    }
-                    // Mapped when it was parked.
-                    Some(Child::Parked(_)) => {}
-                    None => return Err((at, Errno::PROTO)),
-                },
-                _ => break,
-            }
-            receipts.note(progress, at, 0).map_err(failed)?;
-        }
-        let (made, watched) = match made {
-            Some(Child::Fresh(made)) => (made, false),
-            Some(Child::Parked(made)) => (made, true),
-            None => return Err((0, Errno::PROTO)),
-        };
-
-        let lease = match carried(descriptors::LEASE) {
-            0 => None,
-            _ => fds.take(lease_at),
-        };
-        let count = launch.descriptors - carried(descriptors::LEASE) as u32;
-        let task = Task {
-            plan_length: launch.plan_length,
-            image_length: launch.image_length,
-            descriptors: count,
-            carries: launch.carries & !descriptors::LEASE,
-        };
-        let packet = task_packet(&task, &receipts).map_err(whole)?;
-        let sent = channel::send_all(made.control.as_fd(), packet.bytes(), &[1], fds);
+        let mut prepared = prepare::prepare(launch, &mut self.descriptors, &mut self.table)?;
+        let made = prepared.child.made();
+        let packet = task_packet(&prepared.task, &prepared.receipts).map_err(whole)?;
+        channel::send_all(
+            made.control.as_fd(),
+            packet.bytes(),
+            &[1],
+            &self.descriptors,
+        )
+        .map_err(whole)?;
         let data = epoll::EventData::new_u64(index as u64);
-        let ready = sent.and_then(|()| match watched {
-            true => epoll::modify(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN),
-            false => epoll::add(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN),
-        });
-        if let Err(errno) = ready {
-            clone::end(made.pid, &made.pidfd);
-            return Err((0, errno));
+        match prepared.child {
+            Child::Parked(_) => {
+                epoll::modify(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN)
+            }
+            Child::Fresh(_) => epoll::add(&self.epoll, &made.pidfd, data, epoll::EventFlags::IN),
         }
+        .map_err(whole)?;
         let started = Event {
             kind: event::STARTED,
             jar: launch.jar,
@@ -323,29 +220,23 @@ impl Launcher {
             started: made.started,
             ..Event::default()
         };
-        let told = channel::send(
-            host(),
-            &started.to_bytes(),
-            &[made.pidfd.as_fd()],
-            Wait::Yes,
-        );
-        self.table.put(
-            index,
-            Entry {
-                made,
-                purpose: Use::Jar {
-                    number: launch.jar,
-                    lease,
-                },
-            },
-        );
-        told.map_err(whole)
+        let pidfd = [made.pidfd.as_fd()];
+        channel::send(host(), &started.to_bytes(), &pidfd, Wait::Yes).map_err(whole)?;
+        let purpose = Use::Jar {
+            number: launch.jar,
+            lease: prepared.lease.take(),
+        };
+        let made = match prepared.child {
+            Child::Fresh(made) | Child::Parked(made) => made,
+        };
+        self.table.put(index, Entry { made, purpose });
+        Ok(())
     }
 
     /// Makes the child that waits for the next launch that fits.
     fn park(&mut self, request: &Request) -> Result<()> {
         if let Some(old) = self.table.parked() {
-            discard(&mut self.table, old);
+            self.table.discard(old);
         }
         let index = self.table.free()?;
         let bits = u8::try_from(request.value).map_err(|_| Errno::INVAL)?;
@@ -365,10 +256,7 @@ impl Launcher {
             Some(ids) => clone::map_ids(made.pid, ids),
             None => Ok(()),
         };
-        if let Err(errno) = mapped.and_then(|()| self.watch(made.pidfd.as_fd(), index as u64)) {
-            clone::end(made.pid, &made.pidfd);
-            return Err(errno);
-        }
+        mapped.and_then(|()| self.watch(made.pidfd.as_fd(), index as u64))?;
         let entry = Entry {
             made,
             purpose: Use::Parked,
@@ -397,9 +285,10 @@ impl Launcher {
         let Some((status, usage)) = raw::wait4(entry.made.pid)? else {
             return Ok(());
         };
-        let Some(entry) = self.table.take(index) else {
+        let Some(mut entry) = self.table.take(index) else {
             return Ok(());
         };
+        entry.made.reaped = true;
         // A descriptor leaves the epoll set only when its last copy is closed,
         // and the host has one.
         let _ = epoll::delete(&self.epoll, &entry.made.pidfd);
@@ -447,56 +336,4 @@ impl Launcher {
         };
         channel::send(host(), &failed.to_bytes(), &[], Wait::Yes)
     }
-}
-
-/// Where a launch's child came from.
-enum Child {
-    Fresh(Made),
-    Parked(Made),
-}
-
-/// The parked child, where it fits; one that doesn't is let go.
-fn unpark(table: &mut Table, kind: &Kind) -> Option<Made> {
-    let index = table.parked()?;
-    if table.at(index)?.made.kind != *kind {
-        discard(table, index);
-        return None;
-    }
-    // Its pidfd stays in the epoll set under the old index until this launch
-    // changes that; no event is taken in between.
-    table.take(index).map(|entry| entry.made)
-}
-
-/// Kills a parked child; its end is taken like any other's.
-fn discard(table: &mut Table, index: usize) {
-    if let Some(entry) = table.at_mut(index) {
-        entry.purpose = Use::Discarded;
-        let _ = rustix::process::pidfd_send_signal(&entry.made.pidfd, Signal::KILL);
-    }
-}
-
-/// The last user namespace made for an id mapping: grants of one owner share it.
-#[derive(Default)]
-struct Mapping(Option<((u32, u32), (u32, u32), OwnedFd)>);
-
-impl Mapping {
-    fn of(&mut self, uid: (u32, u32), gid: (u32, u32)) -> Result<&OwnedFd> {
-        if !matches!(&self.0, Some((u, g, _)) if (*u, *g) == (uid, gid)) {
-            self.0 = Some((uid, gid, clone::mapping(uid, gid)?));
-        }
-        match &self.0 {
-            Some((_, _, fd)) => Ok(fd),
-            None => Err(Errno::INVAL),
-        }
-    }
-}
-
-/// Turns a path descriptor into a mount of its own; open_tree(2).
-fn detach(
-    source: BorrowedFd<'_>,
-    recursive: bool,
-    attributes: Attributes,
-    mapping: Option<&OwnedFd>,
-) -> Result<OwnedFd> {
-    clone::detached(source, recursive, attribute_bits(attributes), mapping)
 }

@@ -25,8 +25,10 @@ pub(crate) fn exec(path: &[u8], arguments: Strings<'_>, variables: Strings<'_>) 
     let mut at = 0;
     for strings in [&arguments, &variables] {
         for string in strings.iter() {
-            // SAFETY: at most `count` pointers are written, two fewer than fit.
-            unsafe { list.add(at).write(string.as_ptr()) };
+            // SAFETY: below `count`: the strings are two fewer than there is room for.
+            let place = unsafe { list.add(at) };
+            // SAFETY: aligned and writable, as the mapping is.
+            unsafe { place.write(string.as_ptr()) };
             at += 1;
         }
         // The mapping was zeroed, so the null is there.

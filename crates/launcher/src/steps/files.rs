@@ -85,7 +85,7 @@ impl<'a> Jar<'a> {
 
     /// Makes a folder; one that is there already will do, wherever it is.
     pub(super) fn directory(&mut self, path: &'a [u8], mode: u16) -> Result<()> {
-        let mode = Mode::from_raw_mode(u32::from(mode).into());
+        let mode = Mode::from_raw_mode(u32::from(mode));
         match self.within(path, |folder, name| mkdirat(folder, name, mode)) {
             Err(Errno::EXIST) => self.find(path, FOLDER).map(drop),
             Err(Errno::ROFS) => match self.find(path, FOLDER) {
@@ -130,7 +130,7 @@ pub(super) fn create(
     mut content: &[u8],
 ) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(u32::from(mode).into());
+    let mode = Mode::from_raw_mode(u32::from(mode));
     let file = openat(folder, name, flags, mode)?;
     while !content.is_empty() {
         let written = rustix::io::write(&file, content)?;

@@ -57,7 +57,7 @@ pub(super) fn workdir(path: &[u8]) -> Result<()> {
 }
 
 pub(super) fn umask(mask: u16) -> Result<()> {
-    rustix::process::umask(Mode::from_raw_mode(u32::from(mask).into()));
+    rustix::process::umask(Mode::from_raw_mode(u32::from(mask)));
     Ok(())
 }
 

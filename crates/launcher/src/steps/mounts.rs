@@ -2,7 +2,7 @@
 //! mount_namespaces(7), fsopen(2), open_tree(2), move_mount(2).
 
 use belljar_plan::{Attributes, Source};
-use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, fstat, major, minor, mkdirat, mknodat, open, openat2,
 };
@@ -31,7 +31,7 @@ const EMPTY_FILE: &core::ffi::CStr = c".belljar-empty-file";
 const EMPTY_FOLDER: &core::ffi::CStr = c".belljar-empty-folder";
 
 /// A copy of a mount, attached nowhere.
-pub(crate) fn clone_mount(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+fn clone_mount(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
@@ -47,6 +47,27 @@ pub(super) fn private_mounts() -> Result<()> {
         c"/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
+}
+
+/// A copy of a mount with attributes, and with the ids of a user namespace;
+/// mount_setattr(2), `MOUNT_ATTR_IDMAP`.
+pub(crate) fn detached(
+    source: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: u64,
+    mapping: Option<&OwnedFd>,
+) -> Result<OwnedFd> {
+    let mount = clone_mount(source, recursive)?;
+    let wanted = raw::mount_attr {
+        attr_set: attributes | mapping.map_or(0, |_| u64::from(raw::MOUNT_ATTR_IDMAP)),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: mapping.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    if wanted.attr_set != 0 {
+        raw::mount_setattr(mount.as_fd(), recursive, &wanted)?;
+    }
+    Ok(mount)
 }
 
 /// Adds attributes to a mount; none is ever taken away.

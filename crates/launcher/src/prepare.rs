@@ -1,0 +1,202 @@
+//! The launcher's part of a plan: mounts made of the plan's slots, the child
+//! with its namespaces, its ids.
+
+use belljar_plan::Step;
+use belljar_plan::message::{Request, Task, descriptors};
+use belljar_plan::step::StepView;
+use belljar_plan::wire::Steps;
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::io::{Errno, Result};
+
+use crate::channel::Descriptors;
+use crate::clone::{self, Ids, Kind, Made};
+use crate::jars::Table;
+use crate::mapped::Mapped;
+use crate::receipts::Receipts;
+use crate::steps::{attribute_bits, mounts};
+
+/// A step's index and why it failed.
+pub(crate) type Failure = (u16, Errno);
+
+/// Where a launch's child came from.
+pub(crate) enum Child {
+    Fresh(Made),
+    Parked(Made),
+}
+
+impl Child {
+    pub(crate) const fn made(&self) -> &Made {
+        match self {
+            Self::Fresh(made) | Self::Parked(made) => made,
+        }
+    }
+}
+
+/// A launch whose rest is the child's.
+pub(crate) struct Prepared {
+    pub(crate) child: Child,
+    pub(crate) task: Task,
+    pub(crate) receipts: Receipts,
+    /// A lock of the parent's that is held while the jar lives.
+    pub(crate) lease: Option<OwnedFd>,
+}
+
+/// Runs the plan up to what is pid 1's. Afterwards `fds` are what the child gets.
+pub(crate) fn prepare(
+    launch: &Request,
+    fds: &mut Descriptors,
+    table: &mut Table,
+) -> core::result::Result<Prepared, Failure> {
+    let whole = |errno| (0, errno);
+    if fds.overflowed() {
+        return Err((0, Errno::MFILE));
+    }
+    if fds.count() != launch.descriptors as usize {
+        return Err((0, Errno::PROTO));
+    }
+    let carried = |bit| usize::from(launch.carries & bit != 0);
+    let lease_at = descriptors::FIXED + carried(descriptors::IMAGE);
+    let slots = lease_at + carried(descriptors::LEASE);
+    if fds.count() < slots {
+        return Err((0, Errno::PROTO));
+    }
+    let lease = match carried(descriptors::LEASE) {
+        0 => None,
+        _ => fds.take(lease_at),
+    };
+    let progress = fds.at(descriptors::PROGRESS).map_err(whole)?.as_raw_fd();
+    let plan = fds.at(descriptors::PLAN).map_err(whole)?;
+    let plan = Mapped::new(plan, launch.plan_length).map_err(whole)?;
+    let mut receipts = Receipts::new();
+    let mut mappings = Mappings::default();
+    let mut child = None;
+    let steps = Steps::new(plan.bytes()).map_err(|_| (0, Errno::BADMSG))?;
+    let mut ahead = steps.clone();
+    for (at, step) in steps.enumerate() {
+        let at = at as u16;
+        let failed = |errno| (at, errno);
+        ahead.next();
+        match step.map_err(|_| (at, Errno::BADMSG))? {
+            Step::Clone { namespaces } => {
+                // The ids are part of what makes a parked child fit.
+                let ids = match ahead.clone().next() {
+                    Some(Ok(step)) => ids(&step, launch),
+                    _ => None,
+                };
+                let kind = Kind { namespaces, ids };
+                child = Some(match unpark(table, &kind) {
+                    Some(parked) => Child::Parked(parked),
+                    None => Child::Fresh(clone::make(kind).map_err(failed)?),
+                });
+            }
+            Step::MapIds { .. } => match &child {
+                Some(Child::Fresh(Made { kind, pid, .. })) => {
+                    let ids = kind.ids.ok_or((at, Errno::PROTO))?;
+                    clone::map_ids(*pid, ids).map_err(failed)?;
+                }
+                // Mapped when it was parked.
+                Some(Child::Parked(_)) => {}
+                None => return Err((at, Errno::PROTO)),
+            },
+            step @ Step::Detach { slot, .. } => {
+                let slot = slots + usize::from(slot);
+                detach(&step, launch, fds, slot, &mut mappings).map_err(failed)?;
+            }
+            _ => break,
+        }
+        receipts.note(progress, at, 0).map_err(failed)?;
+    }
+    Ok(Prepared {
+        child: child.ok_or((0, Errno::PROTO))?,
+        task: Task {
+            plan_length: launch.plan_length,
+            image_length: launch.image_length,
+            descriptors: launch.descriptors - carried(descriptors::LEASE) as u32,
+            carries: launch.carries & !descriptors::LEASE,
+        },
+        receipts,
+        lease,
+    })
+}
+
+fn ids(step: &StepView<'_>, launch: &Request) -> Option<Ids> {
+    match *step {
+        Step::MapIds {
+            uid,
+            gid,
+            deny_setgroups,
+        } => Some(Ids {
+            uid,
+            gid,
+            machine_uid: launch.machine_uid,
+            machine_gid: launch.machine_gid,
+            deny_setgroups,
+        }),
+        _ => None,
+    }
+}
+
+/// The parked child, where it fits; one that doesn't is let go.
+fn unpark(table: &mut Table, kind: &Kind) -> Option<Made> {
+    let index = table.parked()?;
+    if table.at(index)?.made.kind != *kind {
+        table.discard(index);
+        return None;
+    }
+    // Its pidfd stays in the epoll set under the old index until this launch
+    // changes that; no event is taken in between.
+    table.take(index).map(|entry| entry.made)
+}
+
+/// Turns the path descriptor in a slot into a mount of its own.
+fn detach(
+    step: &StepView<'_>,
+    launch: &Request,
+    fds: &mut Descriptors,
+    slot: usize,
+    mappings: &mut Mappings,
+) -> Result<()> {
+    let Step::Detach {
+        idmap,
+        owner_uid,
+        owner_gid,
+        recursive,
+        attributes,
+        ..
+    } = *step
+    else {
+        return Err(Errno::PROTO);
+    };
+    let owner = Owner {
+        uid: (owner_uid, launch.machine_uid),
+        gid: (owner_gid, launch.machine_gid),
+    };
+    let mapping = match idmap {
+        true => Some(mappings.of(owner)?),
+        false => None,
+    };
+    let bits = attribute_bits(attributes);
+    let mount = mounts::detached(fds.at(slot)?, recursive, bits, mapping)?;
+    fds.replace(slot, mount)
+}
+
+/// Ids on disk, and what they are mapped to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    uid: (u32, u32),
+    gid: (u32, u32),
+}
+
+/// The last user namespace made for an id mapping: grants of one owner share it.
+#[derive(Default)]
+struct Mappings(Option<(Owner, OwnedFd)>);
+
+impl Mappings {
+    fn of(&mut self, owner: Owner) -> Result<&OwnedFd> {
+        let made = match self.0.take() {
+            Some((known, fd)) if known == owner => fd,
+            _ => clone::mapping(owner.uid, owner.gid)?,
+        };
+        Ok(&self.0.insert((owner, made)).1)
+    }
+}
