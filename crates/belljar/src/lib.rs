@@ -80,3 +80,8 @@ pub use self::{
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
     supervise::{Control, Event, Events, Running},
 };
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
