@@ -16,6 +16,7 @@ mod script;
 pub(crate) mod survey;
 
 use std::{
+    cell::LazyCell,
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -85,7 +86,9 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
     match ask {
         Ask::Program { program, arguments } => {
             let search = Search {
-                programs: program_search(&caller, policy, said.unwrap_or(Preset::Standard)),
+                programs: LazyCell::new(Box::new(|| {
+                    program_search(&caller, policy, said.unwrap_or(Preset::Standard))
+                })),
                 runtime: runtime_wanted(said.unwrap_or(Preset::Standard)),
             };
             let arguments = checked(
@@ -93,6 +96,7 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
                     .chain(arguments.iter().map(OsString::as_os_str)),
             )?;
             let program = look_for(program, arguments, &caller, &search)?;
+            drop(search);
             let candidates = program.candidates.iter().map(|candidate| &candidate.path);
             let survey = survey::survey(policy, None, &caller, candidates)?;
             Ok((
@@ -106,13 +110,14 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
         }
         Ask::Plugin { path, arguments } => {
             let search = Search {
-                programs: plugin_search(&caller),
+                programs: LazyCell::new(Box::new(|| plugin_search(&caller))),
                 runtime: runtime_wanted(said.unwrap_or(Preset::Strict)),
             };
             let none = OsStr::new("");
             let arguments =
                 checked(std::iter::once(none).chain(arguments.iter().map(OsString::as_os_str)))?;
             let (plugin, image) = read_plugin(path, arguments, &search)?;
+            drop(search);
             let survey =
                 survey::survey(policy, Some(&plugin.manifest), &caller, std::iter::empty())?;
             let subject = Subject::Plugin(Box::new(plugin));
@@ -161,7 +166,7 @@ fn look_for(
     asked: &OsStr,
     arguments: Vec<Bytes>,
     caller: &Caller,
-    search: &Search,
+    search: &Search<'_>,
 ) -> Result<Program, VerifyError> {
     if asked.is_empty() {
         return Err(VerifyError::NoProgram);
@@ -181,19 +186,33 @@ fn look_for(
         paths
     };
 
-    let mut places = Places::new(None);
-    let mut candidates = Vec::new();
+    let places = Places::machine();
+    let mut candidates: Vec<Candidate> = Vec::new();
     let mut problem: Option<(UnixPath, Problem)> = None;
+    // /bin is /usr/bin mostly: what was examined there is not examined again.
+    let mut examined: Vec<(UnixPath, UnixPath, usize)> = Vec::new();
     for path in paths {
-        let found = match look::look(&path) {
+        let found = match places.look(&path) {
             Err(LookError::NotUtf8(leads)) if whole => return Err(not_utf8(&leads)),
             Err(error) if !whole && error.errno() != EACCES => continue,
             Err(error) => Err(error.errno()),
-            Ok(_) => program::examine(&mut places, search, &path).map_err(|found| {
-                let errno = found.errno;
-                problem.get_or_insert((path.clone(), found));
-                errno
-            }),
+            Ok(file) => {
+                let parent = path.parent().unwrap_or(UnixPath::root());
+                let directory = places.look(&parent).map_or(parent, |found| found.path);
+                let before = examined
+                    .iter()
+                    .find(|(known, above, _)| *known == file.path && *above == directory);
+                if let Some((.., index)) = before {
+                    candidates[*index].found.clone()
+                } else {
+                    examined.push((file.path, directory, candidates.len()));
+                    program::examine(&places, search, &path).map_err(|found| {
+                        let errno = found.errno;
+                        problem.get_or_insert((path.clone(), found));
+                        errno
+                    })
+                }
+            }
         };
         candidates.push(Candidate { path, found });
     }
@@ -218,7 +237,7 @@ const EACCES: i32 = 13;
 fn read_plugin(
     path: &Path,
     arguments: Vec<Bytes>,
-    search: &Search,
+    search: &Search<'_>,
 ) -> Result<(Plugin, Image), VerifyError> {
     let plugin::Read {
         directory,
@@ -244,15 +263,14 @@ fn read_plugin(
         });
     }
     let at = directory.join(&entry).map_err(VerifyError::Path)?;
-    let mut places = Places::new(Some((&directory, &tree, &image)));
-    let entry =
-        program::examine(&mut places, search, &at).map_err(|Problem { errno, reason }| {
-            VerifyError::NotRunnable {
-                path: at.as_str().into(),
-                errno,
-                reason,
-            }
-        })?;
+    let places = Places::with_plugin(&directory, &tree, &image);
+    let entry = program::examine(&places, search, &at).map_err(|Problem { errno, reason }| {
+        VerifyError::NotRunnable {
+            path: at.as_str().into(),
+            errno,
+            reason,
+        }
+    })?;
     drop(places);
     let plugin = Plugin {
         manifest,
@@ -277,7 +295,7 @@ fn absolute(text: &str) -> Result<UnixPath, VerifyError> {
     };
     match UnixPath::new(&whole) {
         Ok(path) => Ok(path),
-        Err(error) => Places::new(None)
+        Err(error) => Places::machine()
             .normal(&whole)
             .ok_or(VerifyError::Path(error)),
     }

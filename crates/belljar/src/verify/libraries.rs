@@ -96,7 +96,7 @@ impl Finder {
     /// Adds what `elf`, which lies at `path`, needs, and what that needs.
     pub(crate) fn add(
         &mut self,
-        places: &mut Places<'_>,
+        places: &Places<'_>,
         elf: Rc<Elf>,
         path: &UnixPath,
     ) -> Result<(), TooMany> {
@@ -155,7 +155,7 @@ impl Finder {
     /// A library that lies in one of the system's directories, by name, where there is one.
     pub(crate) fn system_library(
         &mut self,
-        places: &mut Places<'_>,
+        places: &Places<'_>,
         name: &str,
     ) -> Result<(), TooMany> {
         if self.loaded.contains(name.as_bytes()) {
@@ -174,7 +174,7 @@ impl Finder {
     /// misses is the interpreter's own affair, and most often for another system.
     pub(crate) fn add_module(
         &mut self,
-        places: &mut Places<'_>,
+        places: &Places<'_>,
         elf: Rc<Elf>,
         path: &UnixPath,
     ) -> Result<(), TooMany> {
@@ -189,7 +189,7 @@ impl Finder {
 
     fn find(
         &mut self,
-        places: &mut Places<'_>,
+        places: &Places<'_>,
         name: &[u8],
         ways: &[UnixPath],
     ) -> Result<Option<(UnixPath, Rc<Elf>)>, TooMany> {

@@ -2,14 +2,17 @@
 //! read: whoever looks for a program or a library looks here.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    rc::Rc,
 };
 
 use belljar_policy::{UnixPath, verified::Found};
 
 use super::{
+    elf::{self, Elf},
     image::Image,
     plugin::{Reached, Tree},
 };
@@ -18,9 +21,18 @@ use crate::sys::look::{self, LookError};
 /// Where programs and libraries are looked for.
 pub(crate) struct Places<'a> {
     /// The plugin, where one is run: its directory, its files, their bytes.
-    pub(crate) plugin: Option<(&'a UnixPath, &'a Tree, &'a Image)>,
-    /// What was read before, by canonical path.
-    known: HashMap<UnixPath, Option<std::rc::Rc<super::elf::Elf>>>,
+    plugin: Option<(&'a UnixPath, &'a Tree, &'a Image)>,
+    /// What was seen of the machine before, since one launch asks for the same often.
+    known: Rc<RefCell<Known>>,
+}
+
+/// What was seen of the machine.
+#[derive(Default)]
+struct Known {
+    /// By path.
+    files: HashMap<UnixPath, Result<Found, i32>>,
+    /// By canonical path.
+    elves: HashMap<UnixPath, Option<Rc<Elf>>>,
 }
 
 /// A file that was opened for reading.
@@ -81,11 +93,27 @@ impl Bytes<'_> {
 }
 
 impl<'a> Places<'a> {
-    /// The machine's files alone, or with a plugin's over them.
-    pub(crate) fn new(plugin: Option<(&'a UnixPath, &'a Tree, &'a Image)>) -> Self {
+    /// The machine's files.
+    pub(crate) fn machine() -> Self {
         Self {
-            plugin,
-            known: HashMap::new(),
+            plugin: None,
+            known: Rc::default(),
+        }
+    }
+
+    /// The machine's files with a plugin's over them.
+    pub(crate) fn with_plugin(directory: &'a UnixPath, tree: &'a Tree, image: &'a Image) -> Self {
+        Self {
+            plugin: Some((directory, tree, image)),
+            known: Rc::default(),
+        }
+    }
+
+    /// The same machine without the plugin.
+    pub(crate) fn beneath(&self) -> Places<'static> {
+        Places {
+            plugin: None,
+            known: Rc::clone(&self.known),
         }
     }
 
@@ -100,7 +128,15 @@ impl<'a> Places<'a> {
                 Reached::Circle => Err(LookError::Errno(40)),
             };
         }
-        look::look(path)
+        if let Some(known) = self.known.borrow().files.get(path) {
+            return known.clone().map_err(LookError::Errno);
+        }
+        let seen = look::look(path);
+        let known = seen
+            .as_ref()
+            .map_or_else(|error| Err(error.errno()), |found| Ok(found.clone()));
+        self.known.borrow_mut().files.insert(path.clone(), known);
+        seen
     }
 
     /// Opens a regular file for reading.
@@ -124,7 +160,7 @@ impl<'a> Places<'a> {
                 bytes,
             });
         }
-        let seen = look::look(path)?;
+        let seen = self.look(path)?;
         let file = look::reopen(&seen).map_err(LookError::Errno)?;
         Ok(Opened {
             found: seen,
@@ -133,27 +169,28 @@ impl<'a> Places<'a> {
         })
     }
 
-    /// What a library says, where it is one; each file is read once.
-    pub(crate) fn elf(
-        &mut self,
-        path: &UnixPath,
-    ) -> Option<(Found, bool, std::rc::Rc<super::elf::Elf>)> {
+    /// What a library says, where it is one, and whether it comes with the
+    /// plugin; each of the machine's is read once.
+    pub(crate) fn elf(&self, path: &UnixPath) -> Option<(Found, bool, Rc<Elf>)> {
+        let found = self.look(path).ok()?;
         let inside = self
             .plugin
             .is_some_and(|(directory, ..)| path.is_within(directory));
-        let found = self.look(path).ok()?;
-        let known = if let Some(known) = self.known.get(&found.path) {
-            known.clone()
-        } else {
-            let read = self
-                .open(path)
-                .ok()
-                .and_then(|opened| super::elf::read(&opened.bytes).ok().flatten())
-                .map(std::rc::Rc::new);
-            self.known.insert(found.path.clone(), read.clone());
-            read
+        let read = || {
+            let opened = self.open(path).ok()?;
+            elf::read(&opened.bytes).ok().flatten().map(Rc::new)
         };
-        known.map(|elf| (found, inside, elf))
+        if inside {
+            return read().map(|elf| (found, true, elf));
+        }
+        let known = self.known.borrow().elves.get(&found.path).cloned();
+        let elf = known.unwrap_or_else(|| {
+            let read = read();
+            let mut known = self.known.borrow_mut();
+            known.elves.insert(found.path.clone(), read.clone());
+            read
+        });
+        elf.map(|elf| (found, false, elf))
     }
 
     /// Follows a path as its text has it, `..` and links included, to a normal

@@ -1,7 +1,7 @@
 //! What a program is and what it needs: an ELF file with its loader and
 //! libraries, or a script with its interpreter.
 
-use std::rc::Rc;
+use std::{cell::LazyCell, rc::Rc};
 
 use belljar_plan::Bytes;
 use belljar_policy::{
@@ -64,12 +64,10 @@ impl From<TooMany> for Problem {
 }
 
 /// How a program's needs are looked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Search {
-    /// Where the programs that `env` names lie, in order.
-    pub(crate) programs: Vec<UnixPath>,
-    /// What interpreters read is wanted for every program, not only for those
-    /// outside of the system's directories.
+pub(crate) struct Search<'a> {
+    /// Where the programs that `env` names lie, in order; asked only for a script.
+    pub(crate) programs: LazyCell<Vec<UnixPath>, Box<dyn FnOnce() -> Vec<UnixPath> + 'a>>,
+    /// For which programs it is found out what they read besides libraries.
     pub(crate) runtime: Runtime,
 }
 
@@ -84,16 +82,16 @@ pub(crate) enum Runtime {
 
 /// Looks at a program.
 pub(crate) fn examine(
-    places: &mut Places<'_>,
-    search: &Search,
+    places: &Places<'_>,
+    search: &Search<'_>,
     path: &UnixPath,
 ) -> Result<Executable, Problem> {
     examine_within(places, search, path, 0)
 }
 
 fn examine_within(
-    places: &mut Places<'_>,
-    search: &Search,
+    places: &Places<'_>,
+    search: &Search<'_>,
     path: &UnixPath,
     scripts: usize,
 ) -> Result<Executable, Problem> {
@@ -123,7 +121,7 @@ fn examine_within(
         .map_err(|error| Problem::new(error.raw_os_error().unwrap_or(5), "it cannot be read"))?;
     let line = script::parse(&head).map_err(|error| Problem::new(ENOEXEC, error.to_string()))?;
     let kind = match line {
-        Some(line) => examine_script(search, &line, scripts)?,
+        Some(line) => examine_script(places, search, &line, scripts)?,
         None => examine_elf(places, search, path, &opened)?,
     };
     Ok(Executable {
@@ -143,8 +141,8 @@ fn unreachable_file(errno: i32) -> Problem {
 }
 
 fn examine_elf(
-    places: &mut Places<'_>,
-    search: &Search,
+    places: &Places<'_>,
+    search: &Search<'_>,
     path: &UnixPath,
     opened: &Opened<'_>,
 ) -> Result<ExecutableKind, Problem> {
@@ -163,7 +161,7 @@ fn examine_elf(
         });
     };
     // The loader is a file of the machine even for a plugin's program.
-    let mut machine = Places::new(None);
+    let machine = places.beneath();
     let shown = Bytes(name.clone()).escaped();
     let at = std::str::from_utf8(name)
         .ok()
@@ -187,7 +185,7 @@ fn examine_elf(
         .iter()
         .any(|place| UnixPath::new(place).is_ok_and(|place| canonical.is_within(&place)));
     let runtime = if search.runtime == Runtime::Always || (elsewhere && !opened.inside) {
-        runtime::add(&mut machine, &mut finder, path, &canonical)?
+        runtime::add(&machine, &mut finder, path, &canonical)?
     } else {
         Vec::new()
     };
@@ -204,7 +202,8 @@ fn examine_elf(
 }
 
 fn examine_script(
-    search: &Search,
+    places: &Places<'_>,
+    search: &Search<'_>,
     line: &Shebang,
     scripts: usize,
 ) -> Result<ExecutableKind, Problem> {
@@ -214,7 +213,7 @@ fn examine_script(
             "its interpreter is a script, run by a script, and so on",
         ));
     }
-    let mut machine = Places::new(None);
+    let machine = places.beneath();
     let refused = |error: script::ShebangError| Problem::new(ENOEXEC, error.to_string());
     let words = script::env_words(line).map_err(refused)?;
     let (path, words) = if let Some(words) = words {
@@ -229,17 +228,16 @@ fn examine_script(
             .collect();
         (path, words)
     };
-    let interpreter =
-        examine_within(&mut machine, search, &path, scripts + 1).map_err(|problem| {
-            let shown = Bytes(words[0].clone()).escaped();
-            Problem::new(
-                problem.errno,
-                format!(
-                    "its interpreter `{shown}` cannot be run: {}",
-                    problem.reason
-                ),
-            )
-        })?;
+    let interpreter = examine_within(&machine, search, &path, scripts + 1).map_err(|problem| {
+        let shown = Bytes(words[0].clone()).escaped();
+        Problem::new(
+            problem.errno,
+            format!(
+                "its interpreter `{shown}` cannot be run: {}",
+                problem.reason
+            ),
+        )
+    })?;
     let mut words = words.into_iter().map(Bytes);
     match interpreter.kind {
         ExecutableKind::Elf { .. } => Ok(ExecutableKind::Script {
@@ -294,7 +292,11 @@ fn no_interpreter(name: &[u8]) -> Problem {
 }
 
 /// Finds a program as `env` does.
-fn search_program(machine: &Places<'_>, search: &Search, name: &[u8]) -> Result<UnixPath, Problem> {
+fn search_program(
+    machine: &Places<'_>,
+    search: &Search<'_>,
+    name: &[u8],
+) -> Result<UnixPath, Problem> {
     let text = std::str::from_utf8(name).map_err(|_| no_interpreter(name))?;
     if text.contains('/') {
         return machine.normal(text).ok_or_else(|| no_interpreter(name));

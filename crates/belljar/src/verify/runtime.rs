@@ -148,7 +148,7 @@ const DIRECTORIES: usize = 8192;
 /// Adds what the program at `path` (as it is asked for; `canonical` with links
 /// followed) reads besides its libraries; their libraries go to `finder`.
 pub(crate) fn add(
-    places: &mut Places<'_>,
+    places: &Places<'_>,
     finder: &mut Finder,
     path: &UnixPath,
     canonical: &UnixPath,
@@ -288,7 +288,7 @@ struct Walked {
 /// Adds what every `*.so` below a directory needs. A module that is not found
 /// or not for this machine is the interpreter's own affair.
 fn walk_modules(
-    places: &mut Places<'_>,
+    places: &Places<'_>,
     finder: &mut Finder,
     directory: &UnixPath,
     depth: usize,
@@ -313,7 +313,7 @@ fn walk_modules(
             continue;
         };
         match kind {
-            EntryKind::Directory if name != "__pycache__" => {
+            EntryKind::Directory if !without_modules(name) => {
                 walk_modules(places, finder, &path, depth + 1, walked)?;
             }
             EntryKind::File | EntryKind::Link if name.ends_with(".so") || name.contains(".so.") => {
@@ -329,4 +329,11 @@ fn walk_modules(
         }
     }
     Ok(())
+}
+
+/// Directories of the library in Python that hold no module a program loads.
+fn without_modules(name: &str) -> bool {
+    matches!(name, "__pycache__" | "test" | "tests")
+        || name.ends_with(".dist-info")
+        || name.ends_with(".egg-info")
 }

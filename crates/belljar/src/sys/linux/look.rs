@@ -5,6 +5,7 @@
 use std::{
     ffi::OsStr,
     io,
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -18,7 +19,8 @@ use belljar_policy::{
 };
 use rustix::{
     fs::{
-        self, AtFlags, CWD, Dir, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags, Stat,
+        self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RawDir, ResolveFlags, SealFlags,
+        Stat,
     },
     io::Errno,
 };
@@ -226,30 +228,21 @@ pub(crate) fn open_below(
 /// A directory's names in order, `.` and `..` left out; `None` where there
 /// are more than `bound`.
 pub(crate) fn names(directory: BorrowedFd<'_>, bound: usize) -> io::Result<Option<Vec<Vec<u8>>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        if names.len() == bound {
-            return Ok(None);
-        }
-        names.push(name.to_vec());
-    }
-    names.sort_unstable();
-    Ok(Some(names))
+    let entries = entries(directory, bound)?;
+    Ok(entries.map(|entries| entries.into_iter().map(|(name, _)| name).collect()))
 }
 
 /// A directory's names in order with what each is, as far as the directory
-/// itself tells; `None` where there are more than `bound`.
+/// itself tells; `None` where there are more than `bound`. A descriptor's
+/// directory can be listed once.
 pub(crate) fn entries(
     directory: BorrowedFd<'_>,
     bound: usize,
 ) -> io::Result<Option<Vec<(Vec<u8>, EntryKind)>>> {
+    let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+    let mut listing = RawDir::new(directory, &mut buffer);
     let mut entries = Vec::new();
-    for entry in Dir::read_from(directory)? {
+    while let Some(entry) = listing.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
