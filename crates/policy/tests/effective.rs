@@ -562,6 +562,18 @@ fn variables_pass_only_where_a_policy_or_flag_names_them() {
 }
 
 #[test]
+fn a_secret_passes_only_where_it_is_named() {
+    let asks = plugin("[env]\npass = ['GITHUB_TOKEN', 'EDITOR']");
+    let (reason, _) = unmet(&asks, &Policy::minimal()).remove(0);
+    assert_eq!(
+        reason,
+        "`env.pass GITHUB_TOKEN` (m line 6) is not granted by preset minimal"
+    );
+    let named = policy("preset = 'minimal'\nenv.pass = ['GITHUB_TOKEN']");
+    assert_eq!(decide(&asks, &named).pass, ["GITHUB_TOKEN"]);
+}
+
+#[test]
 fn a_flag_s_value_goes_before_the_manifest_s() {
     let mut flags = Policy::default();
     flags.flags.set.push(("MODE".into(), "flag".into()));

@@ -8,6 +8,7 @@ use super::{Judge, Refused};
 use crate::{
     manifest::is_variable,
     parse::tame,
+    planner::environment::is_secret,
     policy::{Said, name_within},
 };
 
@@ -166,7 +167,7 @@ impl Judge<'_> {
             return Ok(Passed::ByName);
         }
         match self.preset {
-            Preset::Minimal if !literal => return Ok(Passed::ByPreset),
+            Preset::Minimal if !literal && !self.holds_secret(name) => return Ok(Passed::ByPreset),
             Preset::Standard if STANDARD.contains(&name) => return Ok(Passed::ByPreset),
             _ => {}
         }
@@ -177,6 +178,19 @@ impl Judge<'_> {
                 "grant it for this run by `--pass-env {shown}`, or for every run by `pass = [\"{shown}\"]` under `[env]` in a policy file"
             ),
         ))
+    }
+
+    /// `minimal` passes all of the caller's variables but these.
+    fn holds_secret(&self, name: &str) -> bool {
+        let of_caller = self
+            .caller
+            .environment
+            .iter()
+            .find(|(key, _)| key.0 == name.as_bytes());
+        is_secret(
+            name.as_bytes(),
+            of_caller.map_or(b"", |(_, value)| &value.0),
+        )
     }
 
     fn not_denied(&self, name: &str) -> Result<(), (String, String)> {

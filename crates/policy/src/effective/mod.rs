@@ -13,7 +13,7 @@ use crate::{
     path::UnixPath,
     policy::{Ceilings, Policy, Said, caps},
     refusal::Refusal,
-    verified::{Subject, Survey, Verified},
+    verified::{Caller, Subject, Survey, Verified},
 };
 
 mod environment;
@@ -112,6 +112,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         policy: &policy,
         preset: preset.value,
         survey: &verified.survey,
+        caller: &verified.caller,
         invalid: Vec::new(),
         unmet: Vec::new(),
         dropped: Vec::new(),
@@ -190,6 +191,7 @@ struct Judge<'a> {
     ceilings: Option<&'a Ceilings>,
     preset: Preset,
     survey: &'a Survey,
+    caller: &'a Caller,
     /// Contradictions in what the operator said.
     invalid: Vec<String>,
     /// Requests that are not granted.

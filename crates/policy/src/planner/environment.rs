@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use belljar_plan::{Bytes, Preset};
 
 use super::tree::Tree;
-use crate::{effective::Effective, path::UnixPath, verified::Caller};
+use crate::{effective::Effective, path::UnixPath, policy::name_within, verified::Caller};
 
 /// Where the system keeps programs, in the order in which it looks for them.
 pub(super) const SYSTEM_PATH: [&str; 6] = [
@@ -106,6 +106,13 @@ pub(super) fn environment(
     for (name, value) in &effective.set {
         variables.insert(name.as_bytes().to_vec(), value.clone());
     }
+    variables.retain(|name, _| {
+        let name = String::from_utf8_lossy(name);
+        !effective
+            .deny_env
+            .iter()
+            .any(|deny| name_within(&name, &deny.value))
+    });
     // Said last: nobody else may speak for the sandbox. A class is only said
     // to be denied where the kernel denies all of it; subprocesses and writing
     // to scratch are not.
@@ -149,7 +156,8 @@ fn visible_path(of_caller: Option<&Bytes>, tree: &Tree) -> Bytes {
     entries.join(":").into()
 }
 
-fn is_secret(name: &[u8], value: &[u8]) -> bool {
+/// A variable that `minimal` does not pass: it holds a secret, as its name or value tells.
+pub(crate) fn is_secret(name: &[u8], value: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_ascii_uppercase();
     SECRET_PARTS.iter().any(|part| name.contains(part))
         || SECRET_NAMES.iter().any(|start| name.starts_with(start))

@@ -15,7 +15,7 @@ use crate::{
 };
 
 mod demand;
-mod environment;
+pub(crate) mod environment;
 mod linux;
 mod program;
 mod tree;

@@ -225,6 +225,10 @@ impl Policy {
 
     /// This policy for one plugin: `[plugins.NAME]` replaces what it mentions,
     /// and adds to what is denied.
+    ///
+    /// The name is what a manifest says of itself. Until packages are signed,
+    /// an override is for whoever bears the name: an operator who runs plugins
+    /// of strangers under it gives them the same.
     #[must_use]
     pub fn for_plugin(&self, name: &str) -> Self {
         let mut whole = self.clone();

@@ -26,6 +26,7 @@ mod filter;
 mod limits;
 mod root;
 mod rules;
+mod shown;
 
 use root::{PLUGIN, Root};
 
@@ -66,6 +67,7 @@ pub(super) fn plan(
     let workdir = workdir(&mut root, verified, effective, facts)?;
     let (exec, plugin, image) = subject(&mut root, verified, effective, facts)?;
     let hidden = hidden(&root, effective, facts);
+    let unseen = shown::unseen(&root, &hidden, verified, effective)?;
     let namespaces = Namespaces {
         network: effective.namespaces.network && effective.preset.value != Preset::Minimal,
         ..effective.namespaces
@@ -140,7 +142,7 @@ pub(super) fn plan(
         slots: root.slots,
         image,
         terminal: effective.terminal.is_some(),
-        dropped: effective.dropped.clone(),
+        dropped: [&effective.dropped[..], &unseen].concat(),
         weakenings: effective.weakenings.clone(),
         notes: notes(facts),
         steps: steps.list,
