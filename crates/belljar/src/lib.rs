@@ -8,13 +8,18 @@
 //!         belljar_policy      verify      belljar_policy     Jar::launch      Running::wait
 //! ```
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //!
 //! use belljar::{Jar, Outcome, Stdio, StoppedBy};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # if let Err(error) = Jar::program("true").output().await {
+//! #     eprintln!("no jars on this machine: {error}");
+//! #     return Ok(());
+//! # }
 //! let mut running = Jar::program("wc")
 //!     .arg("-w")
 //!     .stdin(Stdio::piped())
