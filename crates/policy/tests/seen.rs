@@ -3,7 +3,6 @@
 
 #[allow(dead_code, reason = "this test program uses a part of it")]
 mod common;
-#[allow(dead_code, reason = "this test program uses a part of it")]
 mod world;
 
 use belljar_plan::Preset;
