@@ -6,7 +6,7 @@ use belljar_plan::Bytes;
 use belljar_policy::{
     Manifest, Policy, UnixPath,
     policy::{Ceilings, Said},
-    verified::{Caller, Survey},
+    verified::{Caller, Found, Survey},
 };
 
 use super::error::VerifyError;
@@ -78,7 +78,31 @@ pub(crate) fn survey<'a>(
         };
         survey.insert(path.clone(), found);
     }
+    above_missing(&mut survey);
     Ok(Survey(survey))
+}
+
+/// Of a path that is not there, looks at what there is of the way to it: a
+/// denied path may be reached through a link before it is made.
+fn above_missing(survey: &mut BTreeMap<UnixPath, Result<Found, i32>>) {
+    let missing: Vec<UnixPath> = survey
+        .iter()
+        .filter(|(_, found)| found.is_err())
+        .map(|(path, _)| path.clone())
+        .collect();
+    for path in missing {
+        let mut above = path.parent();
+        while let Some(at) = above {
+            if survey.get(&at).is_some_and(Result::is_ok) {
+                break;
+            }
+            if let Ok(found) = look::look(&at) {
+                survey.insert(at, Ok(found));
+                break;
+            }
+            above = at.parent();
+        }
+    }
 }
 
 fn mentioned<'a>(policy: &'a Policy, paths: &mut Vec<&'a UnixPath>) {
@@ -103,6 +127,19 @@ fn mentioned<'a>(policy: &'a Policy, paths: &mut Vec<&'a UnixPath>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_is_followed_as_far_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", real.join("link")).unwrap();
+        let at = |rest: &str| UnixPath::new(real.join(rest).to_str().unwrap()).unwrap();
+        let policy = Policy::strict().deny(at("link/a/b").as_str()).unwrap();
+        let survey = survey(&policy, None, &Caller::default(), std::iter::empty()).unwrap();
+        assert_eq!(survey.find(&at("link")).unwrap().path, at("real"));
+        assert!(survey.find(&at("link/a/b")).is_err());
+    }
 
     #[test]
     fn homes_are_those_of_root_and_people_not_of_services() {
