@@ -44,7 +44,10 @@ pub(crate) fn see_task(args: &[String]) -> Verdict {
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| entry.file_name() != own.as_str())
+            .filter(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                name != own && name.parse::<u32>().is_ok()
+            })
             .find(|entry| {
                 fs::read(entry.path().join("cmdline"))
                     .is_ok_and(|line| String::from_utf8_lossy(&line).contains(word.as_str()))

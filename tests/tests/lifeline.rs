@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use belljar_plan::Outcome;
+use belljar_plan::{Limit, Outcome};
 use belljar_tests::{alive, both_presets, children, descendants, jar, kill, wait_until};
 use rustix::process::Signal;
 
@@ -67,10 +67,28 @@ fn killed_supervisor_takes_a_running_jar_along_at_once() {
 #[test]
 fn killed_launcher_is_lost_and_leaves_nothing() {
     both_presets(|preset| {
+        let started = jar()
+            .preset(preset)
+            .input_open()
+            .guest("ignore_signals", ["60"])
+            .start();
+        started.wait_for("ready");
+        let below = descendants(started.pid());
+        kill(started.launcher(), Signal::KILL);
+        let ended = started.end();
+        assert_eq!(ended.status.code(), Some(125), "{ended:#?}");
+        assert_eq!(ended.outcome(), &Outcome::Lost);
+        assert!(below.iter().all(|pid| !alive(*pid)), "{below:?}");
+    });
+}
+
+#[test]
+fn launcher_killed_at_any_moment_leaves_nothing() {
+    both_presets(|preset| {
         for trial in 0..25 {
             let started = jar()
                 .preset(preset)
-                .flags(["--wall", "20s"])
+                .flags(["--wall", "2s"])
                 .input_open()
                 .guest("ignore_signals", ["60"])
                 .start();
@@ -78,9 +96,14 @@ fn killed_launcher_is_lost_and_leaves_nothing() {
             std::thread::sleep(delay(trial));
             kill(launcher, Signal::KILL);
             let ended = started.end();
-            assert_eq!(ended.status.code(), Some(125), "{ended:#?}");
+            // Killed before it was asked for a jar, it is replaced, and the jar runs to its limit.
             assert!(
-                matches!(ended.outcome(), Outcome::Lost | Outcome::SetupFailed { .. }),
+                matches!(
+                    ended.outcome(),
+                    Outcome::Lost
+                        | Outcome::SetupFailed { .. }
+                        | Outcome::Limit { limit: Limit::Wall }
+                ),
                 "{ended:#?}"
             );
         }
