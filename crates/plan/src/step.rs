@@ -237,6 +237,23 @@ macro_rules! steps {
         }
 
         #[cfg(feature = "host")]
+        impl StepView<'_> {
+            /// The step as the parent holds it.
+            #[must_use]
+            pub fn to_owned_step(&self) -> OwnedStep {
+                use crate::wire::Own as _;
+                match self {
+                    $( Self::$name { $( $field ),* } => Step::$name { $( $field: $field.own() ),* }, )+
+                    Self::Exec { path, arguments, variables } => Step::Exec {
+                        path: path.own(),
+                        arguments: arguments.own(),
+                        variables: variables.own(),
+                    },
+                }
+            }
+        }
+
+        #[cfg(feature = "host")]
         impl OwnedStep {
             pub(crate) fn encode(&self, output: &mut Vec<u8>) {
                 use crate::wire::Put as _;

@@ -216,6 +216,63 @@ impl<'a> Field<'a> for Source<&'a [u8]> {
     }
 }
 
+/// A field as the parent holds it, made of one that was read.
+#[cfg(feature = "host")]
+pub(crate) trait Own {
+    type Owned;
+    fn own(&self) -> Self::Owned;
+}
+
+#[cfg(feature = "host")]
+mod own {
+    use super::{Attributes, Namespaces, Own, Resource, Source, Strings};
+    use crate::bytes::Bytes;
+
+    macro_rules! copied {
+        ($($ty:ty),+) => { $(
+            impl Own for $ty {
+                type Owned = Self;
+                fn own(&self) -> Self { *self }
+            }
+        )+ };
+    }
+    copied!(u16, u32, u64, bool, Attributes, Namespaces, Resource);
+
+    impl Own for &[u8] {
+        type Owned = Bytes;
+        fn own(&self) -> Bytes {
+            Bytes(self.to_vec())
+        }
+    }
+
+    impl Own for Strings<'_> {
+        type Owned = Vec<Bytes>;
+        fn own(&self) -> Vec<Bytes> {
+            let unended = |string: &[u8]| string.split_last().map_or(Vec::new(), |s| s.1.to_vec());
+            self.iter().map(unended).map(Bytes).collect()
+        }
+    }
+
+    impl Own for Source<&[u8]> {
+        type Owned = Source<Bytes>;
+        fn own(&self) -> Source<Bytes> {
+            match *self {
+                Source::Slot { slot } => Source::Slot { slot },
+                Source::Path {
+                    path,
+                    device,
+                    inode,
+                } => Source::Path {
+                    path: path.own(),
+                    device,
+                    inode,
+                },
+                Source::Scratch { name } => Source::Scratch { name: name.own() },
+            }
+        }
+    }
+}
+
 #[cfg(feature = "host")]
 mod put {
     use super::{Put, Source};
@@ -267,5 +324,241 @@ mod put {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bytes::Bytes;
+    use crate::step::{OwnedStep, Step};
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes)
+    }
+
+    /// As a path, an argument or a variable is: without NUL.
+    fn string() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(1..=u8::MAX, 0..40).prop_map(Bytes)
+    }
+
+    fn strings() -> impl Strategy<Value = Vec<Bytes>> {
+        prop::collection::vec(string(), 0..6)
+    }
+
+    fn attributes() -> impl Strategy<Value = Attributes> {
+        (0..=Attributes::ALL.bits()).prop_filter_map("bits", Attributes::from_bits)
+    }
+
+    fn namespaces() -> impl Strategy<Value = Namespaces> {
+        (0..=Namespaces::ALL.bits()).prop_filter_map("bits", Namespaces::from_bits)
+    }
+
+    fn source() -> impl Strategy<Value = Source<Bytes>> {
+        prop_oneof![
+            any::<u16>().prop_map(|slot| Source::Slot { slot }),
+            (string(), any::<u64>(), any::<u64>()).prop_map(|(path, device, inode)| {
+                Source::Path {
+                    path,
+                    device,
+                    inode,
+                }
+            }),
+            string().prop_map(|name| Source::Scratch { name }),
+        ]
+    }
+
+    /// Makes a strategy for a step from a strategy for each of its fields.
+    macro_rules! step {
+        ($name:ident { $( $field:ident : $strategy:expr ),* $(,)? }) => {
+            ( $( $strategy, )* Just(()), )
+                .prop_map(|( $( $field, )* (), )| Step::$name { $( $field ),* })
+                .boxed()
+        };
+    }
+
+    fn any_step() -> impl Strategy<Value = OwnedStep> {
+        let mode = || any::<u16>();
+        prop::strategy::Union::new([
+            step!(Detach {
+                slot: any::<u16>(),
+                idmap: any::<bool>(),
+                owner_uid: any::<u32>(),
+                owner_gid: any::<u32>(),
+                recursive: any::<bool>(),
+                attributes: attributes(),
+            }),
+            step!(Clone {
+                namespaces: namespaces()
+            }),
+            step!(MapIds {
+                uid: any::<u32>(),
+                gid: any::<u32>(),
+                deny_setgroups: any::<bool>(),
+            }),
+            step!(DropGroups {}),
+            step!(TakeIds {
+                uid: any::<u32>(),
+                gid: any::<u32>()
+            }),
+            step!(OomScore {
+                value: any::<u16>()
+            }),
+            step!(Undumpable {}),
+            step!(DieWithLauncher {}),
+            step!(PrivateMounts {}),
+            step!(Root {
+                size: any::<u64>(),
+                inodes: any::<u64>(),
+                stage: string()
+            }),
+            step!(Directory {
+                path: string(),
+                mode: mode()
+            }),
+            step!(Symlink {
+                path: string(),
+                target: string()
+            }),
+            step!(File {
+                path: string(),
+                mode: mode(),
+                content: bytes()
+            }),
+            step!(PluginFile {
+                path: string(),
+                mode: mode(),
+                offset: any::<u64>(),
+                length: any::<u64>(),
+            }),
+            step!(Scratch {
+                size: any::<u64>(),
+                inodes: any::<u64>(),
+                stage: string()
+            }),
+            step!(Bind {
+                source: source(),
+                target: string(),
+                recursive: any::<bool>(),
+                attributes: attributes(),
+                optional: any::<bool>(),
+            }),
+            step!(Proc {
+                target: string(),
+                attributes: attributes()
+            }),
+            step!(Devpts { target: string() }),
+            step!(Device {
+                name: string(),
+                major: any::<u32>(),
+                minor: any::<u32>()
+            }),
+            step!(Mask { path: string() }),
+            step!(ReadOnly { path: string() }),
+            step!(LeaveMachine {}),
+            step!(SealRoot {}),
+            step!(Hostname { name: string() }),
+            step!(Loopback {}),
+            step!(Terminal {
+                rows: any::<u16>(),
+                columns: any::<u16>()
+            }),
+            step!(Keyring {}),
+            step!(NoNewPrivs {}),
+            step!(Securebits {}),
+            step!(Capabilities {
+                keep: any::<u64>(),
+                ambient: any::<u64>()
+            }),
+            step!(Fork {}),
+            step!(Session {
+                terminal: any::<bool>()
+            }),
+            step!(Streams {}),
+            step!(CloseDescriptors {}),
+            step!(Workdir { path: string() }),
+            step!(Umask { mask: mode() }),
+            step!(Rlimit {
+                resource: prop::sample::select(Resource::ALL),
+                soft: any::<u64>(),
+                hard: any::<u64>()
+            }),
+            step!(Signals {}),
+            step!(Filter { program: bytes() }),
+            step!(Exec {
+                path: string(),
+                arguments: strings(),
+                variables: strings()
+            }),
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn steps_read_back_as_written(steps in prop::collection::vec(any_step(), 0..20)) {
+            let encoded = encode(&steps);
+            let read = Steps::new(&encoded).unwrap().map(|step| step.unwrap().to_owned_step());
+            prop_assert_eq!(read.collect::<Vec<_>>(), steps);
+        }
+
+        #[test]
+        fn bytes_that_are_no_plan_never_panic(noise in prop::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(steps) = Steps::new(&noise) {
+                steps.for_each(drop);
+            }
+            let mut plausible = MAGIC.to_vec();
+            plausible.extend([200, 0]);
+            plausible.extend(noise);
+            Steps::new(&plausible).unwrap().for_each(drop);
+        }
+
+        #[test]
+        fn a_plan_cut_or_changed_anywhere_never_panics(
+            steps in prop::collection::vec(any_step(), 1..8),
+            at in any::<prop::sample::Index>(),
+            with in any::<u8>(),
+        ) {
+            let encoded = encode(&steps);
+            let cut = at.index(encoded.len());
+            let complete = Steps::new(&encoded[..cut]).is_ok_and(|mut steps| steps.all(|s| s.is_ok()));
+            prop_assert!(!complete, "a plan cut at {} of {} was read", cut, encoded.len());
+            let mut changed = encoded;
+            changed[cut] = with;
+            if let Ok(steps) = Steps::new(&changed) {
+                steps.for_each(drop);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_last_step_are_an_error() {
+        let mut encoded = encode(&[Step::Fork {}]);
+        encoded.push(0);
+        let read: Vec<_> = Steps::new(&encoded).unwrap().collect();
+        assert_eq!(read, [Ok(Step::Fork {}), Err(Malformed)]);
+    }
+
+    #[test]
+    fn every_string_of_a_list_ends_with_its_nul() {
+        let arguments = vec![Bytes::from("a"), Bytes::default(), Bytes::from("bc")];
+        let encoded = encode(&[Step::Exec {
+            path: Bytes::from("/bin/a"),
+            arguments,
+            variables: Vec::new(),
+        }]);
+        let step = Steps::new(&encoded).unwrap().next().unwrap().unwrap();
+        let Step::Exec {
+            arguments,
+            variables,
+            ..
+        } = step
+        else {
+            panic!("the step is exec");
+        };
+        assert_eq!(arguments.count(), 3);
+        assert!(arguments.iter().eq([&b"a\0"[..], b"\0", b"bc\0"]));
+        assert_eq!((variables.count(), variables.iter().count()), (0, 0));
     }
 }

@@ -130,15 +130,20 @@ pub(super) fn capabilities(keep: u64, ambient: u64) -> Result<()> {
     if raw::capget()? != wanted {
         return Err(Errno::PERM);
     }
-    let is_set = raw::PR_CAP_AMBIENT_IS_SET as usize;
     for capability in 0..CAPABILITIES {
         let bounding = match raw::prctl(raw::PR_CAPBSET_READ, capability, 0) {
             Err(Errno::INVAL) => break,
             other => other? == 1,
         };
+        if bounding && keep & (1 << capability) == 0 {
+            return Err(Errno::PERM);
+        }
+    }
+    // What is neither permitted nor inheritable can't be ambient.
+    let is_set = raw::PR_CAP_AMBIENT_IS_SET as usize;
+    for capability in members(keep) {
         let raised = raw::prctl(raw::PR_CAP_AMBIENT, is_set, capability)? == 1;
-        let bit = 1_u64 << capability;
-        if (bounding && keep & bit == 0) || raised != (ambient & bit != 0) {
+        if raised != (ambient & (1 << capability) != 0) {
             return Err(Errno::PERM);
         }
     }
