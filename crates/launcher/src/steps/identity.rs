@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn members_of_a_set_are_its_bits() {
-        assert!(members(0).eq([]));
+        assert_eq!(members(0).count(), 0);
         assert!(members(1 | 1 << 40 | 1 << 63).eq([0, 40, 63]));
         assert_eq!(members(u64::MAX).count(), 64);
     }
