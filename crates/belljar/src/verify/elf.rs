@@ -247,3 +247,54 @@ impl Window<'_> {
         Some(rest[..end].to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shell() -> Vec<u8> {
+        std::fs::read("/bin/sh").unwrap()
+    }
+
+    #[test]
+    fn what_a_program_says_is_read() {
+        let about = read(&Bytes::Held(shell())).unwrap().unwrap();
+        assert!(about.machine.runs_here());
+        assert!(about.needed.iter().any(|name| name.starts_with(b"libc.")));
+        assert!(about.loader.is_some_and(|name| name.starts_with(b"/lib")));
+    }
+
+    #[test]
+    fn no_cut_of_a_program_is_more_than_malformed() {
+        let whole = shell();
+        for length in (0..4096.min(whole.len())).step_by(7) {
+            let _ = read(&Bytes::Held(whole[..length].to_vec()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_more_than_malformed(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
+            elf.extend(&bytes);
+            let _ = read(&Bytes::Held(elf));
+            let _ = read(&Bytes::Held(bytes));
+        }
+
+        #[test]
+        fn no_change_of_a_program_is_more_than_malformed(
+            changes in proptest::collection::vec((0_usize..1024, any::<u8>()), 1..16),
+        ) {
+            let mut bytes = shell();
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            if let Ok(Some(about)) = read(&Bytes::Held(bytes)) {
+                prop_assert!(about.needed.len() <= NEEDED);
+                prop_assert!(about.needed.iter().all(|name| name.len() < STRING));
+            }
+        }
+    }
+}

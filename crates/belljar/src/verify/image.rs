@@ -72,6 +72,11 @@ impl Writer {
         })
     }
 
+    /// How many bytes it holds by now.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Appends what is left to read of a file: its offset and length.
     pub(crate) fn add(&mut self, file: BorrowedFd<'_>, bound: u64) -> Result<(u64, u64), AddError> {
         let offset = self.length;

@@ -321,6 +321,9 @@ impl Walk<'_> {
                 self.tree.push(&path, PluginEntryKind::Directory, found);
                 self.enter(directory.as_fd(), &path, depth + 1)
             }
+            EntryKind::File if status.size > BYTES - self.image.length() => {
+                Err(self.too_large(BYTES, "bytes"))
+            }
             EntryKind::File => {
                 let (file, found) = look::open_below(at, name, Below::File).map_err(failed)?;
                 let (offset, length) = match self.image.add(file.as_fd(), BYTES) {

@@ -133,7 +133,8 @@ pub(crate) struct Status {
     pub(crate) kind: EntryKind,
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    pub(crate) mode: u32,
+    /// Bytes, as far as the file itself says.
+    pub(crate) size: u64,
 }
 
 /// The type of an entry; inode(7).
@@ -232,13 +233,13 @@ pub(crate) fn names(directory: BorrowedFd<'_>, bound: usize) -> io::Result<Optio
     Ok(entries.map(|entries| entries.into_iter().map(|(name, _)| name).collect()))
 }
 
+/// Names with what each is.
+pub(crate) type Listing = Vec<(Vec<u8>, EntryKind)>;
+
 /// A directory's names in order with what each is, as far as the directory
 /// itself tells; `None` where there are more than `bound`. A descriptor's
 /// directory can be listed once.
-pub(crate) fn entries(
-    directory: BorrowedFd<'_>,
-    bound: usize,
-) -> io::Result<Option<Vec<(Vec<u8>, EntryKind)>>> {
+pub(crate) fn entries(directory: BorrowedFd<'_>, bound: usize) -> io::Result<Option<Listing>> {
     let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
     let mut listing = RawDir::new(directory, &mut buffer);
     let mut entries = Vec::new();
@@ -364,7 +365,7 @@ fn status_of(stat: &Stat) -> Status {
         kind,
         device: stat.st_dev,
         inode: stat.st_ino,
-        mode: stat.st_mode & 0o7777,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
     }
 }
 
