@@ -2,7 +2,7 @@
 
 mod common;
 
-use belljar_plan::{Limit, Preset, Rule, Source, Step, Strength, wire};
+use belljar_plan::{Limit, Preset, Rule, Source, Step, Strength, step::OwnedStep, wire};
 use belljar_policy::{
     Policy, Refusal,
     facts::{Ability, Os},
@@ -222,6 +222,24 @@ fn a_script_is_one_exec_of_its_interpreter() {
         position(&plan, |step| matches!(step, Step::Exec { .. })),
         Some(plan.steps.len() - 1)
     );
+}
+
+#[test]
+fn a_strict_script_gets_its_interpreter_under_the_name_it_says() {
+    let script = Executable {
+        file: file("/home/me/work/s"),
+        kind: ExecutableKind::Script {
+            arguments: vec!["/bin/sh".into()],
+            path: path("/bin/sh"),
+            interpreter: Box::new(elf("/usr/bin/dash")),
+        },
+    };
+    let verified = program("./s", "/home/me/work/s", script);
+    let plan = plan(&verified, &preset(Preset::Strict), &machine());
+    assert_eq!(exec(&plan).0, "/bin/sh");
+    let link =
+        |step: &OwnedStep| matches!(step, Step::Symlink { path, .. } if path.0 == b"usr/bin/sh");
+    assert!(position(&plan, link).is_some());
 }
 
 #[test]

@@ -8,6 +8,9 @@ use belljar_plan::{Attributes, Bytes, Source, Step, step::OwnedStep};
 
 use crate::path::UnixPath;
 
+/// As many links as the kernel follows; path_resolution(7).
+const LINKS_FOLLOWED: usize = 40;
+
 /// What is to be at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Node {
@@ -84,7 +87,7 @@ impl Tree {
 
     /// The nearest mount at or above a path, and where it is.
     pub(super) fn mount_over(&self, path: &UnixPath) -> Option<(UnixPath, &Mount)> {
-        let path = self.through_links(path);
+        let path = self.resolve(path);
         let above: Vec<_> = path.ancestors_from_root().collect();
         above
             .into_iter()
@@ -97,7 +100,13 @@ impl Tree {
 
     /// What the machine has at `found`, free of links, is seen at `path` in the jar.
     pub(super) fn shows(&self, path: &UnixPath, found: &UnixPath) -> bool {
-        match self.source_of(path) {
+        let path = self.through_links(path);
+        // A link of the jar's own at the path itself leads straight to what was found.
+        let path = match self.nodes.get(&path) {
+            Some(Node::Link { target }) => follow(&path, target, &path).unwrap_or(path),
+            _ => path,
+        };
+        match self.source_of(&path) {
             // Below a mount the machine's own links decide where `path` leads:
             // to `found`, which must then be visible itself.
             Some(source) => source == *found || self.shows_itself(found),
@@ -112,7 +121,7 @@ impl Tree {
 
     /// The machine's path that is shown at a path of the jar; none for the jar's own.
     pub(super) fn source_of(&self, path: &UnixPath) -> Option<UnixPath> {
-        let path = self.through_links(path);
+        let path = self.resolve(path);
         let (at, mount) = self.mount_over(&path)?;
         rebase(&path, &at, mount.shows.as_ref()?)
     }
@@ -143,7 +152,7 @@ impl Tree {
 
     /// Whether a directory can be entered at a path.
     pub(super) fn has_directory(&self, path: &UnixPath) -> bool {
-        let path = self.through_links(path);
+        let path = self.resolve(path);
         path.as_str() == "/"
             || match self.nodes.get(&path) {
                 Some(Node::Directory { .. }) => true,
@@ -206,11 +215,25 @@ impl Tree {
         steps
     }
 
+    /// The path with every link of the tree followed, itself included.
+    fn resolve(&self, path: &UnixPath) -> UnixPath {
+        let mut path = self.through_links(path);
+        for _ in 0..LINKS_FOLLOWED {
+            let Some(Node::Link { target }) = self.nodes.get(&path) else {
+                break;
+            };
+            let Some(followed) = follow(&path, target, &path) else {
+                break;
+            };
+            path = self.through_links(&followed);
+        }
+        path
+    }
+
     /// The path with the links of the tree above it followed.
     fn through_links(&self, path: &UnixPath) -> UnixPath {
         let mut path = path.clone();
-        // As many links as the kernel follows; path_resolution(7).
-        for _ in 0..40 {
+        for _ in 0..LINKS_FOLLOWED {
             let parent = path.parent().unwrap_or_else(UnixPath::root);
             let link = parent
                 .ancestors_from_root()
@@ -378,6 +401,15 @@ mod tests {
                 .iter()
                 .all(|step| !format!("{step:?}").contains("local"))
         );
+    }
+
+    #[test]
+    fn a_link_to_what_a_mount_shows_shows_it() {
+        let mut tree = Tree::default();
+        tree.put(&path("/usr/bin/dash"), mount("/usr/bin/dash"));
+        tree.put(&path("/bin"), link("usr/bin"));
+        tree.put(&path("/bin/sh"), link("/usr/bin/dash"));
+        assert!(tree.shows(&path("/bin/sh"), &path("/usr/bin/dash")));
     }
 
     #[test]
