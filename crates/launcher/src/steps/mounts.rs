@@ -276,10 +276,11 @@ impl<'a> Jar<'a> {
         })
     }
 
-    /// Hides what is at a path. What is not there needs no hiding.
+    /// Hides what is at a path. What is not there needs no hiding, nor what pid
+    /// 1 itself may not reach: the guest has the same user and less power.
     pub(super) fn mask(&mut self, path: &[u8]) -> Result<()> {
         let target = match self.find(path, PATH) {
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT | Errno::ACCESS) => return Ok(()),
             target => target?,
         };
         let mode = fstat(&target)?.st_mode;
