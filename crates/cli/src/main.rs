@@ -1,2 +1,27 @@
-//! The program `belljar`.
-fn main() {}
+//! The program `belljar`: reads a command line, asks the library, and says what
+//! came of it. It decides nothing itself.
+//!
+//! Standard streams that are closed when it starts are opened on `/dev/null` by
+//! Rust's runtime before `main`, so that no descriptor takes their number.
+
+mod args;
+mod run;
+mod schema;
+mod trace;
+mod words;
+
+use std::process::ExitCode;
+
+use args::Command;
+
+fn main() -> ExitCode {
+    let command_line: Vec<_> = std::env::args_os().collect();
+    let status = match args::parse(&command_line) {
+        Ok(cli) => match cli.command {
+            Command::Run(options) => run::run(&options, &command_line),
+            Command::Schema(options) => schema::run(&options),
+        },
+        Err(status) => status,
+    };
+    status.into()
+}

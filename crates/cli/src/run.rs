@@ -1,0 +1,223 @@
+//! `belljar run`: one program or plugin in a jar, its streams relayed, its
+//! outcome as exit status.
+
+mod options;
+mod place;
+mod policy_file;
+mod record;
+mod request;
+mod signals;
+mod subject;
+mod terminal;
+mod usage;
+mod verdict;
+
+use std::{ffi::OsString, io, time::Duration};
+
+use belljar::{Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy, verify::VerifyError};
+
+pub(crate) use self::options::Options;
+use self::{
+    record::Target,
+    signals::{Asked, Follow, Signals},
+    subject::{Position, Subject},
+    terminal::Raw,
+    usage::Usage,
+};
+use crate::{trace, words};
+
+/// Why there is no outcome to tell. Each says what to do about it, where it can.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Usage(#[from] Usage),
+    #[error("{}: cannot read the filter", trace::VARIABLE)]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Verify(VerifyError),
+    #[error(transparent)]
+    Launch(LaunchError),
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+    #[error("stopped by signal {0} while the jar was set up")]
+    Interrupted(i32),
+    #[error("--tty: cannot make the terminal raw")]
+    Terminal(#[source] io::Error),
+}
+
+/// Runs what the options name, and gives the status to end with. The command
+/// line as a whole tells where `--` stood.
+pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
+    let outcome = trace::begin(options.verbose)
+        .map_err(RunError::Filter)
+        .and_then(|()| ask(options, command_line))
+        .and_then(|(jar, grace, follow)| supervise(jar, grace, follow));
+    match outcome {
+        Ok(report) => {
+            if let Some(text) = verdict::words(&report) {
+                words::say(&text);
+            }
+            report.outcome.exit_status()
+        }
+        Err(error) => {
+            words::complain(&error, error.remedy().as_deref());
+            error.status()
+        }
+    }
+}
+
+/// From words to a jar that can be launched. Nothing is made yet.
+fn ask(options: &Options, command_line: &[OsString]) -> Result<(Jar, Duration, Follow), RunError> {
+    // First, while no descriptor of belljar's own can have the number.
+    let report_to = options
+        .report
+        .as_deref()
+        .map(Target::read)
+        .transpose()?
+        .map(report_to)
+        .transpose()?;
+    let terminal = options.tty.then(terminal::size);
+    let policy = request::policy(options, terminal)?;
+    let grace = request::grace(options)?;
+    let task = request::task(options)?;
+
+    let position = Position::of(&options.words, command_line);
+    let jar = match subject::read(options.words.clone(), position)? {
+        Subject::Program { name, arguments } => Jar::program(name).args(arguments),
+        Subject::Plugin { path, arguments } => Jar::plugin(path).args(arguments),
+    };
+    let mut jar = jar
+        .policy(policy)
+        // Belljar copies; the jar never gets the operator's own.
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit());
+    if let Some(task) = task {
+        jar = jar.task(task);
+    }
+    if let Some(report_to) = report_to {
+        jar = jar.report_to(report_to);
+    }
+    let follow = match terminal {
+        Some(_) => Follow::Terminal,
+        None => Follow::Nothing,
+    };
+    Ok((jar, grace, follow))
+}
+
+fn report_to(target: Target) -> Result<ReportTo, Usage> {
+    Ok(match target {
+        Target::File(path) => ReportTo::File(path),
+        Target::Descriptor(number) => ReportTo::Descriptor(record::inherited(number)?),
+    })
+}
+
+/// Launches, passes on what signals ask for, and waits for the end.
+fn supervise(jar: Jar, grace: Duration, follow: Follow) -> Result<Report, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(RunError::Signals)?;
+    runtime.block_on(async {
+        // Before the launch, so that no signal finds a jar that nobody tells.
+        let mut signals = Signals::listen(follow).map_err(RunError::Signals)?;
+        let (launched, early) = launch(jar, &mut signals).await?;
+        let running = match launched {
+            Ok(running) => running,
+            Err(LaunchError::Ended { report }) => return Ok(*report),
+            Err(LaunchError::Verify { source }) => return Err(RunError::Verify(source)),
+            Err(error) => return Err(RunError::Launch(error)),
+        };
+        if let Some(signal) = early {
+            running.stop(StoppedBy::Signal(signal), signal, grace);
+        }
+        let raw = match follow {
+            Follow::Terminal => Raw::enter().map_err(RunError::Terminal)?,
+            Follow::Nothing => None,
+        };
+        let report = wait(running, &mut signals, grace, raw.as_ref()).await;
+        drop(raw);
+        Ok(report)
+    })
+}
+
+/// Launches. A signal in the meantime is told to the jar when it runs; a second
+/// one does not wait for that, and what there is of the jar ends with belljar.
+async fn launch(
+    jar: Jar,
+    signals: &mut Signals,
+) -> Result<(Result<Running, LaunchError>, Option<i32>), RunError> {
+    let mut launch = std::pin::pin!(jar.launch());
+    let mut early = None;
+    loop {
+        tokio::select! {
+            biased;
+            launched = &mut launch => return Ok((launched, early)),
+            word = signals.next() => match (word, early) {
+                (Asked::End(signal), None) => early = Some(signal),
+                (Asked::End(signal), Some(_)) => return Err(RunError::Interrupted(signal)),
+                (Asked::Resize | Asked::Continue, _) => {}
+            },
+        }
+    }
+}
+
+async fn wait(
+    mut running: Running,
+    signals: &mut Signals,
+    grace: Duration,
+    raw: Option<&Raw>,
+) -> Report {
+    let terminal = running.terminal();
+    loop {
+        tokio::select! {
+            report = running.wait() => return report,
+            word = signals.next() => match word {
+                // Whoever asks twice does not want to wait: a second stop destroys the jar.
+                Asked::End(signal) => running.stop(StoppedBy::Signal(signal), signal, grace),
+                Asked::Resize => {
+                    if let Some(terminal) = &terminal {
+                        let (rows, columns) = terminal::size();
+                        // Where the jar's terminal is gone, its end is on the way.
+                        let _ = terminal.resize(rows, columns);
+                    }
+                }
+                Asked::Continue => {
+                    if let Some(raw) = raw {
+                        // Where the terminal is gone, a hang-up says so.
+                        let _ = raw.again();
+                    }
+                }
+            },
+        }
+    }
+}
+
+impl RunError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Usage(usage) => usage.remedy(),
+            Self::Filter(_) => Some("write directives such as `belljar=debug`".to_owned()),
+            Self::Verify(VerifyError::NoManifest { directory }) => Some(format!(
+                "give it one (a `[plugin]` with name, version and entry), or say \
+                 `belljar run -- PROGRAM` with a program of {directory}"
+            )),
+            Self::Launch(LaunchError::Report { .. }) => {
+                Some("name a file in a directory that you may write to".to_owned())
+            }
+            Self::Verify(_)
+            | Self::Launch(_)
+            | Self::Signals(_)
+            | Self::Interrupted(_)
+            | Self::Terminal(_) => None,
+        }
+    }
+
+    /// As the contract has it: no launch began, unless a signal ended it.
+    fn status(&self) -> u8 {
+        match self {
+            Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            _ => words::BAD_USAGE,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What can be said to `belljar run`: the options as clap reads them. Their
+//! values are looked at in [`super::request`], so that every complaint about
+//! one has the same form and names the flag.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+/// How `belljar run` is called.
+pub(crate) const USAGE: &str = "belljar run [OPTIONS] [--] PROGRAM [ARGS]...
+       belljar run [OPTIONS] DIR|MANIFEST [-- ARGS]...";
+
+const NOTES: &str = "\
+A PROGRAM of this machine runs under the preset `standard`: it sees the system's runtime \
+directories, no home directory, no network, and what you grant. A plugin (a DIR with a \
+belljar.toml, or a MANIFEST file) runs under `strict`: it sees its own files, its interpreter and \
+its libraries, and what its manifest asks for and you grant.
+
+Before `--`, an existing directory or a file that ends in .toml or .json is a plugin, and \
+anything else is a program; after `--` comes a program, always. Standard streams are relayed, so \
+it works in pipes.
+
+Examples:
+  belljar run -- sort -u < names.txt
+  belljar run --read . --write ./out --memory 512MiB --wall 30s -- make test
+  belljar run examples/wordcount < README.md
+  belljar run --policy policy.toml --report run.json plugins/resize -- --width 640
+
+Sizes are written as 64KiB, 128MiB, 2GiB; durations as 500ms, 5s, 5m; `none` lifts a limit.
+
+Exit status:
+  that of the program, or 128 and the number of the signal that ended it;
+  124  the jar was ended for a limit or a violation
+  125  refused, set-up failed, bad usage or a bad policy
+  126  the program is there and cannot be started
+  127  there is no such program in the jar
+  128 and the signal's number, when a signal to belljar ended it";
+
+/// `belljar run`
+#[derive(Args, Debug)]
+#[command(override_usage = USAGE, after_help = NOTES)]
+pub(crate) struct Options {
+    #[arg(long, value_name = "PRESET", value_parser = ["minimal", "standard", "strict", "locked-down"], hide_possible_values = true, help_heading = POLICY, help = "Where policy starts: minimal, standard (a program's), strict (a plugin's)")]
+    pub(crate) preset: Option<String>,
+
+    /// Grant at most what FILE (TOML or JSON) says; with #TABLE, what that table in it says
+    #[arg(long, value_name = "FILE[#TABLE]", help_heading = POLICY)]
+    pub(crate) policy: Option<OsString>,
+
+    /// Demand that RULE holds at least so: none, cooperative, supervisor, kernel
+    #[arg(long, value_name = "RULE=STRENGTH", help_heading = POLICY)]
+    pub(crate) require: Vec<String>,
+
+    /// Launch even where this machine holds RULE less well, and report it
+    #[arg(long, value_name = "RULE", help_heading = POLICY)]
+    pub(crate) best_effort: Vec<String>,
+
+    /// Let PATH be read, at the same place in the jar or at JAR
+    #[arg(long, value_name = "PATH[:JAR]", help_heading = GRANTS)]
+    pub(crate) read: Vec<OsString>,
+
+    /// Let PATH be read and written
+    #[arg(long, value_name = "PATH[:JAR]", help_heading = GRANTS)]
+    pub(crate) write: Vec<OsString>,
+
+    /// Set an environment variable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = GRANTS)]
+    pub(crate) env: Vec<OsString>,
+
+    /// Pass one of your own environment variables on
+    #[arg(long, value_name = "NAME", help_heading = GRANTS)]
+    pub(crate) pass_env: Vec<OsString>,
+
+    /// Memory of all its tasks, such as 512MiB
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    pub(crate) memory: Option<String>,
+
+    /// Processor time of all its tasks, such as 5s
+    #[arg(long, visible_alias = "cpu-limit", value_name = "DURATION", help_heading = LIMITS)]
+    pub(crate) cpu_time: Option<String>,
+
+    /// Time since launch, such as 5m
+    #[arg(long, visible_alias = "timeout", value_name = "DURATION", help_heading = LIMITS)]
+    pub(crate) wall: Option<String>,
+
+    /// Tasks at a time; threads count
+    #[arg(long, value_name = "COUNT", help_heading = LIMITS)]
+    pub(crate) processes: Option<String>,
+
+    /// Open descriptors of each process
+    #[arg(long, value_name = "COUNT", help_heading = LIMITS)]
+    pub(crate) open_files: Option<String>,
+
+    /// Private scratch space (/tmp and its like), such as 64MiB
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    pub(crate) disk: Option<String>,
+
+    /// Each file that it writes, such as 16MiB
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    pub(crate) file_size: Option<String>,
+
+    /// Bytes on stdout and stderr together, such as 8MiB
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    pub(crate) output: Option<String>,
+
+    /// Working directory in the jar
+    #[arg(long, value_name = "DIR", help_heading = SURROUNDINGS)]
+    pub(crate) workdir: Option<OsString>,
+
+    /// Numeric user and group in the jar [default: 1000:1000]
+    #[arg(long, value_name = "UID[:GID]", help_heading = SURROUNDINGS)]
+    pub(crate) user: Option<String>,
+
+    /// The name that the jar has for itself
+    #[arg(long, value_name = "NAME", help_heading = SURROUNDINGS)]
+    pub(crate) hostname: Option<String>,
+
+    /// Give it a terminal of its own, and yours in raw mode
+    #[arg(long, help_heading = SURROUNDINGS)]
+    pub(crate) tty: bool,
+
+    /// Your own name for this run, told in the report
+    #[arg(long, value_name = "ID", help_heading = RECORD)]
+    pub(crate) task: Option<String>,
+
+    /// Where the report (JSON) goes: a file, or descriptor N that you opened
+    #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
+    pub(crate) report: Option<OsString>,
+
+    /// Time between a signal to belljar, which it passes on, and the end of the jar [default: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = RECORD)]
+    pub(crate) grace: Option<String>,
+
+    /// Tell on stderr what belljar does; twice for more. BELLJAR_LOG filters
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = RECORD)]
+    pub(crate) verbose: u8,
+
+    /// What to run
+    #[arg(value_name = "PROGRAM|DIR|MANIFEST", trailing_var_arg = true, num_args = 0.., hide = true)]
+    pub(crate) words: Vec<OsString>,
+}
+
+const POLICY: &str = "Policy";
+const GRANTS: &str = "Grants";
+const LIMITS: &str = "Limits";
+const SURROUNDINGS: &str = "Surroundings";
+const RECORD: &str = "Run and report";

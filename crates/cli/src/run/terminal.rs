@@ -1,0 +1,61 @@
+//! The operator's own terminal under `--tty`: raw while the jar's terminal
+//! stands in for it, and as it was afterwards, whatever happens.
+
+use std::io;
+
+use rustix::{
+    stdio::stdin,
+    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr},
+};
+
+/// What a jar's terminal measures where the operator has none; a VT100's.
+const USUAL: (u16, u16) = (24, 80);
+
+/// Rows and columns of the operator's terminal.
+pub(super) fn size() -> (u16, u16) {
+    match tcgetwinsize(stdin()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
+        _ => USUAL,
+    }
+}
+
+/// The operator's terminal in raw mode. Dropping it, also in a panic, restores it.
+#[derive(Debug)]
+pub(super) struct Raw {
+    /// As it was found.
+    before: Termios,
+}
+
+impl Raw {
+    /// Makes the terminal on stdin raw; none where stdin is no terminal.
+    ///
+    /// # Errors
+    /// Where it is one and cannot be changed; termios(3).
+    pub(super) fn enter() -> io::Result<Option<Self>> {
+        if !isatty(stdin()) {
+            return Ok(None);
+        }
+        let raw = Self {
+            before: tcgetattr(stdin())?,
+        };
+        raw.again()?;
+        Ok(Some(raw))
+    }
+
+    /// Makes it raw once more: after a stop, the shell has put it back.
+    ///
+    /// # Errors
+    /// Where it cannot be changed.
+    pub(super) fn again(&self) -> io::Result<()> {
+        let mut raw = self.before.clone();
+        raw.make_raw();
+        Ok(tcsetattr(stdin(), OptionalActions::Drain, &raw)?)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // Where the terminal is gone there is nothing to restore.
+        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+    }
+}

@@ -1,0 +1,137 @@
+//! What can be wrong with a call of `belljar run`, and what to do about it.
+
+use std::{ffi::OsString, io, path::PathBuf};
+
+use belljar_policy::{
+    data::{Rule, Strength},
+    path::PathError,
+};
+
+/// Bad usage: no launch begins, and there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Usage {
+    #[error("nothing to run: a program, a plugin's directory or its manifest is missing")]
+    NothingToRun,
+    #[error(
+        "option `{}` stands behind the plugin `{}`",
+        shown(option),
+        shown(plugin)
+    )]
+    OptionAfterPlugin { option: OsString, plugin: OsString },
+    #[error(
+        "argument `{}` of the plugin `{}` does not come after `--`",
+        shown(argument),
+        shown(plugin)
+    )]
+    ArgumentWithoutDashes {
+        argument: OsString,
+        plugin: OsString,
+    },
+    #[error("{flag}: `{}` is not UTF-8 text", shown(said))]
+    NotUtf8 { flag: &'static str, said: OsString },
+    #[error("{flag}: the path is empty")]
+    EmptyPath { flag: &'static str },
+    #[error("{flag}: {cause}")]
+    Path {
+        flag: &'static str,
+        cause: PathError,
+    },
+    #[error("{flag}: `{path}` is relative, and the working directory has no path")]
+    NoStandpoint {
+        flag: &'static str,
+        path: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("{flag}: cannot follow `{path}`")]
+    Unreachable {
+        flag: &'static str,
+        path: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("{flag}: `{said}` is not {form}")]
+    Form {
+        flag: &'static str,
+        said: String,
+        form: &'static str,
+        example: &'static str,
+    },
+    #[error("{flag}: there is no rule `{said}`")]
+    NoSuchRule {
+        flag: &'static str,
+        said: String,
+        remedy: String,
+    },
+    #[error("{flag}: there is no strength `{said}`")]
+    NoSuchStrength { flag: &'static str, said: String },
+    #[error("{flag}: `{name}` is said twice")]
+    Twice { flag: &'static str, name: String },
+    #[error(transparent)]
+    Units(#[from] belljar_policy::units::UnitError),
+    #[error("cannot read policy `{}`", file.display())]
+    PolicyFile {
+        file: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("policy `{}` is larger than 1 MiB", file.display())]
+    PolicyTooLarge { file: PathBuf },
+    #[error(transparent)]
+    Policy(belljar_policy::policy::PolicyError),
+    #[error("{flag}: the policy requires {rule} at {required}: {origin}")]
+    AgainstPolicy {
+        flag: String,
+        rule: Rule,
+        required: Strength,
+        origin: String,
+    },
+    #[error("--report: cannot use descriptor {number}")]
+    ReportDescriptor {
+        number: u32,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Usage {
+    /// What to do about it, where the error does not say so itself.
+    pub(super) fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NothingToRun => {
+                "name one: `belljar run -- PROGRAM`, or `belljar run DIR`; `belljar help run` tells more"
+                    .to_owned()
+            }
+            Self::OptionAfterPlugin { plugin, .. } | Self::ArgumentWithoutDashes { plugin, .. } => {
+                let plugin = shown(plugin);
+                format!(
+                    "belljar's options come before the plugin, its arguments after `--`: \
+                     `belljar run [OPTIONS] {plugin} -- [ARGS]`"
+                )
+            }
+            Self::NotUtf8 { .. } => "paths and names must be UTF-8 text here; rename it, or reach it by a link with such a name".to_owned(),
+            Self::EmptyPath { flag } => format!("name a path: `{flag} /data`"),
+            Self::NoStandpoint { .. } => "say the path from `/`, or go to a directory that exists".to_owned(),
+            Self::Unreachable { .. } => "say a path that exists, from `/` and without `..`".to_owned(),
+            Self::Form { example, .. } => format!("write `{example}`"),
+            Self::NoSuchRule { remedy, .. } => remedy.clone(),
+            Self::NoSuchStrength { .. } => "a strength is none, cooperative, supervisor or kernel".to_owned(),
+            Self::Twice { .. } => "say it once".to_owned(),
+            Self::PolicyFile { .. } => "name a readable TOML or JSON file; `#TABLE` behind it reads one table of it".to_owned(),
+            Self::PolicyTooLarge { .. } => "name the policy, not the data that it protects".to_owned(),
+            Self::ReportDescriptor { number, .. } => format!(
+                "open it for writing before belljar starts: `belljar run --report fd:{number} … {number}>report.json`"
+            ),
+            Self::AgainstPolicy { .. } => "a policy file wins over a flag that is weaker: change the policy, or leave the flag out".to_owned(),
+            Self::Path { .. } | Self::Units(_) | Self::Policy(_) => return None,
+        })
+    }
+}
+
+/// A word of the command line, for people.
+fn shown(word: &OsString) -> String {
+    match word.to_str() {
+        Some(text) => crate::words::one_line(text),
+        None => word.as_encoded_bytes().escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,252 @@
+//! What is said on stderr of an outcome: nothing where the program ended by
+//! itself, else one line for the cause and one for the remedy.
+
+use std::io;
+
+use belljar_policy::{
+    data::{Bytes, Limit, Outcome, Report, Rule, outcome::Unmet},
+    units::{flag, format_value},
+};
+
+/// The words for a report's outcome; none for a clean run, for a signal of the
+/// program's own, and for a stop, whose cause the operator knows.
+pub(super) fn words(report: &Report) -> Option<String> {
+    match &report.outcome {
+        Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Stopped { .. } => None,
+        Outcome::Limit { limit } => Some(reached(report, *limit)),
+        Outcome::Violation { rule } => Some(broken(report, *rule)),
+        Outcome::Refused { unmet } => Some(refused(unmet)),
+        Outcome::SetupFailed { step, errno } => {
+            Some(format!("set-up failed at `{step}`: {}", reason(*errno)))
+        }
+        Outcome::Lost => Some(
+            "lost: nobody can tell how it ended, since the launcher or the jar's first process was killed"
+                .to_owned(),
+        ),
+        Outcome::NotRunnable { path, errno } => Some(not_runnable(path, *errno)),
+        Outcome::NotFound { path, searched } => Some(not_found(path, searched)),
+    }
+}
+
+fn reached(report: &Report, limit: Limit) -> String {
+    let name = limit.word();
+    let flag = flag(limit);
+    let set = report.limits.iter().find(|set| set.limit == limit);
+    match set.and_then(|set| Some((set.hard?, &set.decided_by))) {
+        Some((hard, origin)) => {
+            let more = format_value(limit, hard.saturating_mul(2)).replace(' ', "");
+            format!(
+                "limit reached: {name}, {} ({origin})\nremedy: if it may have more, say so: `{flag} {more}`",
+                format_value(limit, hard),
+            )
+        }
+        None => format!("limit reached: {name}\nremedy: if it may have more, say so with `{flag}`"),
+    }
+}
+
+fn broken(report: &Report, rule: Rule) -> String {
+    let tried = report.violations.iter().rfind(|tried| tried.rule == rule);
+    match tried {
+        Some(tried) => format!("ended for a violation of the rule {rule}: {}", tried.action),
+        None => format!("ended for a violation of the rule {rule}"),
+    }
+}
+
+/// Every reason, and each remedy once, behind the last reason that it is for.
+fn refused(unmet: &[Unmet]) -> String {
+    let mut lines = Vec::new();
+    for (at, this) in unmet.iter().enumerate() {
+        lines.push(format!("refused: {}", one_line(&this.reason)));
+        let again = unmet[at + 1..]
+            .iter()
+            .any(|later| later.remedy == this.remedy);
+        if !again && !this.remedy.is_empty() {
+            lines.push(format!("remedy: {}", one_line(&this.remedy)));
+        }
+    }
+    lines.join("\n")
+}
+
+fn not_runnable(path: &Bytes, errno: i32) -> String {
+    use rustix::io::Errno;
+    let path = path.escaped();
+    let remedy = match Errno::from_raw_os_error(errno) {
+        Errno::NOEXEC => {
+            "it must be a program for this machine, or a script whose first line names its interpreter, such as `#!/bin/sh`"
+        }
+        Errno::ACCESS => "it must be a file that may be executed: `chmod +x` makes it one",
+        Errno::NOENT => {
+            "the interpreter or loader that it names must be there: look at its first line, or at `file`"
+        }
+        Errno::TOOBIG => {
+            "its arguments and variables together are too many; give it some in a file or on stdin"
+        }
+        _ => return format!("`{path}` cannot be started: {}", reason(errno)),
+    };
+    format!(
+        "`{path}` cannot be started: {}\nremedy: {remedy}",
+        reason(errno)
+    )
+}
+
+fn not_found(path: &Bytes, searched: &[String]) -> String {
+    let shown = path.escaped();
+    if path.0.contains(&b'/') {
+        return format!("there is no program `{shown}`");
+    }
+    format!(
+        "there is no program `{shown}` in {}\nremedy: a name with a slash is taken from this machine, such as `./{shown}`",
+        one_line(&searched.join(":")),
+    )
+}
+
+fn reason(errno: i32) -> String {
+    match errno {
+        0 => "it was cut short".to_owned(),
+        errno => io::Error::from_raw_os_error(errno).to_string(),
+    }
+}
+
+/// A reason may quote a plugin; it cannot start a line of its own.
+fn one_line(text: &str) -> String {
+    crate::words::one_line(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_policy::data::{
+        Strength,
+        outcome::StoppedBy,
+        report::{LimitReport, SCHEMA, Usage},
+    };
+
+    use super::*;
+
+    fn report(outcome: Outcome) -> Report {
+        Report {
+            schema: SCHEMA,
+            jar: "j".into(),
+            task: None,
+            plugin: None,
+            plan_digest: None,
+            outcome,
+            limits_hit: Vec::new(),
+            limits: vec![LimitReport {
+                limit: Limit::Memory,
+                soft: None,
+                hard: Some(128 << 20),
+                used: None,
+                decided_by: "preset strict".into(),
+            }],
+            usage: Usage::default(),
+            enforcement: Vec::new(),
+            violations: Vec::new(),
+            symptoms: Vec::new(),
+            dropped: Vec::new(),
+            weakenings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn unmet(reason: &str, remedy: &str) -> Unmet {
+        Unmet {
+            rule: Rule::Files,
+            required: Some(Strength::Kernel),
+            available: Some(Strength::None),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_ended_by_itself_or_was_stopped_is_not_talked_about() {
+        for outcome in [
+            Outcome::Exited { code: 3 },
+            Outcome::Signaled {
+                signal: 11,
+                name: "SEGV".into(),
+                core: false,
+            },
+            Outcome::Stopped {
+                by: StoppedBy::Signal(15),
+                grace_used: true,
+            },
+        ] {
+            assert_eq!(words(&report(outcome)), None);
+        }
+    }
+
+    #[test]
+    fn a_limit_is_told_with_its_value_and_who_set_it() {
+        assert_eq!(
+            words(&report(Outcome::Limit {
+                limit: Limit::Memory
+            }))
+            .unwrap(),
+            "limit reached: memory, 128 MiB (preset strict)\n\
+             remedy: if it may have more, say so: `--memory 256MiB`"
+        );
+        assert_eq!(
+            words(&report(Outcome::Limit { limit: Limit::Wall })).unwrap(),
+            "limit reached: wall\nremedy: if it may have more, say so with `--wall`"
+        );
+    }
+
+    #[test]
+    fn a_refusal_gives_every_reason_and_each_remedy_once() {
+        let outcome = Outcome::Refused {
+            unmet: vec![
+                unmet("no namespaces", "sysctl"),
+                unmet("no\nroot", "sysctl"),
+                unmet("no grant", "--read /data"),
+            ],
+        };
+        assert_eq!(
+            words(&report(outcome)).unwrap(),
+            "refused: no namespaces\n\
+             refused: no\\u{a}root\n\
+             remedy: sysctl\n\
+             refused: no grant\n\
+             remedy: --read /data"
+        );
+    }
+
+    #[test]
+    fn what_cannot_start_is_told_with_its_cause() {
+        let cases = [
+            (
+                Outcome::NotFound {
+                    path: "x".into(),
+                    searched: vec!["/usr/bin".into(), "/bin".into()],
+                },
+                "there is no program `x` in /usr/bin:/bin\n\
+                 remedy: a name with a slash is taken from this machine, such as `./x`",
+            ),
+            (
+                Outcome::NotFound {
+                    path: "./x\x1b".into(),
+                    searched: Vec::new(),
+                },
+                "there is no program `./x\\u{1b}`",
+            ),
+            (
+                Outcome::NotRunnable {
+                    path: "/x".into(),
+                    errno: 13,
+                },
+                "`/x` cannot be started: Permission denied (os error 13)\n\
+                 remedy: it must be a file that may be executed: `chmod +x` makes it one",
+            ),
+            (
+                Outcome::SetupFailed {
+                    step: "root /tmp".into(),
+                    errno: 1,
+                },
+                "set-up failed at `root /tmp`: Operation not permitted (os error 1)",
+            ),
+        ];
+        for (outcome, expected) in cases {
+            assert_eq!(words(&report(outcome)).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `belljar schema`: the JSON Schemas of Belljar's documents, made from the
+//! types themselves.
+
+use std::io::{self, Write as _};
+
+use clap::{Args, ValueEnum};
+use schemars::{Schema, schema_for};
+
+use belljar_policy::data::{Plan, Report};
+
+use crate::words;
+
+/// `belljar schema`
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Which document
+    document: Document,
+}
+
+/// A document that Belljar reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Document {
+    /// What a plugin asks for: belljar.toml, or the same in JSON
+    Manifest,
+    /// What an operator grants at most
+    Policy,
+    /// What is told after a run
+    Report,
+    /// What is decided before a run
+    Plan,
+}
+
+/// Prints the schema that was asked for, and gives the status to end with.
+pub(crate) fn run(options: &Options) -> u8 {
+    match io::stdout().write_all(text(options.document).as_bytes()) {
+        // A reader that went away has what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            words::complain(&SchemaError(error), None);
+            words::BAD_USAGE
+        }
+        _ => 0,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the schema to stdout")]
+struct SchemaError(#[source] io::Error);
+
+fn text(document: Document) -> String {
+    let schema = schema(document);
+    format!("{:#}\n", schema.as_value())
+}
+
+fn schema(document: Document) -> Schema {
+    match document {
+        Document::Manifest => belljar_policy::manifest::schema(),
+        Document::Policy => belljar_policy::policy::schema(),
+        Document::Report => schema_for!(Report),
+        Document::Plan => schema_for!(Plan),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    #[test]
+    fn the_schemas_in_docs_are_those_of_the_types() {
+        let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/schemas"));
+        for document in Document::value_variants() {
+            let name = document.to_possible_value().unwrap().get_name().to_owned();
+            let file = directory.join(format!("{name}.json"));
+            assert!(
+                fs::read_to_string(&file).unwrap_or_default() == text(*document),
+                "{} is not current: `cargo xtask schema` writes it anew",
+                file.display(),
+            );
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Belljar's own words: to stderr, each line prefixed, and with nothing in them
+//! that could steer a terminal or pass for a line of somebody else's.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use belljar_policy::data::Bytes;
+
+/// Exit status for bad usage and for a bad manifest or policy.
+pub(crate) const BAD_USAGE: u8 = 125;
+
+/// Says something on stderr. Each of its lines is prefixed.
+pub(crate) fn say(text: &str) {
+    // One write, so that the lines stay together; where stderr is gone, nobody is left to tell.
+    let _ = io::stderr().write_all(prefixed(text).as_bytes());
+}
+
+/// An error and what to do about it: one clear complaint.
+pub(crate) fn complain(error: &dyn Error, remedy: Option<&str>) {
+    say(&complaint(error, remedy));
+}
+
+/// The text of a complaint: the error, its causes, the remedy in a line of its own.
+pub(crate) fn complaint(error: &dyn Error, remedy: Option<&str>) -> String {
+    let mut text = one_line(&error.to_string());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = one_line(&error.to_string());
+        // An error that is transparent, or quotes its cause, has said it already.
+        if !text.contains(&more) {
+            let _ = write!(text, ": {more}");
+        }
+        cause = error.source();
+    }
+    if let Some(remedy) = remedy {
+        let _ = write!(text, "\nremedy: {}", one_line(remedy));
+    }
+    text
+}
+
+/// A text as one line, without control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    Bytes::from(text).escaped()
+}
+
+fn prefixed(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("belljar: {}\n", one_line(line)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read policy `p\x1b[2J`")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it is\na directory")]
+    struct Inner;
+
+    #[test]
+    fn a_complaint_gives_the_causes_and_the_remedy_one_line_each() {
+        assert_eq!(
+            complaint(&Outer(Inner), Some("name a file")),
+            "cannot read policy `p\\u{1b}[2J`: it is\\u{a}a directory\nremedy: name a file"
+        );
+    }
+
+    #[test]
+    fn every_line_is_prefixed_and_carries_no_control_character() {
+        assert_eq!(
+            prefixed("one\ntwo\x07"),
+            "belljar: one\nbelljar: two\\u{7}\n"
+        );
+    }
+}
