@@ -7,7 +7,7 @@
 use belljar_plan::Step;
 use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Task, descriptors};
 use belljar_plan::wire::Steps;
-use rustix::fd::{BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use rustix::fd::{BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use rustix::io::{Errno, Result};
 
 use crate::channel::{self, Descriptors, Wait};
@@ -146,14 +146,10 @@ fn run_steps(task: &Task, receipts: &mut Receipts, at: &mut u16) -> Result<()> {
     Err(Errno::BADMSG)
 }
 
-fn borrow(index: usize) -> BorrowedFd<'static> {
+/// A descriptor of the task.
+pub(crate) fn borrow(index: usize) -> BorrowedFd<'static> {
     // SAFETY: `receive_task` saw to it that the task's descriptors are open
-    // under these numbers, and nothing owns them.
+    // under these numbers; nothing owns them, so nothing closes them before
+    // the step `close_descriptors`.
     unsafe { BorrowedFd::borrow_raw(task_descriptor(index)) }
-}
-
-/// Takes over a descriptor of the task.
-pub(crate) fn own(index: usize) -> OwnedFd {
-    // SAFETY: open under this number, and each slot is taken once.
-    unsafe { OwnedFd::from_raw_fd(task_descriptor(index)) }
 }

@@ -14,7 +14,7 @@ use rustix::mount::{
 };
 
 use super::{Jar, attribute_bits, files};
-use crate::init::{PROGRESS, own};
+use crate::init::{PROGRESS, borrow};
 use crate::text::{Text, text};
 use crate::{channel, raw};
 use belljar_plan::message::{Progress, progress};
@@ -71,7 +71,7 @@ pub(crate) fn detached(
 }
 
 /// Adds attributes to a mount; none is ever taken away.
-fn restrict(mount: &OwnedFd, recursive: bool, attributes: u64) -> Result<()> {
+fn restrict(mount: BorrowedFd<'_>, recursive: bool, attributes: u64) -> Result<()> {
     if attributes == 0 {
         return Ok(());
     }
@@ -81,10 +81,10 @@ fn restrict(mount: &OwnedFd, recursive: bool, attributes: u64) -> Result<()> {
         propagation: 0,
         userns_fd: 0,
     };
-    raw::mount_setattr(mount.as_fd(), recursive, &wanted)
+    raw::mount_setattr(mount, recursive, &wanted)
 }
 
-fn attach(mount: &OwnedFd, target: BorrowedFd<'_>) -> Result<()> {
+fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     move_mount(
         mount,
         c"",
@@ -142,7 +142,7 @@ impl<'a> Jar<'a> {
             // Moved into the machine's tree, so that one unmount takes both:
             // each waits for an RCU grace period.
             let place = open_machine(self.machine()?, self.stage)?;
-            attach(&scratch, place.as_fd())?;
+            attach(scratch.as_fd(), place.as_fd())?;
             self.forget_folder();
             self.within(stage, |folder, name| files::remove(folder, name, true))?;
         }
@@ -160,7 +160,7 @@ impl<'a> Jar<'a> {
 
     pub(super) fn seal_root(&mut self) -> Result<()> {
         match &self.root {
-            Some(root) => restrict(root, false, u64::from(raw::MOUNT_ATTR_RDONLY)),
+            Some(root) => restrict(root.as_fd(), false, u64::from(raw::MOUNT_ATTR_RDONLY)),
             None => Err(Errno::PROTO),
         }
     }
@@ -168,7 +168,7 @@ impl<'a> Jar<'a> {
     pub(super) fn make_scratch(&mut self, size: u64, inodes: u64, stage: &'a [u8]) -> Result<()> {
         let scratch = tmpfs(size, inodes)?;
         self.directory(stage, 0o700)?;
-        attach(&scratch, self.find(stage, PATH)?.as_fd())?;
+        attach(scratch.as_fd(), self.find(stage, PATH)?.as_fd())?;
         self.forget_folder();
         let packet = Progress {
             kind: progress::SCRATCH,
@@ -200,7 +200,8 @@ impl<'a> Jar<'a> {
                 if !self.slots.contains(&index) {
                     return Err(Errno::BADF);
                 }
-                own(index)
+                // Left open, for close_range(2) to close: its number is not ours.
+                return self.show(borrow(index), target, recursive, attributes);
             }
             Source::Path {
                 path,
@@ -226,8 +227,19 @@ impl<'a> Jar<'a> {
                 clone_mount(part.as_fd(), false)?
             }
         };
-        restrict(&mount, recursive, attribute_bits(attributes))?;
-        attach(&mount, self.find(target, PATH)?.as_fd())?;
+        self.show(mount.as_fd(), target, recursive, attributes)
+    }
+
+    /// Attaches a mount at a place in the jar.
+    fn show(
+        &mut self,
+        mount: BorrowedFd<'_>,
+        target: &[u8],
+        recursive: bool,
+        attributes: Attributes,
+    ) -> Result<()> {
+        restrict(mount, recursive, attribute_bits(attributes))?;
+        attach(mount, self.find(target, PATH)?.as_fd())?;
         self.forget_folder();
         Ok(())
     }
@@ -248,7 +260,7 @@ impl<'a> Jar<'a> {
     fn mount(&mut self, fs: &OwnedFd, target: &[u8], flags: MountAttrFlags) -> Result<()> {
         fsconfig_create(fs)?;
         let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
-        attach(&mount, self.find(target, PATH)?.as_fd())?;
+        attach(mount.as_fd(), self.find(target, PATH)?.as_fd())?;
         self.forget_folder();
         Ok(())
     }
@@ -265,7 +277,7 @@ impl<'a> Jar<'a> {
         }
         let mount = clone_mount(device.as_fd(), false)?;
         let inert = raw::MOUNT_ATTR_NOSUID | raw::MOUNT_ATTR_NOEXEC;
-        restrict(&mount, false, u64::from(inert))?;
+        restrict(mount.as_fd(), false, u64::from(inert))?;
         let name = text(name)?;
         self.in_folder(b"dev", |folder| {
             let mode = Mode::from_raw_mode(0o444);
@@ -294,7 +306,7 @@ impl<'a> Jar<'a> {
             Some(known) => clone_mount(known.as_fd(), false)?,
             None => self.empty(is_folder)?,
         };
-        attach(&mount, target.as_fd())?;
+        attach(mount.as_fd(), target.as_fd())?;
         match is_folder {
             true => self.empty_folder.get_or_insert(mount),
             false => self.empty_file.get_or_insert(mount),
@@ -318,7 +330,7 @@ impl<'a> Jar<'a> {
         };
         let source = openat2(root, name, PATH, Mode::empty(), ResolveFlags::BENEATH)?;
         let mount = clone_mount(source.as_fd(), false)?;
-        restrict(&mount, false, attribute_bits(Attributes::ALL))?;
+        restrict(mount.as_fd(), false, attribute_bits(Attributes::ALL))?;
         Ok(mount)
     }
 
@@ -329,8 +341,8 @@ impl<'a> Jar<'a> {
             target => target?,
         };
         let mount = clone_mount(target.as_fd(), true)?;
-        restrict(&mount, true, u64::from(raw::MOUNT_ATTR_RDONLY))?;
-        attach(&mount, target.as_fd())?;
+        restrict(mount.as_fd(), true, u64::from(raw::MOUNT_ATTR_RDONLY))?;
+        attach(mount.as_fd(), target.as_fd())?;
         self.forget_folder();
         Ok(())
     }
