@@ -236,7 +236,8 @@ record! {
 
 record! {
     /// What the launcher hands to a child that is (or was) waiting, together
-    /// with the launch's descriptors.
+    /// with the launch's descriptors. [`Done`] records of the launcher's own
+    /// steps follow in the first packet; the child sends them on with its own.
     Task {
         /// Length of the plan in bytes.
         plan_length: u64,
