@@ -33,18 +33,16 @@ const SYSTEM: &[&str] = &[
     "/gnu/store",
 ];
 
-/// Entries of /etc that programs read and that hold no secret. A `*` at the
-/// end or inside stands for any letters. Of `ssl` and `pki` only what is
+/// Entries of /etc that programs read and that hold no secret. Of `ssl` and
+/// `pki` only what is
 /// public is shown: their `private` is not.
 const CONFIGURATION: &[&str] = &[
     // The loader and what commands really are.
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
-    "ld-musl-*.path",
     "alternatives",
     // Which certificates are trusted.
-    "ca-certificates*",
     "ssl/certs",
     "ssl/openssl.cnf",
     "ssl/cert.pem",
@@ -91,15 +89,12 @@ const CONFIGURATION: &[&str] = &[
     "xdg",
     "fonts",
     "papersize",
-    "ImageMagick*",
     "OpenCL",
     "vulkan",
     "glvnd",
     "X11",
     // Runtimes.
-    "python*",
     "perl",
-    "java*",
     ".java",
     "maven",
     "php",
@@ -111,6 +106,15 @@ const CONFIGURATION: &[&str] = &[
     "sgml",
     "dotnet",
     "mono",
+];
+
+/// The same, where `*` stands for any letters.
+const CONFIGURATION_PATTERNS: &[&str] = &[
+    "ld-musl-*.path",
+    "ca-certificates*",
+    "ImageMagick*",
+    "python*",
+    "java*",
 ];
 
 /// Files by name that hold keys, passwords or hashes of them.
@@ -312,7 +316,10 @@ pub(super) fn layout(preset: Preset) -> Layout {
 
 fn configuration() -> Vec<Place> {
     let mut places = children("/etc", |name| {
-        CONFIGURATION.iter().any(|pattern| matches(pattern, name))
+        CONFIGURATION.contains(&name)
+            || CONFIGURATION_PATTERNS
+                .iter()
+                .any(|pattern| matches(pattern, name))
     });
     let deeper = CONFIGURATION.iter().filter(|name| name.contains('/'));
     places.extend(deeper.filter_map(|name| place(&format!("/etc/{name}"))));
@@ -458,7 +465,7 @@ mod tests {
     #[test]
     fn configuration_never_shows_a_known_secret() {
         for secret in SECRETS.iter().filter_map(|path| path.strip_prefix("/etc/")) {
-            for shown in CONFIGURATION {
+            for shown in CONFIGURATION.iter().chain(CONFIGURATION_PATTERNS) {
                 let top = secret.split('/').next().unwrap_or_default();
                 assert!(
                     !matches(shown, top) && !matches(shown, secret),
