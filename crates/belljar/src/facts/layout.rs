@@ -34,8 +34,7 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// Entries of /etc that programs read and that hold no secret. Of `ssl` and
-/// `pki` only what is
-/// public is shown: their `private` is not.
+/// `pki` only what is public is shown: their `private` is not.
 const CONFIGURATION: &[&str] = &[
     // The loader and what commands really are.
     "ld.so.cache",
