@@ -25,7 +25,7 @@ use crate::{
     facts,
     report::{self, ReportTo, Sink},
     streams::{Ends, Meter, Three},
-    supervise::{Attempt, Failure, Half, Job, Receipts, Running},
+    supervise::{Attempt, Failure, Grants, Half, Job, Receipts, Running},
     sys::{self, Lease},
     verify::Image,
 };
@@ -279,6 +279,8 @@ impl Prepared {
                 before(&format!("open {} as planned", slot.path.escaped()), &error)
             })?);
         }
+        let grants = Grants::of_plan(plan, &slots)
+            .map_err(|error| before("count what granted directories hold", &error))?;
         let (machine_uid, machine_gid, lease) = identity(plan.identity.machine, engine)
             .map_err(|error| before("lease a machine uid", &error))?;
         let owner = lease.as_ref().map(Lease::id);
@@ -329,6 +331,7 @@ impl Prepared {
             meter: Arc::new(meter),
             sink: sink.clone(),
             lease,
+            grants,
             parked: Arc::clone(&engine.parked),
             asked: asked_of,
             events,

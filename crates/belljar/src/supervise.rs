@@ -2,6 +2,7 @@
 //! the host holds of it is [`Running`].
 
 mod decide;
+mod growth;
 mod receipts;
 mod setup;
 mod task;
@@ -21,7 +22,7 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
     receipts::tests::plan(steps, Vec::new())
 }
 
-pub(crate) use self::{receipts::Receipts, task::supervise};
+pub(crate) use self::{growth::Grants, receipts::Receipts, task::supervise};
 use crate::{
     launch::Engine,
     report::{self, Sink},
@@ -230,6 +231,8 @@ pub(crate) struct Job {
     pub(crate) meter: Arc<Meter>,
     pub(crate) sink: Sink,
     pub(crate) lease: Option<Lease>,
+    /// What the guest may write to on the machine, where that is limited.
+    pub(crate) grants: Option<Grants>,
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,
     pub(crate) asked: mpsc::UnboundedReceiver<Asked>,
     pub(crate) events: mpsc::UnboundedSender<Event>,

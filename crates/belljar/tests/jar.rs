@@ -489,3 +489,51 @@ fn many_jars_at_once_end_each_by_itself() {
         }
     });
 }
+
+#[test]
+fn a_granted_directory_that_grows_over_the_limit_ends_the_jar() {
+    use belljar::policy::{UnixPath, manifest::Place};
+    need_jars!();
+    let directory = tempfile::tempdir().unwrap();
+    let path = UnixPath::new(directory.path().canonicalize().unwrap().to_str().unwrap()).unwrap();
+    let mut policy = limited(&[(Limit::Disk, None, 1 << 20)]);
+    policy.flags.write.push(Place {
+        path: path.clone(),
+        at: None,
+    });
+    let script = format!("head -c 4000000 /dev/zero > {path}/big && sleep 60");
+    let report = outcome(sh(&script).policy(policy.clone()));
+    assert_eq!(report.outcome, Outcome::Limit { limit: Limit::Disk });
+    assert!(report.usage.disk_peak.unwrap() >= 4_000_000);
+    // What was there before is not the guest's.
+    let report = outcome(sh(&format!("echo x > {path}/small")).policy(policy));
+    assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+    assert!(report.limits_hit.is_empty(), "{:?}", report.limits_hit);
+}
+
+#[test]
+fn a_jar_s_terminal_is_a_terminal_and_its_output_counts() {
+    need_jars!();
+    on(async {
+        let mut policy = Policy::default();
+        policy.flags.terminal = Some((24, 80));
+        let mut running = sh("test -t 0 && test -t 1 && stty size; read line; echo \"<$line>\"")
+            .policy(policy)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .launch()
+            .await
+            .unwrap();
+        let mut terminal = running.terminal().unwrap();
+        let mut text = String::new();
+        terminal.write_all(b"typed\n").await.unwrap();
+        terminal.read_to_string(&mut text).await.unwrap();
+        assert!(
+            text.contains("24 80") && text.contains("<typed>"),
+            "{text:?}"
+        );
+        let report = running.wait().await;
+        assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+        assert_eq!(report.usage.stdout, text.len() as u64);
+    });
+}

@@ -11,7 +11,7 @@ use belljar_plan::{
 use tokio::sync::mpsc;
 
 use super::{
-    Asked, Attempt, Failure, Handles, Job,
+    Asked, Attempt, Failure, Grants, Handles, Job,
     decide::{Cause, Evidence, MainEnd, decide, symptoms},
     setup::{self, Up},
     watch::{Seen, Watch},
@@ -88,12 +88,14 @@ async fn run(
     let ours = std::mem::take(&mut job.ours);
     let runtime = tokio::runtime::Handle::current();
     let connected = three.connect(ours, up.terminal.take(), &job.meter, &runtime);
-    let mut connected = match connected {
-        Ok(connected) => connected,
+    let growth = job.grants.take().map(Grants::watch).transpose();
+    let ready = connected.and_then(|connected| Ok((connected, growth?)));
+    let (mut connected, mut growth) = match ready {
+        Ok(ready) => ready,
         Err(error) => {
             setup::end(&up.pidfd, up.ended.is_some(), &mut news).await;
             let failure = Failure::Before {
-                what: "connect the streams".to_owned(),
+                what: "connect streams and watches".to_owned(),
                 errno: error.raw_os_error().unwrap_or(0),
             };
             // Nobody waits where the launch was given up.
@@ -124,13 +126,20 @@ async fn run(
     park(&job, link);
     let last = match already {
         Some(last) => Some(last),
-        None => watched.until_the_end(&mut asked, &mut news).await,
+        None => {
+            watched
+                .until_the_end(&mut asked, &mut news, &mut growth)
+                .await
+        }
     };
     let wall = up.started.elapsed();
-    let (watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
+    let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
     if last.is_none() {
         setup::end(&up.pidfd, true, &mut news).await;
         sys::wait_until_gone(&up.pidfd, setup::GONE_WITHIN).await;
+    }
+    if let Some(growth) = &mut growth {
+        watch.grew(growth.last(PATIENCE).await);
     }
     let ending = Ending {
         last,
@@ -326,7 +335,11 @@ fn usage(watch: &mut Watch, up: &Up, ending: &Ending, (stdout, stderr): (u64, u6
         tasks_peak: looked.then_some(peak.tasks),
         stdout,
         stderr,
-        disk_peak: peak.disk.map(|(bytes, _)| bytes),
+        disk_peak: match (peak.disk, watch.grown) {
+            (Some((scratch, _)), grown) => Some(scratch.max(grown)),
+            (None, 0) => None,
+            (None, grown) => Some(grown),
+        },
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Watch {
     pub(crate) peak: Seen,
     /// Anything was seen at all.
     pub(crate) looked: bool,
+    /// The most that granted directories have grown, where that was counted.
+    pub(crate) grown: u64,
 }
 
 impl Watch {
@@ -64,6 +66,7 @@ impl Watch {
             hits: Vec::new(),
             peak: Seen::default(),
             looked: false,
+            grown: 0,
         }
     }
 
@@ -99,6 +102,19 @@ impl Watch {
             self.hits.push(hit);
         }
         new
+    }
+
+    /// Takes how much granted directories have grown; `u64::MAX` is beyond counting.
+    pub(crate) fn grew(&mut self, bytes: u64) {
+        if bytes != u64::MAX {
+            self.grown = self.grown.max(bytes);
+        }
+        if bytes > self.soft(Limit::Disk) {
+            self.hit(Limit::Disk, Edge::Soft);
+        }
+        if bytes > self.hard(Limit::Disk) {
+            self.hit(Limit::Disk, Edge::Hard);
+        }
     }
 
     /// Takes what was seen. Gives the limits reached for the first time, and

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Asked, Event, Job,
     decide::Cause,
+    growth::Growth,
     setup::Up,
     watch::{Seen, Watch},
 };
@@ -77,6 +78,7 @@ impl<'a> Watched<'a> {
         &mut self,
         asked: &mut mpsc::UnboundedReceiver<Asked>,
         news: &mut mpsc::UnboundedReceiver<News>,
+        growth: &mut Option<Growth>,
     ) -> Option<Record> {
         let mut look = self.look(None, Duration::ZERO);
         let mut listening = true;
@@ -95,6 +97,7 @@ impl<'a> Watched<'a> {
                 },
                 () = self.job.meter.crossed() => self.crossed(),
                 () = wait(timer) => self.timers(),
+                bytes = grown(growth) => self.grew(bytes),
                 (seen, took) = &mut look => {
                     self.saw(seen);
                     look = self.look(seen, took);
@@ -170,6 +173,17 @@ impl<'a> Watched<'a> {
         }
     }
 
+    fn grew(&mut self, bytes: u64) {
+        let before = self.watch.hits.len();
+        self.watch.grew(bytes);
+        for hit in self.watch.hits[before..].to_vec() {
+            self.tell(hit);
+        }
+        if bytes > self.watch.hard(Limit::Disk) {
+            self.stop(Cause::Limit(Limit::Disk));
+        }
+    }
+
     fn wall(&self, at: Edge) -> Option<Instant> {
         let hit = LimitHit {
             limit: Limit::Wall,
@@ -239,6 +253,17 @@ impl<'a> Watched<'a> {
             .min(self.watch.hard(Limit::Memory));
         Box::pin(look(pause, self.pid, self.scratch.clone(), near))
     }
+}
+
+/// How much granted directories have grown, at each look.
+async fn grown(growth: &mut Option<Growth>) -> u64 {
+    if let Some(looked) = growth {
+        if let Some(bytes) = looked.seen.recv().await {
+            return bytes;
+        }
+        *growth = None;
+    }
+    std::future::pending().await
 }
 
 async fn wait(until: Option<Instant>) {

@@ -100,6 +100,19 @@ pub(crate) fn replace(_: &Path, _: &str, _: &[u8]) -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) struct Held {
+    pub(crate) bytes: u64,
+    pub(crate) complete: bool,
+}
+
+pub(crate) fn held(_: &OwnedFd) -> io::Result<Held> {
+    unsupported()
+}
+
+pub(crate) fn holds_bytes(_: &OwnedFd) -> bool {
+    false
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
     Source,

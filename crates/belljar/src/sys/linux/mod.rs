@@ -7,6 +7,7 @@ mod launcher;
 mod lease;
 pub(crate) mod look;
 mod packets;
+mod size;
 mod tree;
 mod wait;
 
@@ -22,6 +23,7 @@ pub(crate) use self::{
     launcher::LauncherProcess,
     lease::Lease,
     packets::{Packets, connected_packets},
+    size::held,
     tree::{sample, shared_once},
     wait::{Ready, gone, wait_for_either, wait_until_gone, wait_writable, watch},
 };
@@ -160,4 +162,15 @@ pub(crate) fn read(fd: &OwnedFd, bytes: &mut [u8]) -> io::Result<usize> {
 /// Writes at most these bytes; write(2).
 pub(crate) fn write(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(fd, bytes)?)
+}
+
+/// A regular file or a directory: something that can grow.
+pub(crate) fn holds_bytes(fd: &OwnedFd) -> bool {
+    use rustix::fs::FileType;
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::Directory | FileType::RegularFile
+        )
+    })
 }
