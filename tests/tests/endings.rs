@@ -354,6 +354,7 @@ fn report_has_every_rule_and_what_was_used() {
     let usage = &report.usage;
     assert!(usage.wall_ns.expect("wall") >= 900_000_000, "{usage:#?}");
     let cpu = usage.user_ns.expect("user") + usage.system_ns.expect("system");
-    assert!(cpu >= 500_000_000, "{usage:#?}");
+    // A busy machine gives a guest that spins only a part of each second.
+    assert!(cpu >= 100_000_000, "{usage:#?}");
     assert_eq!(usage.stdout, ended.stdout.len() as u64);
 }

@@ -1,0 +1,228 @@
+//! The library in a host of many threads. This process counts its own children
+//! and kills its own launcher, so it has this binary for itself, and its tests
+//! take turns.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use belljar::{Jar, Limit, Outcome, Policy, Preset, Running, Stdio, StoppedBy};
+use belljar_tests::{alive, children, descendants, guest, kill, wait_until};
+use rustix::process::Signal;
+use tokio::{io::AsyncReadExt, task::JoinSet};
+
+/// One test at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn on_threads<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+fn guest_jar(preset: Preset, words: &[&str]) -> Jar {
+    let mut policy = Policy::default();
+    policy.flags.preset = Some(preset);
+    Jar::program(guest()).args(words).policy(policy)
+}
+
+async fn ready(preset: Preset) -> Running {
+    let mut running = guest_jar(preset, &["ignore_signals", "60"])
+        .stdout(Stdio::piped())
+        .launch()
+        .await
+        .expect("a jar");
+    let mut said = [0; 5];
+    let mut stdout = running.stdout().expect("it is piped");
+    stdout.read_exact(&mut said).await.expect("a word");
+    assert_eq!(&said, b"ready");
+    running
+}
+
+fn launcher() -> i32 {
+    let all = children(std::process::id() as i32);
+    assert_eq!(all.len(), 1, "one launcher per host: {all:?}");
+    all[0]
+}
+
+#[test]
+fn fifty_jars_at_once_have_one_launcher_and_end_each_by_itself() {
+    let _turn = turn();
+    on_threads(async {
+        let mut set = JoinSet::new();
+        for number in 0..50_u8 {
+            set.spawn(async move {
+                let preset = if number % 2 == 0 {
+                    Preset::Standard
+                } else {
+                    Preset::Strict
+                };
+                let code = number.to_string();
+                let output = guest_jar(preset, &["exit", &code])
+                    .output()
+                    .await
+                    .expect("a jar");
+                assert_eq!(output.report.outcome, Outcome::Exited { code: number });
+            });
+        }
+        while let Some(done) = set.join_next().await {
+            done.expect("no panic");
+        }
+    });
+    let left = descendants(launcher());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn dropping_a_running_jar_kills_all_of_it() {
+    let _turn = turn();
+    on_threads(async {
+        for preset in [Preset::Standard, Preset::Strict] {
+            let running = ready(preset).await;
+            let first = running.pid();
+            let below = descendants(first);
+            assert!(!below.is_empty());
+            drop(running);
+            wait_until("their end", || {
+                (!alive(first) && below.iter().all(|pid| !alive(*pid))).then_some(())
+            });
+        }
+    });
+}
+
+#[test]
+fn killed_launcher_is_lost_and_the_next_jar_has_a_new_one() {
+    let _turn = turn();
+    on_threads(async {
+        let mut running = ready(Preset::Standard).await;
+        let mut other = ready(Preset::Strict).await;
+        let old = launcher();
+        let below = descendants(old);
+        kill(old, Signal::KILL);
+        assert_eq!(running.wait().await.outcome, Outcome::Lost);
+        assert_eq!(other.wait().await.outcome, Outcome::Lost);
+        wait_until("their end", || {
+            below.iter().all(|pid| !alive(*pid)).then_some(())
+        });
+        let output = guest_jar(Preset::Standard, &["exit", "7"])
+            .output()
+            .await
+            .expect("a jar");
+        assert_eq!(output.report.outcome, Outcome::Exited { code: 7 });
+        wait_until("the old one to be reaped", || {
+            (children(std::process::id() as i32).len() == 1).then_some(())
+        });
+        assert_ne!(launcher(), old);
+    });
+}
+
+#[test]
+fn thread_that_launches_may_end_before_its_jar() {
+    let _turn = turn();
+    let mut running = std::thread::spawn(|| on_threads(ready(Preset::Standard)))
+        .join()
+        .expect("a thread");
+    std::thread::sleep(Duration::from_millis(200));
+    let first = running.pid();
+    assert!(alive(first), "the parent-death signal is the thread's");
+    on_threads(async {
+        running.stop(StoppedBy::Host, 15, Duration::from_millis(100));
+        let report = running.wait().await;
+        assert_eq!(
+            report.outcome,
+            Outcome::Stopped {
+                by: StoppedBy::Host,
+                grace_used: true
+            }
+        );
+        assert_eq!(report.outcome.exit_status(), 137);
+    });
+}
+
+#[test]
+fn descriptors_of_the_host_do_not_reach_a_jar() {
+    let _turn = turn();
+    let room = tempfile::tempdir().expect("a directory");
+    std::fs::write(room.path().join("canary"), "sings").expect("a canary");
+    let directory = File::open(room.path()).expect("it");
+    // Not close-on-exec, as a host in C may leave it.
+    rustix::io::fcntl_setfd(&directory, rustix::io::FdFlags::empty()).expect("a flag");
+    on_threads(async {
+        for preset in [Preset::Standard, Preset::Strict] {
+            let output = guest_jar(preset, &["find_descriptors", "canary"])
+                .output()
+                .await
+                .expect("a jar");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.starts_with("stopped: "), "{said}");
+        }
+    });
+    // The control: a program that this host starts itself has it.
+    assert!(directory.as_raw_fd() > 2);
+    let control = Command::new(guest())
+        .args(["find_descriptors", "canary"])
+        .output()
+        .expect("a guest");
+    assert_eq!(control.status.code(), Some(42), "{control:?}");
+}
+
+#[test]
+fn jars_of_many_threads_keep_their_limits_while_the_host_is_busy() {
+    let _turn = turn();
+    on_threads(async {
+        let mut policy = Policy::default();
+        policy.flags.limits.insert(
+            Limit::Wall,
+            belljar::policy::manifest::Bound {
+                hard: Some(300_000_000),
+                ..Default::default()
+            },
+        );
+        let mut running = Jar::program(guest())
+            .args(["ignore_signals", "60"])
+            .policy(policy)
+            .launch()
+            .await
+            .expect("a jar");
+        let first = running.pid();
+        // The host's own thread does nothing for its jar.
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(!alive(first), "the limit waited for the host");
+        assert_eq!(
+            running.wait().await.outcome,
+            Outcome::Limit { limit: Limit::Wall }
+        );
+    });
+}
+
+#[test]
+fn host_that_reads_nothing_is_not_held_up() {
+    let _turn = turn();
+    on_threads(async {
+        let mut running = guest_jar(Preset::Standard, &["flood", "100000000"])
+            .stdout(Stdio::piped())
+            .launch()
+            .await
+            .expect("a jar");
+        let untouched = running.stdout();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        running.kill();
+        let report = running.wait().await;
+        assert!(
+            matches!(report.outcome, Outcome::Stopped { .. }),
+            "{report:?}"
+        );
+        drop(untouched);
+    });
+}
