@@ -16,6 +16,8 @@ use std::{ffi::OsString, io, time::Duration};
 
 use belljar::{Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy, verify::VerifyError};
 
+use tracing::info;
+
 pub(crate) use self::options::Options;
 use self::{
     record::Target,
@@ -135,10 +137,48 @@ fn supervise(jar: Jar, grace: Duration, follow: Follow) -> Result<Report, RunErr
             Follow::Terminal => Raw::enter().map_err(RunError::Terminal)?,
             Follow::Nothing => None,
         };
+        tell_plan(&running);
         let report = wait(running, &mut signals, grace, raw.as_ref()).await;
         drop(raw);
+        info!(
+            outcome = ?report.outcome,
+            symptoms = ?report.symptoms,
+            usage = ?report.usage,
+            "the jar has ended"
+        );
         Ok(report)
     })
+}
+
+/// For `-v`: what holds the program, and what an operator should know of it.
+fn tell_plan(running: &Running) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let plan = running.plan();
+    info!(
+        jar = running.id(),
+        preset = %plan.preset,
+        program = %plan.program.escaped(),
+        "the program runs"
+    );
+    for rule in &plan.rules {
+        let (strength, mechanism) = (rule.planned.strength, &rule.planned.mechanism);
+        info!(rule = %rule.rule, %strength, mechanism);
+    }
+    for dropped in &plan.dropped {
+        info!(
+            request = dropped.request,
+            reason = dropped.reason,
+            "dropped"
+        );
+    }
+    for weakening in &plan.weakenings {
+        info!(weakening);
+    }
+    for note in &plan.notes {
+        info!(note);
+    }
 }
 
 /// Launches. A signal in the meantime is told to the jar when it runs; a second

@@ -367,8 +367,15 @@ fn tracing_is_said_in_belljar_s_voice_and_only_when_asked_for() {
     if !jars() {
         return;
     }
-    let output = belljar().args(["-vv", "--", "true"]).output().unwrap();
+    let output = belljar().args(["-v", "--", "true"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
+    for word in [
+        "the program runs",
+        "rule=files strength=kernel",
+        "has ended",
+    ] {
+        assert!(text(&output.stderr).contains(word), "{output:?}");
+    }
     for line in text(&output.stderr).lines() {
         assert!(line.starts_with("belljar: "), "{line}");
     }
