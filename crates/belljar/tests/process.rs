@@ -62,7 +62,8 @@ fn one_process_s_jars_leave_nothing_and_survive_the_launcher_s_death_and_a_fork(
     for _ in 0..20 {
         assert_eq!(run(sh("exit 1")), Outcome::Exited { code: 1 });
     }
-    until("no descriptor is left", || descriptors() == before);
+    // The first jar's may still have been there when they were counted.
+    until("no descriptor is left", || descriptors() <= before);
 
     // A parked child is used, and makes no difference but for time.
     set_parking(Parking::One);

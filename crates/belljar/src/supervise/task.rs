@@ -81,7 +81,7 @@ async fn run(
     mut up: Up,
 ) {
     for (index, nanoseconds) in up.receipts.timings() {
-        tracing::trace!(target: "belljar", jar = job.id, step = job.plan.describe_step(index), nanoseconds, "done");
+        tracing::debug!(target: "belljar", jar = job.id, step = job.plan.describe_step(index), nanoseconds, "done");
     }
     tracing::debug!(target: "belljar", jar = job.id, pid = up.pid, "running");
     let three = std::mem::take(&mut job.three);

@@ -176,7 +176,7 @@ impl<'a> Watched<'a> {
     fn grew(&mut self, bytes: u64) {
         let before = self.watch.hits.len();
         self.watch.grew(bytes);
-        for hit in self.watch.hits[before..].to_vec() {
+        for hit in self.watch.hits[before..].iter().copied() {
             self.tell(hit);
         }
         if bytes > self.watch.hard(Limit::Disk) {
