@@ -13,8 +13,6 @@ use crate::{run, schema, words};
     name = "belljar",
     version,
     max_term_width = 96,
-    disable_help_subcommand = false,
-    propagate_version = false,
     after_help = "See `belljar help run` for examples."
 )]
 pub(crate) struct Cli {
