@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Output, Stdio},
     sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
 };
@@ -32,6 +32,16 @@ pub fn spawn(command: &mut Command) -> Child {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     own.insert(i32::try_from(child.id()).expect("a pid"));
     child
+}
+
+/// Runs a program that belongs to a test to its end, as [`Command::output`] does.
+///
+/// # Panics
+/// Where it cannot be started.
+pub fn output(command: &mut Command) -> Output {
+    spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .wait_with_output()
+        .expect("a child")
 }
 
 fn become_subreaper() {

@@ -12,7 +12,7 @@ mod programs;
 mod run;
 mod tasks;
 
-pub use leftovers::{Leftovers, spawn};
+pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
 pub use plugin::Plugin;
 pub use programs::{belljar, guest, source_tree};

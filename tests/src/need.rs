@@ -35,10 +35,11 @@ impl Need {
         match self {
             Self::Root => is_root(),
             Self::User => !is_root(),
-            Self::UserNamespaces => Command::new("unshare")
-                .args(["--user", "--map-root-user", "true"])
-                .output()
-                .is_ok_and(|output| output.status.success()),
+            Self::UserNamespaces => {
+                crate::output(Command::new("unshare").args(["--user", "--map-root-user", "true"]))
+                    .status
+                    .success()
+            }
             Self::Python => Path::new("/usr/bin/python3").exists(),
             Self::Compiler => Path::new("/usr/bin/cc").exists(),
             // Every file system of a machine that tests run on has them since 5.19.

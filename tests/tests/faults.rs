@@ -147,10 +147,9 @@ fn cyclic_links_are_one_clear_error() {
 #[test]
 fn special_files_in_a_plugin_do_not_hang() {
     let plugin = Plugin::new("");
-    let made = std::process::Command::new("mkfifo")
-        .arg(plugin.path().join("fifo"))
-        .status()
-        .expect("mkfifo");
+    let made =
+        belljar_tests::output(std::process::Command::new("mkfifo").arg(plugin.path().join("fifo")))
+            .status;
     assert!(made.success());
     let ended = jar().plugin(plugin.path(), &["exit", "0"]).end();
     assert!(
@@ -395,10 +394,7 @@ fn caller_s_directory_that_is_gone_does_no_harm() {
         "d=$(mktemp -d) && cd $d && rmdir $d && exec {} run -- /bin/sh -c pwd",
         belljar_tests::belljar().display()
     );
-    let output = std::process::Command::new("sh")
-        .args(["-c", &script])
-        .output()
-        .expect("a shell");
+    let output = belljar_tests::output(std::process::Command::new("sh").args(["-c", &script]));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "/\n", "{output:?}");
 }
 

@@ -29,15 +29,15 @@ fn run(block: &str, place: &Path) -> String {
     std::os::unix::fs::symlink(belljar(), tools.join("belljar")).expect("a link");
     let work = place.join("work");
     fs::create_dir(&work).expect("a directory");
-    let output = Command::new("sh")
-        .args(["-e", "-c", block])
-        .current_dir(&work)
-        .env(
-            "PATH",
-            format!("{}:/usr/local/bin:/usr/bin:/bin", tools.display()),
-        )
-        .output()
-        .expect("a shell");
+    let output = belljar_tests::output(
+        Command::new("sh")
+            .args(["-e", "-c", block])
+            .current_dir(&work)
+            .env(
+                "PATH",
+                format!("{}:/usr/local/bin:/usr/bin:/bin", tools.display()),
+            ),
+    );
     assert!(output.status.success(), "{block}\n{output:#?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -61,12 +61,12 @@ fn every_block_of_the_readme_runs() {
 fn example_plugin_counts_the_readme() {
     let readme = source_tree().join("README.md");
     let text = fs::read(&readme).expect("the README");
-    let output = Command::new(belljar())
-        .arg("run")
-        .arg(source_tree().join("examples/wordcount"))
-        .stdin(fs::File::open(&readme).expect("the README"))
-        .output()
-        .expect("belljar");
+    let output = belljar_tests::output(
+        Command::new(belljar())
+            .arg("run")
+            .arg(source_tree().join("examples/wordcount"))
+            .stdin(fs::File::open(&readme).expect("the README")),
+    );
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && output.stderr.is_empty(),

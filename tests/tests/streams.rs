@@ -74,14 +74,10 @@ fn streams_are_pipes_that_belljar_made() {
 
 #[test]
 fn reader_that_goes_away_does_not_hang_the_jar() {
-    let status = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            "{} run -- /bin/sh -c 'while :; do echo x; done' | head -n 1",
-            belljar_tests::belljar().display()
-        ))
-        .output()
-        .expect("a shell");
+    let status = belljar_tests::output(std::process::Command::new("sh").arg("-c").arg(format!(
+        "{} run -- /bin/sh -c 'while :; do echo x; done' | head -n 1",
+        belljar_tests::belljar().display()
+    )));
     assert_eq!(status.stdout, b"x\n");
 }
 
@@ -273,15 +269,11 @@ fn loopback_works_inside() {
 
 #[test]
 fn streams_that_are_closed_do_not_let_the_operator_s_files_in() {
-    let output = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            "{} run -- {} find_descriptors <&- 2>&-",
-            belljar_tests::belljar().display(),
-            belljar_tests::guest().display()
-        ))
-        .output()
-        .expect("a shell");
+    let output = belljar_tests::output(std::process::Command::new("sh").arg("-c").arg(format!(
+        "{} run -- {} find_descriptors <&- 2>&-",
+        belljar_tests::belljar().display(),
+        belljar_tests::guest().display()
+    )));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(!said.contains("ESCAPED"), "{output:?}");
     drop(bare(["find_descriptors"]).escapes());

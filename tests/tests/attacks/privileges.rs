@@ -52,14 +52,14 @@ pub(crate) fn setuid_program_gains_nothing() {
             .stdout;
         eprintln!("{said}");
     });
-    let output = Command::new("setpriv")
-        .args(["--reuid", "54322", "--regid", "54322", "--clear-groups"])
-        .arg(guest())
-        .arg("run_setuid")
-        .arg(&copy)
-        .current_dir(Path::new("/"))
-        .output()
-        .expect("setpriv");
+    let output = belljar_tests::output(
+        Command::new("setpriv")
+            .args(["--reuid", "54322", "--regid", "54322", "--clear-groups"])
+            .arg(guest())
+            .arg("run_setuid")
+            .arg(&copy)
+            .current_dir(Path::new("/")),
+    );
     assert_eq!(output.status.code(), Some(42), "{output:?}");
 }
 
