@@ -1,14 +1,17 @@
 //! Launches through a running launcher: by the library, by a client with
 //! nothing of the library but the launcher, and by the C floor, in turn.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
     client::Client,
     floor::{Server, Start},
-    library::Library,
+    library::{self, Library},
     output::{Row, Section, Verdict},
-    sample::{Samples, round_robin},
+    sample::{Samples, Summary, round_robin},
 };
 
 /// Everything that can launch.
@@ -20,12 +23,14 @@ pub(crate) struct Launchers {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
+    Plan,
     Library(Start),
     Client(Start),
     Floor(Start),
 }
 
-const WAYS: [(Way, &str); 6] = [
+const WAYS: [(Way, &str); 7] = [
+    (Way::Plan, "Jar::plan: look and decide, no launch"),
     (Way::Library(Start::Fresh), "Jar::launch"),
     (Way::Library(Start::Parked), "Jar::launch, child parked"),
     (Way::Client(Start::Fresh), "launcher alone, plan prepared"),
@@ -62,18 +67,28 @@ fn section(
     moment: usize,
     results: &[Result<Vec<Samples>, String>],
 ) -> Section {
-    let mut rows: Vec<Row> = WAYS
-        .iter()
-        .zip(results)
-        .map(|((_, name), result)| {
-            let summary = result.as_ref().map(|samples| samples[moment].summary());
-            Row::new(*name, summary.map_err(Clone::clone))
-        })
-        .collect();
+    let mut summaries: Vec<Option<Summary>> = Vec::with_capacity(WAYS.len());
+    let mut rows = Vec::new();
+    for ((_, name), result) in WAYS.iter().zip(results) {
+        let result = match result {
+            Ok(samples) => match samples.get(moment) {
+                Some(samples) => Ok(samples.summary()),
+                // A plan alone is never reaped.
+                None => {
+                    summaries.push(None);
+                    continue;
+                }
+            },
+            Err(reason) => Err(reason.clone()),
+        };
+        let row = Row::new(*name, result);
+        summaries.push(row.summary);
+        rows.push(row);
+    }
     let of = |way: Way| {
         WAYS.iter()
             .position(|(other, _)| *other == way)
-            .and_then(|index| rows[index].summary)
+            .and_then(|index| summaries[index])
     };
     let floor = of(Way::Floor(Start::Fresh));
     let ratio = |what: &str, bound, way| Verdict::ratio(what, bound, of(way), floor);
@@ -116,6 +131,11 @@ fn section(
 impl Launchers {
     fn measure(&mut self, way: Way, noop: &Path) -> Result<Vec<Duration>, String> {
         match way {
+            Way::Plan => {
+                let before = Instant::now();
+                library::plan(noop)?;
+                Ok(vec![before.elapsed()])
+            }
             Way::Library(start) => self
                 .library
                 .as_ref()
