@@ -71,7 +71,7 @@ pub(super) fn cause(rule: Rule, facts: &HostFacts) -> (String, String) {
             );
         }
         Rule::KernelInfo | Rule::Tasks => [&facts.namespaces, &facts.proc],
-        Rule::Ipc => [&facts.namespaces, &facts.seccomp],
+        Rule::Ipc | Rule::Privileges => [&facts.namespaces, &facts.seccomp],
         _ => [&facts.namespaces, &facts.mounts],
     };
     abilities

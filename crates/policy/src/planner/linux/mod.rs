@@ -86,10 +86,10 @@ pub(super) fn plan(
         root.tmp,
         namespaces.network,
     );
-    let keyrings = facts
+    let filter = facts
         .seccomp
         .is_available()
-        .then(|| filter::keyrings(&facts.machine))
+        .then(|| filter::program(&facts.machine))
         .flatten();
 
     let mut steps = Steps::default();
@@ -102,7 +102,7 @@ pub(super) fn plan(
         effective,
         facts,
         &workdir,
-        keyrings.as_ref(),
+        filter.as_ref(),
     );
     let program = exec.path.as_str().into();
     steps.push(
@@ -127,7 +127,7 @@ pub(super) fn plan(
             namespaces,
             limits: &limits,
             writes: effective.grants.iter().any(|grant| grant.write),
-            keyrings: keyrings.is_some(),
+            filter: filter.is_some(),
             steps: steps.of,
         },
     );
@@ -331,7 +331,7 @@ fn guest(
     effective: &Effective,
     facts: &HostFacts,
     workdir: &UnixPath,
-    keyrings: Option<&Bytes>,
+    filter: Option<&Bytes>,
 ) {
     steps.push(
         Step::Session {
@@ -353,12 +353,12 @@ fn guest(
         steps.push(step, rule.as_slice());
     }
     steps.push(Step::Signals {}, &[]);
-    if let Some(program) = keyrings {
+    if let Some(program) = filter {
         steps.push(
             Step::Filter {
                 program: program.clone(),
             },
-            &[Rule::Ipc],
+            &[Rule::Ipc, Rule::Privileges],
         );
     }
 }

@@ -17,8 +17,8 @@ pub(super) struct Placed<'a> {
     pub(super) limits: &'a [PlannedLimit],
     /// Some granted directory can be written.
     pub(super) writes: bool,
-    /// Keyring calls are refused by a filter.
-    pub(super) keyrings: bool,
+    /// The calls that reach past namespaces are refused by a filter.
+    pub(super) filter: bool,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
 }
 
@@ -102,7 +102,7 @@ fn enforcement(
         Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => not_yet(),
         Rule::Tasks => own(placed.namespaces.pid, jar && facts.proc.is_available(), "pid namespace and a /proc of its own"),
         Rule::Ipc => own(
-            placed.namespaces.ipc && placed.keyrings,
+            placed.namespaces.ipc && placed.filter,
             root,
             "ipc namespace; session keyring of its own and keyring calls refused by seccomp; /dev/shm of its own",
         ),
@@ -116,9 +116,10 @@ fn enforcement(
             }
         }
         Rule::Privileges => own(
-            true,
+            placed.filter,
             jar,
-            "no_new_privs; bounding, permitted, effective, inheritable and ambient sets emptied and read back; securebits locked",
+            "no_new_privs; bounding, permitted, effective, inheritable and ambient sets emptied and read back; securebits locked; \
+             set-id bits and new user namespaces refused by seccomp",
         ),
         Rule::Devices => own(true, root, "a /dev of its own: null, zero, full, random, urandom, own ptys"),
         Rule::KernelInfo => {
