@@ -203,6 +203,39 @@ fn memory_over_the_limit_ends_the_jar() {
 }
 
 #[test]
+fn memory_cannot_hide_behind_a_first_thread_that_has_ended() {
+    need_jars!();
+    let script = "\
+import ctypes, os, threading, time
+def grow():
+    kept = []
+    while True:
+        kept.append(bytearray(8 << 20))
+        time.sleep(0.02)
+threading.Thread(target=grow).start()
+ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)
+";
+    let policy = limited(&[
+        (Limit::Memory, None, 128 << 20),
+        (Limit::Wall, None, 20 * SECOND),
+    ]);
+    let python = Jar::program("python3").args(["-c", script]).policy(policy);
+    let report = match on(python.launch()) {
+        Ok(mut running) => on(running.wait()),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            return;
+        }
+    };
+    assert_eq!(
+        report.outcome,
+        Outcome::Limit {
+            limit: Limit::Memory
+        }
+    );
+}
+
+#[test]
 fn output_is_delivered_to_the_last_byte_of_the_limit_and_no_further() {
     need_jars!();
     let policy = limited(&[(Limit::Output, Some(10), 1000)]);

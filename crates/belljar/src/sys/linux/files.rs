@@ -10,7 +10,7 @@ use std::{
 
 use belljar_plan::plan::Slot;
 use rustix::{
-    fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
+    fs::{Access, AtFlags, CWD, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
     io::Errno,
 };
 
@@ -109,6 +109,13 @@ pub(crate) fn check_replaceable(path: &Path) -> io::Result<PathBuf> {
         }
         Err(error) => return Err(error),
     };
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    rustix::fs::accessat(
+        CWD,
+        directory,
+        Access::WRITE_OK | Access::EXEC_OK,
+        AtFlags::EACCESS,
+    )?;
     match std::fs::symlink_metadata(&path) {
         Ok(found) if !found.is_file() => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
