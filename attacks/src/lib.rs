@@ -62,6 +62,8 @@ macro_rules! guests {
             privileges::see_privileges => every_privilege_is_gone,
             privileges::run_setuid => setuid_program_gains_nothing,
             privileges::become_root => no_identity_is_regained,
+            privileges::plant_setuid => setuid_file_is_not_planted_in_a_grant,
+            privileges::plant_capability => file_capability_is_not_planted_in_a_grant,
             resources::take_memory => memory_bomb_is_bounded,
             resources::fork => fork_bomb_is_bounded,
             resources::flood => output_flood_is_bounded,

@@ -72,3 +72,56 @@ pub(crate) fn no_identity_is_regained() {
         unshared(&["-ru"], ["become_root"]).escapes();
     }
 }
+
+/// What lies in a directory with a set-id bit or a capability of its own.
+fn planted(directory: &Path) -> Vec<String> {
+    fs::read_dir(directory)
+        .expect("a directory")
+        .flatten()
+        .filter(|entry| {
+            let mode = entry.metadata().expect("a file").permissions().mode();
+            let mut value = [0_u8; 64];
+            let capable = rustix::fs::getxattr(entry.path(), "security.capability", &mut value);
+            mode & 0o6000 != 0 || capable.is_ok()
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// A guest owns, on the machine, what it writes into a grant: with a set-id
+/// bit that file would lend its owner's identity, root's too, to anybody.
+#[test]
+pub(crate) fn setuid_file_is_not_planted_in_a_grant() {
+    both_presets(|preset| {
+        let room = tempfile::tempdir().expect("a directory");
+        let ended = jar()
+            .preset(preset)
+            .flags(["--write".as_ref(), room.path().as_os_str()])
+            .guest("plant_setuid", [room.path()])
+            .end();
+        assert_eq!(planted(room.path()), [""; 0], "{}", ended.stdout);
+        assert!(ended.stdout.starts_with("stopped: "), "{ended:#?}");
+    });
+    let room = tempfile::tempdir().expect("a directory");
+    bare(["plant_setuid".as_ref(), room.path().as_os_str()]).escapes();
+    assert!(!planted(room.path()).is_empty());
+}
+
+#[test]
+pub(crate) fn file_capability_is_not_planted_in_a_grant() {
+    both_presets(|preset| {
+        let room = tempfile::tempdir().expect("a directory");
+        let ended = jar()
+            .preset(preset)
+            .flags(["--write".as_ref(), room.path().as_os_str()])
+            .guest("plant_capability", [room.path()])
+            .end();
+        assert_eq!(planted(room.path()), [""; 0], "{}", ended.stdout);
+        assert!(ended.stdout.starts_with("stopped: "), "{ended:#?}");
+    });
+    if is_root() || need(Need::UserNamespaces) {
+        let room = tempfile::tempdir().expect("a directory");
+        bare(["plant_capability".as_ref(), room.path().as_os_str()]).escapes();
+        assert!(!planted(room.path()).is_empty());
+    }
+}
