@@ -69,6 +69,7 @@ impl Client {
         let own = pidfd_open(getpid(), PidfdFlags::empty())?;
         let hello = Request {
             kind: request::HELLO,
+            descriptors: 1,
             ..Request::default()
         };
         tell(ours.as_fd(), &hello.to_bytes(), &[own.as_fd()])?;

@@ -23,14 +23,18 @@ pub(crate) struct Launchers {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
+    Facts,
+    PlanFor,
     Plan,
     Library(Start),
     Client(Start),
     Floor(Start),
 }
 
-const WAYS: [(Way, &str); 7] = [
-    (Way::Plan, "Jar::plan: look and decide, no launch"),
+const WAYS: [(Way, &str); 9] = [
+    (Way::Facts, "- facts of the machine (for standard)"),
+    (Way::PlanFor, "- Jar::plan_for such facts"),
+    (Way::Plan, "Jar::plan: both, no launch"),
     (Way::Library(Start::Fresh), "Jar::launch"),
     (Way::Library(Start::Parked), "Jar::launch, child parked"),
     (Way::Client(Start::Fresh), "launcher alone, plan prepared"),
@@ -131,6 +135,17 @@ fn section(
 impl Launchers {
     fn measure(&mut self, way: Way, noop: &Path) -> Result<Vec<Duration>, String> {
         match way {
+            Way::Facts => {
+                let before = Instant::now();
+                std::hint::black_box(belljar::facts());
+                Ok(vec![before.elapsed()])
+            }
+            Way::PlanFor => {
+                let facts = belljar::facts();
+                let before = Instant::now();
+                library::plan_for(noop, &facts)?;
+                Ok(vec![before.elapsed()])
+            }
             Way::Plan => {
                 let before = Instant::now();
                 library::plan(noop)?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use belljar::{Jar, Outcome, Parking, Policy, Running, Stdio, set_parking};
+use belljar::{HostFacts, Jar, Outcome, Parking, Policy, Running, Stdio, set_parking};
 use belljar_plan::{Plan, Preset};
 
 use crate::floor::{PARKED, Start};
@@ -28,6 +28,11 @@ fn jar(program: &Path) -> Jar {
 /// The plan of a strict launch of a program, here and now.
 pub(crate) fn plan(program: &Path) -> Result<Plan, String> {
     jar(program).plan().map_err(|error| chain(&error))
+}
+
+/// The same for facts that are known.
+pub(crate) fn plan_for(program: &Path, facts: &HostFacts) -> Result<Plan, String> {
+    jar(program).plan_for(facts).map_err(|error| chain(&error))
 }
 
 impl Library {
