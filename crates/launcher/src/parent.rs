@@ -83,6 +83,7 @@ fn take_over() -> Result<()> {
         // children belongs to root and the maps can't be written.
         raw::prctl(raw::PR_SET_DUMPABLE, 0, 0)?;
     }
+    raw::ordinary_priority()?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
@@ -235,10 +236,6 @@ impl Launcher {
 
     /// Makes the child that waits for the next launch that fits.
     fn park(&mut self, request: &Request) -> Result<()> {
-        if let Some(old) = self.table.parked() {
-            self.table.discard(old);
-        }
-        let index = self.table.free()?;
         let bits = u8::try_from(request.value).map_err(|_| Errno::INVAL)?;
         let namespaces = belljar_plan::Namespaces::from_bits(bits).ok_or(Errno::INVAL)?;
         let ids = Ids {
@@ -248,10 +245,18 @@ impl Launcher {
             machine_gid: request.machine_gid,
             deny_setgroups: request.flag == 1,
         };
-        let made = clone::make(Kind {
+        let kind = Kind {
             namespaces,
             ids: namespaces.user.then_some(ids),
-        })?;
+        };
+        if let Some(old) = self.table.parked() {
+            if self.table.at(old).is_some_and(|old| old.made.kind == kind) {
+                return Ok(());
+            }
+            self.table.discard(old);
+        }
+        let index = self.table.free()?;
+        let made = clone::make(kind)?;
         let mapped = match made.kind.ids {
             Some(ids) => clone::map_ids(made.pid, ids),
             None => Ok(()),

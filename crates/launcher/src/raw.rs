@@ -227,6 +227,38 @@ pub(crate) fn capget() -> Result<Caps> {
     })
 }
 
+/// Lets go of a priority over the machine's other processes, which a guest
+/// would inherit: real-time scheduling, a nice value below 0, real-time I/O;
+/// sched(7), setpriority(2), ioprio_set(2).
+pub(crate) fn ordinary_priority() -> Result<()> {
+    const ORDINARY: usize = 0; // SCHED_OTHER
+    const IDLE: usize = 5;
+    const BATCH: usize = 3;
+    const RESET_ON_FORK: usize = 0x4000_0000;
+    const THIS_PROCESS: usize = 1; // IOPRIO_WHO_PROCESS
+    const CLASS_SHIFT: usize = 13;
+    const REAL_TIME: usize = 1;
+    let policy = numbers(sys::__NR_sched_getscheduler, [0; 6])? & !RESET_ON_FORK;
+    if !matches!(policy, ORDINARY | BATCH | IDLE) {
+        let priority = 0_i32;
+        let all = [0, ORDINARY, (&raw const priority) as usize, 0, 0, 0];
+        // SAFETY: the kernel reads one `struct sched_param`, which is an int.
+        check(unsafe { syscall(sys::__NR_sched_setscheduler, all) })?;
+    }
+    // The call gives 20 less the nice value.
+    if numbers(sys::__NR_getpriority, [0; 6])? > 20 {
+        numbers(sys::__NR_setpriority, [0; 6])?;
+    }
+    match numbers(sys::__NR_ioprio_get, [THIS_PROCESS, 0, 0, 0, 0, 0]) {
+        Ok(priority) if priority >> CLASS_SHIFT == REAL_TIME => {
+            numbers(sys::__NR_ioprio_set, [THIS_PROCESS, 0, 0, 0, 0, 0]).map(drop)
+        }
+        // A kernel without block devices has no such priority.
+        Ok(_) | Err(Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// A session keyring of one's own; keyctl(2).
 pub(crate) fn join_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;

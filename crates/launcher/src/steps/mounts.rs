@@ -4,7 +4,8 @@
 use belljar_plan::{Attributes, Source};
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, ResolveFlags, fstat, major, minor, mkdirat, mknodat, open, openat2,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes,
+    StatxFlags, fstat, fstatvfs, major, minor, mkdirat, mknodat, open, openat2, statx,
 };
 use rustix::io::{Errno, Result};
 use rustix::mount::{
@@ -15,7 +16,7 @@ use rustix::mount::{
 
 use super::{Jar, attribute_bits, files};
 use crate::init::{PROGRESS, borrow};
-use crate::text::{Text, text};
+use crate::text::{Text, split, text};
 use crate::{channel, raw};
 use belljar_plan::message::{Progress, progress};
 
@@ -29,6 +30,13 @@ const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// Names in the jar's root that are gone before the guest exists.
 const EMPTY_FILE: &core::ffi::CStr = c".belljar-empty-file";
 const EMPTY_FOLDER: &core::ffi::CStr = c".belljar-empty-folder";
+
+/// What [`Jar::hold_above`] did.
+#[derive(PartialEq, Eq)]
+enum Held {
+    Nothing,
+    Some,
+}
 
 /// A copy of a mount, attached nowhere.
 fn clone_mount(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
@@ -82,6 +90,13 @@ fn restrict(mount: BorrowedFd<'_>, recursive: bool, attributes: u64) -> Result<(
         userns_fd: 0,
     };
     raw::mount_setattr(mount, recursive, &wanted)
+}
+
+/// Whether something is what a mount shows at its own place; statx(2).
+fn is_mount(file: &OwnedFd) -> Result<bool> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+    let found = statx(file, c"", flags, StatxFlags::empty())?;
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
@@ -239,9 +254,52 @@ impl<'a> Jar<'a> {
         attributes: Attributes,
     ) -> Result<()> {
         restrict(mount, recursive, attribute_bits(attributes))?;
-        attach(mount, self.find(target, PATH)?.as_fd())?;
+        let place = self.find(target, PATH)?;
+        let place = match self.is_own(&place)? || self.hold_above(target)? == Held::Nothing {
+            true => place,
+            // Where it was found is covered now.
+            false => self.find(target, PATH)?,
+        };
+        attach(mount, place.as_fd())?;
         self.forget_folder();
         Ok(())
+    }
+
+    /// Whether something lies in the jar's own root or scratch.
+    fn is_own(&self, file: &OwnedFd) -> Result<bool> {
+        let device = fstat(file)?.st_dev;
+        let scratch = self.scratch.as_ref().map(|(fd, _)| fd.as_fd());
+        for own in [Some(self.root()?), scratch].into_iter().flatten() {
+            if fstat(own)?.st_dev == device {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes a mount of every folder that leads to a place inside a granted
+    /// folder: what is a mount cannot be renamed. Else the guest would move the
+    /// folder away, and with it what is hidden or read-only there, and put
+    /// another in its place for the next run to protect; rename(2), `EBUSY`.
+    fn hold_above(&self, path: &[u8]) -> Result<Held> {
+        let mut held = Held::Nothing;
+        let mut folder = split(path).0;
+        while !folder.is_empty() {
+            let name = Text::<4096>::new().add(folder)?;
+            let found = self.find_c(name.c()?, PATH | OFlags::DIRECTORY)?;
+            if self.is_own(&found)? {
+                break;
+            }
+            let can_move =
+                !is_mount(&found)? && !fstatvfs(&found)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+            if can_move {
+                // With the mounts below it, which else would be covered.
+                attach(clone_mount(found.as_fd(), true)?.as_fd(), found.as_fd())?;
+                held = Held::Some;
+            }
+            folder = split(folder).0;
+        }
+        Ok(held)
     }
 
     pub(super) fn proc(&mut self, target: &[u8], attributes: Attributes) -> Result<()> {
@@ -294,6 +352,11 @@ impl<'a> Jar<'a> {
         let target = match self.find(path, PATH) {
             Err(Errno::NOENT | Errno::ACCESS) => return Ok(()),
             target => target?,
+        };
+        let target = match self.hold_above(path)? {
+            Held::Nothing => target,
+            // Where it was found is covered now.
+            Held::Some => self.find(path, PATH)?,
         };
         let mode = fstat(&target)?.st_mode;
         let is_folder = FileType::from_raw_mode(mode) == FileType::Directory;
