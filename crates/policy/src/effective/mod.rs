@@ -176,10 +176,10 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
 
 /// Machine uids for jars that root starts, where no policy says other ones:
 /// above every range that distributions give to users and containers.
-const UID_RANGE: (u32, u32) = (2_000_000_000, 65536);
+pub const UID_RANGE: (u32, u32) = (2_000_000_000, 65536);
 
 /// The guest's user inside, where no flag says another one.
-const USER: (u32, u32) = (1000, 1000);
+pub const USER: (u32, u32) = (1000, 1000);
 
 /// The user that owns what has no owner inside; user_namespaces(7).
 const OVERFLOW: u32 = 65534;

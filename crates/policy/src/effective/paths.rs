@@ -326,7 +326,8 @@ fn never(place: &Place, real: &UnixPath) -> Option<String> {
     if real.is_within(&proc) || inside.is_within(&proc) {
         return Some("can never apply: a jar has a /proc of its own".to_owned());
     }
-    if inside.as_str() == "/" {
+    // The machine's root shows the machine's /proc and all its devices, elsewhere.
+    if inside.as_str() == "/" || real.as_str() == "/" {
         return Some(
             "can never apply: a jar has a root of its own; name a directory below it, or use preset minimal to read all"
                 .to_owned(),

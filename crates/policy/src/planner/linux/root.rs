@@ -257,6 +257,23 @@ impl Root {
                 ),
             });
         }
+        if let Some(reason) = reserved(at, &verified.subject) {
+            return Err(Refusal::Invalid {
+                reason: format!(
+                    "{}: {at} in the jar {reason}; name another place, as in `{}:/mnt`",
+                    grant.origin, grant.path
+                ),
+            });
+        }
+        if let Some(written) = led_astray(grant, found, verified, effective) {
+            return Err(Refusal::Invalid {
+                reason: format!(
+                    "{}: {} lies in {written}, which the guest may write, and a symbolic link there leads out of it, to {}: \
+                     a guest could have put it there; if you mean that place, grant it by its own path",
+                    grant.origin, grant.path, found.path
+                ),
+            });
+        }
         let mut node = self.granted(found, grant.write, effective, facts)?;
         if let Node::Mount(mount) = &mut node {
             mount.optional = grant.optional;
@@ -384,6 +401,56 @@ impl Root {
             },
         );
     }
+}
+
+/// Why nothing of the machine may be shown at a place of the jar.
+fn reserved(at: &UnixPath, subject: &Subject) -> Option<&'static str> {
+    if matches!(subject, Subject::Plugin(_)) && at.is_within(&path(PLUGIN)) {
+        return Some("is where the plugin's own, verified files are");
+    }
+    let build = [
+        "/.scratch",
+        "/.belljar-empty-file",
+        "/.belljar-empty-folder",
+    ];
+    if build.iter().any(|name| at.is_within(&path(name))) {
+        return Some("is a name that Belljar uses while it makes the jar");
+    }
+    let devices = [
+        "null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx", "fd", "stdin", "stdout",
+        "stderr",
+    ];
+    let within = at.as_str().strip_prefix("/dev/").unwrap_or_default();
+    let first = within.split('/').next().unwrap_or_default();
+    (at.as_str() == "/dev" || devices.contains(&first)).then_some("is one of the jar's own devices")
+}
+
+/// The granted directory that the guest may write, and out of which a link
+/// leads from a path granted inside it. A former run may have made that link.
+fn led_astray<'a>(
+    grant: &Grant,
+    found: &Found,
+    verified: &Verified,
+    effective: &'a Effective,
+) -> Option<&'a UnixPath> {
+    let find = |path: &UnixPath| verified.survey.find(path).ok().map(|found| &found.path);
+    effective
+        .grants
+        .iter()
+        .filter(|other| other.write && other.path != grant.path)
+        .map(|other| (&other.path, find(&other.path)))
+        .find(|(said, real)| {
+            let inside = |path: &UnixPath| {
+                path.is_within(said) || real.is_some_and(|real| path.is_within(real))
+            };
+            let passes = grant
+                .path
+                .ancestors_from_root()
+                .any(|above| inside(&above) || find(&above).is_some_and(inside));
+            // Where both lead to one place, neither leads out of it.
+            passes && !inside(&found.path)
+        })
+        .map(|(said, _)| said)
 }
 
 /// A path that is written in this file.
