@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     error::LaunchError,
     facts,
-    launch::{self, Around, Prepared, Unprepared},
+    launch::{self, Ahead, Around, Prepared, Unprepared},
     report::ReportTo,
     streams::{Stdio, Three},
     supervise::Running,
@@ -163,6 +163,7 @@ impl Jar {
     /// Where the program does not run; see [`LaunchError`].
     pub async fn launch(self) -> Result<Running, LaunchError> {
         let preset = self.preset();
+        let ahead = Ahead::guess(preset, &self.policy);
         let Self {
             ask,
             policy,
@@ -170,6 +171,7 @@ impl Jar {
         } = self;
         launch::launch(
             move || prepare(&ask, policy, facts::facts_for(preset)),
+            ahead,
             around,
         )
         .await

@@ -1,6 +1,7 @@
 //! From a plan to a running jar: opens what the plan hands over, makes the
 //! streams, asks the launcher, and explains a failure.
 
+mod ahead;
 mod engine;
 
 use std::{
@@ -18,8 +19,11 @@ use belljar_plan::{
 use belljar_policy::{HostFacts, Policy, Refusal, Verified};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use self::engine::{Command, Engine, Link, News, lock, parking};
 pub use self::engine::{Parking, set_parking};
+pub(crate) use self::{
+    ahead::Ahead,
+    engine::{Command, Engine, Link, News, lock, parking},
+};
 use crate::{
     error::LaunchError,
     facts,
@@ -66,9 +70,10 @@ pub(crate) fn new_id() -> String {
 }
 
 /// Launches what was prepared. `prepare` is only called once it is known that
-/// the report can be written.
+/// the report can be written; meanwhile the launcher makes a child as `ahead` says.
 pub(crate) async fn launch(
     prepare: impl FnOnce() -> Result<Prepared, Unprepared> + Send,
+    ahead: Option<Ahead>,
     around: Around,
 ) -> Result<Running, LaunchError> {
     if !sys::SUPPORTED {
@@ -82,7 +87,8 @@ pub(crate) async fn launch(
     let id = new_id();
     let engine = Engine::get().inspect(|engine| {
         // The launcher starts while we look; that it can't is told by the launch.
-        engine.ask(Command::Warm);
+        let child = ahead.and_then(|ahead| ahead.request(&engine.parked));
+        engine.ask(Command::Warm(child));
     });
     let sink = Sink::open(report_to, &id)
         .map_err(|(path, source)| LaunchError::Report { path, source })?;

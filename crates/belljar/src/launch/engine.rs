@@ -45,8 +45,8 @@ pub(crate) fn parking() -> bool {
 
 /// What the thread is asked.
 pub(crate) enum Command {
-    /// Have a launcher ready.
-    Warm,
+    /// Have a launcher ready, and a child of it if so asked.
+    Warm(Option<Request>),
     /// Launch a jar and supervise it.
     Launch(Box<Job>),
 }
@@ -130,8 +130,12 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>) {
         };
         link = current.as_ref().ok().cloned();
         match (command, current) {
-            (Command::Warm, Ok(_)) => {}
-            (Command::Warm, Err(error)) => {
+            (Command::Warm(child), Ok(link)) => {
+                if let Some(asked) = child {
+                    link.send(asked, Vec::new());
+                }
+            }
+            (Command::Warm(_), Err(error)) => {
                 tracing::warn!(target: "belljar", %error, "cannot start the launcher");
             }
             (Command::Launch(job), Ok(link)) => {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use belljar_plan::{
-    Limit, Plan, Report, Step,
-    message::{Event as Record, Request, request},
+    Limit, Plan, Report,
+    message::{Event as Record, Request},
     outcome::StoppedBy,
     report::{Edge, Usage},
 };
@@ -18,10 +18,10 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    launch::{Link, News, lock, parking},
+    launch::{Ahead, Link, News, parking},
     report,
     streams::{Connected, Meter, Stream},
-    sys::{self, Lease, Packets},
+    sys::{self, Packets},
 };
 
 /// Output that nobody reads is given up after so long, where Belljar ended the jar.
@@ -162,49 +162,13 @@ fn take_handles(connected: &mut Connected) -> Handles {
 
 /// Has the launcher make the next jar's namespaces while nobody waits.
 fn park(job: &Job, link: &Link) {
-    if !parking() {
-        return;
+    let child = parking()
+        .then(|| Ahead::like(&job.plan))
+        .flatten()
+        .and_then(|ahead| ahead.request(&job.parked));
+    if let Some(asked) = child {
+        link.send(asked, Vec::new());
     }
-    let mut namespaces = None;
-    let mut ids = None;
-    for step in &job.plan.steps {
-        match step {
-            Step::Clone { namespaces: bits } => namespaces = Some(u32::from(bits.bits())),
-            Step::MapIds {
-                uid,
-                gid,
-                deny_setgroups,
-            } => ids = Some((*uid, *gid, u32::from(*deny_setgroups))),
-            _ => {}
-        }
-    }
-    let (Some(value), Some((uid, gid, flag))) = (namespaces, ids) else {
-        return;
-    };
-    let mut asked = Request {
-        kind: request::PARK,
-        machine_uid: job.request.machine_uid,
-        machine_gid: job.request.machine_gid,
-        value,
-        flag,
-        uid,
-        gid,
-        ..Request::default()
-    };
-    if let belljar_plan::plan::MachineIdentity::Own { first, count } = job.plan.identity.machine {
-        let mut parked = lock(&job.parked);
-        if parked.is_none() {
-            match Lease::take(first, count) {
-                Ok(lease) => *parked = Some(lease),
-                Err(_) => return,
-            }
-        }
-        if let Some(lease) = &*parked {
-            asked.machine_uid = lease.id();
-            asked.machine_gid = lease.id();
-        }
-    }
-    link.send(asked, Vec::new());
 }
 
 /// What the end left to conclude from.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::plan::Slot;
+use belljar_plan::plan::{MachineIdentity, Slot};
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub(crate) const SUPPORTED: bool = false;
@@ -18,6 +18,10 @@ pub(crate) const PACKET: usize = 1;
 
 fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn machine_identity(_: u32, _: u32) -> Option<MachineIdentity> {
+    None
 }
 
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

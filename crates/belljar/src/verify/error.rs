@@ -83,8 +83,8 @@ pub enum VerifyError {
         path: String,
     },
     /// A manifest does not say what it must, or says what it cannot.
-    #[error("{0}")]
-    Manifest(String),
+    #[error(transparent)]
+    Manifest(#[from] belljar_policy::manifest::ManifestError),
     /// A manifest changed between the first look at it and the copy.
     #[error("manifest `{path}` changed while the plugin was read; start it again")]
     ManifestChanged {

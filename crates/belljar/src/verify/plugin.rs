@@ -194,8 +194,7 @@ pub(crate) fn read(asked: &Path) -> Result<Read, VerifyError> {
     };
     let readable = std::str::from_utf8(&text)
         .map_err(|_| VerifyError::ManifestNotText { path: path.clone() })?;
-    let manifest = Manifest::parse(readable, format, &path)
-        .map_err(|error| VerifyError::Manifest(error.to_string()))?;
+    let manifest = Manifest::parse(readable, format, &path)?;
 
     let mut walk = Walk {
         directory: &directory,

@@ -16,7 +16,10 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use belljar_plan::message::{Event, Progress, Request};
+use belljar_plan::{
+    message::{Event, Progress, Request},
+    plan::MachineIdentity,
+};
 
 pub(crate) use self::{
     files::{check_replaceable, open_slot, replace, seal},
@@ -42,6 +45,18 @@ pub(crate) const PACKET: usize = {
     };
     if steps > longest { steps } else { longest }
 };
+
+/// Whom the machine sees in a jar; none where it would be root.
+pub(crate) fn machine_identity(first: u32, count: u32) -> Option<MachineIdentity> {
+    let uid = rustix::process::geteuid();
+    if facts::privileged() {
+        return Some(MachineIdentity::Own { first, count });
+    }
+    (!uid.is_root()).then(|| MachineIdentity::Caller {
+        uid: uid.as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    })
+}
 
 /// A pipe, reader first. Both ends are closed on exec and block.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
