@@ -28,8 +28,12 @@ fn killed_supervisor_leaves_nothing_and_a_true_report() {
             // Ending also holds that nothing is left: no process, mount or file.
             let ended = started.end();
             assert_eq!(ended.status.code(), None, "{ended:#?}");
+            // None where it was not launched yet; and on a slow machine the guest may have ended.
             if let Some(report) = ended.report {
-                assert_eq!(report.outcome, Outcome::Lost);
+                assert!(
+                    matches!(report.outcome, Outcome::Lost | Outcome::Exited { code: 42 }),
+                    "{report:#?}"
+                );
             }
             for pid in below {
                 assert!(!alive(pid), "{pid} lives on");
