@@ -5,6 +5,8 @@
 mod failure;
 mod layout;
 
+use std::sync::{Mutex, PoisonError};
+
 use belljar_plan::Preset;
 use belljar_policy::{
     HostFacts,
@@ -20,6 +22,47 @@ use crate::sys::facts::{self, Call};
 pub fn facts() -> HostFacts {
     facts_for(Preset::Standard)
 }
+
+/// The same as [`facts_for`], looked at once in the life of the host: places
+/// like `/usr` don't move. Where they did, the launch fails on what it finds
+/// instead, and [`refreshed`] looks again. Sockets come and go, so what
+/// `minimal` hides is looked at each time.
+pub(crate) fn known_for(preset: Preset) -> HostFacts {
+    if preset == Preset::Minimal {
+        return facts_for(preset);
+    }
+    let user = facts::user();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = |at: &&Known| at.preset == preset && at.user == user;
+    if let Some(known) = known.iter().find(same) {
+        return known.facts.clone();
+    }
+    let facts = facts_for(preset);
+    known.push(Known {
+        preset,
+        user,
+        facts: facts.clone(),
+    });
+    facts
+}
+
+/// Looks again, after a launch failed on what was known.
+pub(crate) fn refreshed(preset: Preset) -> HostFacts {
+    KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain(|known| known.preset != preset);
+    known_for(preset)
+}
+
+/// What was found, for whom and for which preset.
+struct Known {
+    preset: Preset,
+    user: facts::User,
+    facts: HostFacts,
+}
+
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
 /// What this machine can enforce, with the places that a preset shows. Only
 /// `minimal` needs a list of the machine's secrets, which takes longer.

@@ -122,7 +122,7 @@ impl Jar {
     /// [`LaunchError::Ended`] where the launch would be refused, and others
     /// where it would not begin.
     pub fn plan(&self) -> Result<Plan, LaunchError> {
-        self.plan_for(&facts::facts_for(self.preset()))
+        self.plan_by(facts::known_for)
     }
 
     /// The same for a machine with these facts.
@@ -130,8 +130,12 @@ impl Jar {
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn plan_for(&self, facts: &HostFacts) -> Result<Plan, LaunchError> {
+        self.plan_by(|_| facts.clone())
+    }
+
+    fn plan_by(&self, look: impl Fn(Preset) -> HostFacts) -> Result<Plan, LaunchError> {
         let task = self.around.task.as_deref();
-        prepare(&self.ask, self.policy.clone(), facts.clone())
+        prepare(&self.ask, self.policy.clone(), self.preset(), look)
             .map(|prepared| std::sync::Arc::unwrap_or_clone(prepared.plan))
             .map_err(|unprepared| match unprepared {
                 Unprepared::Error(error) => error,
@@ -170,7 +174,7 @@ impl Jar {
             around,
         } = self;
         launch::launch(
-            move || prepare(&ask, policy, facts::facts_for(preset)),
+            move || prepare(&ask, policy, preset, facts::known_for),
             ahead,
             around,
         )
@@ -209,13 +213,25 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 }
 
 /// bytes -> Manifest -> Verified -> Plan: the flow up to the launch.
-fn prepare(ask: &Ask, policy: Policy, facts: HostFacts) -> Result<Prepared, Unprepared> {
+fn prepare(
+    ask: &Ask,
+    policy: Policy,
+    preset: Preset,
+    look: impl Fn(Preset) -> HostFacts,
+) -> Result<Prepared, Unprepared> {
     let (verified, image) =
         verify::verify(ask, &policy).map_err(|source| match source.outcome() {
             Some(outcome) => Unprepared::Outcome(outcome),
             None => Unprepared::Error(LaunchError::Verify { source }),
         })?;
-    let plan = belljar_policy::plan(&verified, &policy, &facts)?;
+    let mut facts = look(preset);
+    let mut plan = belljar_policy::plan(&verified, &policy, &facts)?;
+    if plan.preset != preset {
+        // The policy has another preset for this very plugin, which shows
+        // other places.
+        facts = look(plan.preset);
+        plan = belljar_policy::plan(&verified, &policy, &facts)?;
+    }
     let digest = belljar_policy::digest(&plan).into();
     Ok(Prepared {
         verified,

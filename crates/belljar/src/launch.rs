@@ -221,7 +221,12 @@ impl Prepared {
         if matches!(step, Step::Exec { .. }) || errno == 0 {
             return Learnt::Nothing;
         }
-        let facts = facts::after_failure(&self.facts, step.word(), errno);
+        // What was known of the machine may be old; else the failure itself
+        // tells something.
+        let mut facts = facts::refreshed(self.plan.preset);
+        if facts == self.facts {
+            facts = facts::after_failure(&self.facts, step.word(), errno);
+        }
         if facts == self.facts {
             return Learnt::Nothing;
         }

@@ -280,6 +280,7 @@ const STAGES: &[&str] = &["/tmp", "/run", "/var", "/mnt", "/usr", "/etc", "/proc
 /// Looks at the usual places that a preset needs.
 pub(super) fn layout(preset: Preset) -> Layout {
     let minimal = preset == Preset::Minimal;
+    let strict = preset == Preset::Strict;
     let there = |names: &[&str]| -> Vec<String> {
         let proc = look::open_directory("/proc".as_ref());
         proc.map_or_else(
@@ -297,7 +298,12 @@ pub(super) fn layout(preset: Preset) -> Layout {
     };
     Layout {
         system: SYSTEM.iter().filter_map(|path| place(path)).collect(),
-        configuration: if minimal { Vec::new() } else { configuration() },
+        configuration: match preset {
+            Preset::Minimal => Vec::new(),
+            Preset::Standard => configuration(),
+            // A strict jar gets what the loader reads, and nothing else.
+            Preset::Strict => place("/etc/ld.so.cache").into_iter().collect(),
+        },
         top: if minimal {
             children("/", |_| true)
         } else {
@@ -305,7 +311,12 @@ pub(super) fn layout(preset: Preset) -> Layout {
         },
         secrets: if minimal { secrets() } else { Vec::new() },
         proc_hidden: there(PROC_HIDDEN),
-        proc_read_only: there(PROC_READ_ONLY),
+        // All of a strict jar's /proc is read-only.
+        proc_read_only: if strict {
+            Vec::new()
+        } else {
+            there(PROC_READ_ONLY)
+        },
         stage: STAGES
             .iter()
             .find(|path| look::status(path).is_ok_and(|status| status.kind == EntryKind::Directory))

@@ -35,6 +35,23 @@ pub(crate) fn process() -> Process {
     }
 }
 
+/// Who the calling thread is, as far as facts depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    uid: u32,
+    gid: u32,
+    effective: u64,
+}
+
+/// A host may give up its privileges between two launches.
+pub(crate) fn user() -> User {
+    User {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        effective: rustix::thread::capabilities(None).map_or(0, |sets| sets.effective.bits()),
+    }
+}
+
 /// What root in the machine's own user namespace can do and nobody else:
 /// write any id map, and map the ids of mounts. A container's root is not that.
 pub(crate) fn privileged() -> bool {
