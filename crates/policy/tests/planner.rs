@@ -353,6 +353,20 @@ fn started_by_root_a_grant_enters_as_an_idmapped_mount_by_descriptor() {
 }
 
 #[test]
+fn a_program_that_anybody_may_run_needs_no_idmapped_mount_and_another_does() {
+    for (mode, mapped) in [(0o755, false), (0o750, true), (0o700, true), (0o754, true)] {
+        let mut executable = elf("/home/me/work/tool");
+        executable.file.mode = mode;
+        let verified = program("./tool", "/home/me/work/tool", executable);
+        let plan = plan(&verified, &Policy::default(), &as_root());
+        assert!(
+            matches!(&plan.steps[0], Step::Detach { idmap, .. } if *idmap == mapped),
+            "{mode:o}"
+        );
+    }
+}
+
+#[test]
 fn where_a_file_system_takes_no_idmapped_mount_the_error_says_who_must_own_the_path() {
     let mut verified = true_program();
     survey(

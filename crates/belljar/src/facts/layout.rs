@@ -281,13 +281,15 @@ const STAGES: &[&str] = &["/tmp", "/run", "/var", "/mnt", "/usr", "/etc", "/proc
 pub(super) fn layout(preset: Preset) -> Layout {
     let minimal = preset == Preset::Minimal;
     let strict = preset == Preset::Strict;
-    let there = |names: &[&str]| -> Vec<String> {
+    let there = |names: &[&str], wanted: fn(&Status) -> bool| -> Vec<String> {
         let proc = look::open_directory("/proc".as_ref());
         proc.map_or_else(
             |_| Vec::new(),
             |proc| {
-                let there =
-                    |name: &&&str| look::status_below(proc.as_fd(), name.as_bytes()).is_ok();
+                let there = |name: &&&str| {
+                    let status = look::status_below(proc.as_fd(), name.as_bytes());
+                    status.is_ok_and(|status| wanted(&status))
+                };
                 names
                     .iter()
                     .filter(there)
@@ -310,12 +312,14 @@ pub(super) fn layout(preset: Preset) -> Layout {
             Vec::new()
         },
         secrets: if minimal { secrets() } else { Vec::new() },
-        proc_hidden: there(PROC_HIDDEN),
+        // What is open to root alone is closed to a guest, which is never root
+        // on the machine and has no capability.
+        proc_hidden: there(PROC_HIDDEN, |status| status.open_to_others),
         // All of a strict jar's /proc is read-only.
         proc_read_only: if strict {
             Vec::new()
         } else {
-            there(PROC_READ_ONLY)
+            there(PROC_READ_ONLY, |_| true)
         },
         stage: STAGES
             .iter()

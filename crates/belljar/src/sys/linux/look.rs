@@ -135,6 +135,8 @@ pub(crate) struct Status {
     pub(crate) inode: u64,
     /// Bytes, as far as the file itself says.
     pub(crate) size: u64,
+    /// Somebody who is neither its owner nor of its group may use it.
+    pub(crate) open_to_others: bool,
 }
 
 /// The type of an entry; inode(7).
@@ -366,6 +368,7 @@ fn status_of(stat: &Stat) -> Status {
         device: stat.st_dev,
         inode: stat.st_ino,
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        open_to_others: stat.st_mode & 0o007 != 0,
     }
 }
 

@@ -9,6 +9,9 @@
 //!   there is inert in the jar and a way to root outside of it. A new user
 //!   namespace gives the capability to store file capabilities, which an
 //!   idmapped mount stores as the machine's own; capabilities(7).
+//! - The jar's pid 1 has the guest's user, so that its limits and priority are
+//!   the guest's to set: with RLIMIT_NOFILE at 0 it could not wait any more, and
+//!   the end that the guest had chosen was told as Belljar's own failure.
 //! - `io_uring` does some of these unseen, `openat2` and `clone3` take their
 //!   flags in memory, which a filter cannot read.
 
@@ -56,11 +59,16 @@ enum Fate {
     Refused(u32),
     /// It fails where an argument has one of these bits.
     Without { argument: u32, bits: u32 },
+    /// It fails where it is about pid 1 of the jar, which its first argument names.
+    SparesInit,
+    /// The same for the second argument, and where the first says that it is
+    /// about all of a user's processes.
+    SparesInitAnd { users: u32 },
     /// It opens: it fails where it creates something with a set-id bit.
     Opens { flags: u32, mode: u32 },
 }
 
-use Fate::{Opens, Refused, Without};
+use Fate::{Opens, Refused, SparesInit, SparesInitAnd, Without};
 
 const fn mode_in(argument: u32) -> Fate {
     Without {
@@ -73,6 +81,11 @@ const NEW_USERS: Fate = Without {
     argument: 0,
     bits: CLONE_NEWUSER,
 };
+
+/// setpriority(2): `PRIO_USER`
+const PRIORITY: Fate = SparesInitAnd { users: 2 };
+/// ioprio_set(2): `IOPRIO_WHO_USER`
+const IO_PRIORITY: Fate = SparesInitAnd { users: 3 };
 
 /// An architecture that the kernel may tell of: `AUDIT_ARCH_*`, and its calls
 /// by number. Those from 424 on have the same number everywhere.
@@ -107,6 +120,13 @@ const X86_64: Architecture = Architecture {
         (248, Refused(EPERM)),              // add_key
         (249, Refused(EPERM)),              // request_key
         (250, Refused(EPERM)),              // keyctl
+        (302, SparesInit),                  // prlimit64
+        (203, SparesInit),                  // sched_setaffinity
+        (144, SparesInit),                  // sched_setscheduler
+        (142, SparesInit),                  // sched_setparam
+        (314, SparesInit),                  // sched_setattr
+        (141, PRIORITY),                    // setpriority
+        (251, IO_PRIORITY),                 // ioprio_set
     ],
 };
 
@@ -127,6 +147,13 @@ const I386: Architecture = Architecture {
         (286, Refused(EPERM)),              // add_key
         (287, Refused(EPERM)),              // request_key
         (288, Refused(EPERM)),              // keyctl
+        (340, SparesInit),                  // prlimit64
+        (241, SparesInit),                  // sched_setaffinity
+        (156, SparesInit),                  // sched_setscheduler
+        (154, SparesInit),                  // sched_setparam
+        (351, SparesInit),                  // sched_setattr
+        (97, PRIORITY),                     // setpriority
+        (289, IO_PRIORITY),                 // ioprio_set
     ],
 };
 
@@ -143,6 +170,13 @@ const AARCH64: Architecture = Architecture {
         (217, Refused(EPERM)),             // add_key
         (218, Refused(EPERM)),             // request_key
         (219, Refused(EPERM)),             // keyctl
+        (261, SparesInit),                 // prlimit64
+        (122, SparesInit),                 // sched_setaffinity
+        (119, SparesInit),                 // sched_setscheduler
+        (118, SparesInit),                 // sched_setparam
+        (274, SparesInit),                 // sched_setattr
+        (140, PRIORITY),                   // setpriority
+        (30, IO_PRIORITY),                 // ioprio_set
     ],
 };
 
@@ -163,6 +197,13 @@ const ARM: Architecture = Architecture {
         (309, Refused(EPERM)),              // add_key
         (310, Refused(EPERM)),              // request_key
         (311, Refused(EPERM)),              // keyctl
+        (369, SparesInit),                  // prlimit64
+        (241, SparesInit),                  // sched_setaffinity
+        (156, SparesInit),                  // sched_setscheduler
+        (154, SparesInit),                  // sched_setparam
+        (380, SparesInit),                  // sched_setattr
+        (97, PRIORITY),                     // setpriority
+        (314, IO_PRIORITY),                 // ioprio_set
     ],
 };
 
@@ -215,6 +256,21 @@ fn body(fate: Fate) -> Vec<Instruction> {
     match fate {
         Refused(errno) => vec![give(errno)],
         Without { argument, bits } => without(argument, bits).into(),
+        SparesInit => vec![
+            load(ARGUMENTS),
+            jump(JUMP_IF_EQUAL, 1, 0, 1),
+            give(EPERM),
+            give(ALLOW),
+        ],
+        SparesInitAnd { users } => vec![
+            load(ARGUMENTS),
+            // To the refusal.
+            jump(JUMP_IF_EQUAL, users, 2, 0),
+            load(ARGUMENTS + 8),
+            jump(JUMP_IF_EQUAL, 1, 0, 1),
+            give(EPERM),
+            give(ALLOW),
+        ],
         Opens { flags, mode } => {
             let mut body = vec![
                 load(ARGUMENTS + 8 * flags),
@@ -322,10 +378,24 @@ mod tests {
             let expected = match fate(architecture, number) {
                 Some(Refused(errno)) => errno,
                 Some(Without { .. } | Opens { .. }) => EPERM,
-                None => ALLOW,
+                Some(SparesInit | SparesInitAnd { .. }) | None => ALLOW,
             };
             assert_eq!(verdict, expected, "{:#x} {number}", architecture.audit);
         });
+    }
+
+    #[test]
+    fn pid_1_s_limits_and_priority_are_not_the_guest_s_to_set() {
+        for arguments in [[1, 1, 0, 0], [0, 0, 0, 0], [2, 7, 0, 0], [3, 7, 0, 0]] {
+            verdicts(arguments, |architecture, number, verdict| {
+                let refused = match fate(architecture, number) {
+                    Some(SparesInit) => arguments[0] == 1,
+                    Some(SparesInitAnd { users }) => arguments[1] == 1 || arguments[0] == users,
+                    _ => return,
+                };
+                assert_eq!(verdict == EPERM, refused, "{number} {arguments:?}");
+            });
+        }
     }
 
     #[test]

@@ -315,7 +315,7 @@ impl Root {
                 ..mount(found)
             }));
         }
-        let idmap = found.idmap && facts.idmap.is_available();
+        let idmap = found.idmap && facts.idmap.is_available() && !open_to_all(found, write);
         if !idmap && !others_may(found, write) {
             let word = if write { "write" } else { "read" };
             return Err(Refusal::Invalid {
@@ -401,6 +401,13 @@ impl Root {
             },
         );
     }
+}
+
+/// A single file that anybody may read, and run if anybody may run it: an
+/// idmapped mount, which takes a user namespace to make, would add nothing.
+fn open_to_all(found: &Found, write: bool) -> bool {
+    let runs = found.mode & 0o111 == 0 || found.mode & 0o1 != 0;
+    found.kind == FileKind::File && !write && runs && others_may(found, false)
 }
 
 /// Why nothing of the machine may be shown at a place of the jar.
