@@ -133,7 +133,8 @@ impl Root {
     }
 
     fn strict(&mut self, facts: &HostFacts) {
-        for name in ["bin", "sbin", "lib", "lib32", "lib64"] {
+        // Other directories of programs and libraries come with what is in them.
+        for name in ["bin", "lib", "lib64"] {
             self.directory(&format!("/usr/{name}"));
             self.link(&format!("/{name}"), &format!("usr/{name}"));
         }
