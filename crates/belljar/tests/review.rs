@@ -156,6 +156,22 @@ fn a_link_that_a_guest_could_have_made_opens_nothing_outside() {
     }
 }
 
+/// With its limits pid 1 could be made to end, and the jar's own end to be
+/// told as `lost`.
+#[test]
+fn pid_1_is_out_of_the_guest_s_reach() {
+    if !jars() {
+        return;
+    }
+    let said = sh(
+        "prlimit --pid 1 --nofile=0:0; renice 19 -p 1; chrt -i -p 0 1; taskset -p 1 1
+         (sleep 0.1 &) ; sleep 0.3; renice -n 3 -p $$ >/dev/null && prlimit --pid $$ --nofile=9:9 && echo own is free",
+        Policy::default(),
+    );
+    assert!(said.contains("own is free"), "{said}");
+    assert_eq!(said.matches("not permitted").count(), 4, "{said}");
+}
+
 /// A guest inherits its scheduling from the host through the launcher.
 #[test]
 fn a_guest_has_no_priority_over_the_machine() {
