@@ -152,12 +152,13 @@ fn orphans() -> Vec<String> {
     tasks::children(std::process::id() as i32)
         .into_iter()
         .filter(|pid| !own.contains(pid))
-        .filter_map(|pid| {
+        .map(|pid| {
             let line = tasks::command_line(pid);
+            // One that has ended counts this once: what was below it comes here only now.
             let reaped = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
             match reaped {
-                Ok(Some(_)) | Err(_) => None,
-                Ok(None) => Some(format!("process {pid}: {line}")),
+                Ok(Some(_)) | Err(_) => format!("process {pid}, ended"),
+                Ok(None) => format!("process {pid}: {line}"),
             }
         })
         .collect()
