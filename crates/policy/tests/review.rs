@@ -93,3 +93,27 @@ fn a_link_in_a_directory_that_the_guest_writes_leads_no_grant_out_of_it() {
         assert_eq!(planned.is_ok(), may, "{real}: {planned:?}");
     }
 }
+
+#[test]
+fn a_terminal_of_the_machine_enters_by_no_grant_and_other_devices_do() {
+    for (at, major, minor, may) in [
+        ("/dev/pts/3", 136, 3, false),
+        ("/dev/tty", 5, 0, false),
+        ("/dev/console", 5, 1, false),
+        ("/dev/tty1", 4, 1, false),
+        ("/dev/ttyS0", 4, 64, true),
+        ("/dev/fuse", 10, 229, true),
+    ] {
+        let mut verified = true_program();
+        let device = FileKind::CharacterDevice { major, minor };
+        survey(&mut verified, at, found(at, device));
+        let mut policy = Policy::default();
+        policy.flags.read.push(Place {
+            path: path(at),
+            // Elsewhere, so that its place in /dev is not what is refused.
+            at: Some(path("/mnt")),
+        });
+        let planned = belljar_policy::plan(&verified, &policy, &machine());
+        assert_eq!(planned.is_ok(), may, "{at}: {planned:?}");
+    }
+}

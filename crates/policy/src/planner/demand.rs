@@ -1,6 +1,6 @@
 //! What each preset demands of each rule at least, and why a machine may fail it.
 
-use belljar_plan::{Preset, Rule, Strength};
+use belljar_plan::{Preset, Rule, Strength, plan::PlannedRule};
 
 use crate::facts::{Ability, HostFacts};
 
@@ -41,8 +41,8 @@ pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
 }
 
 /// Why this machine cannot hold a rule, and what to do about it.
-pub(super) fn cause(rule: Rule, facts: &HostFacts) -> (String, String) {
-    let abilities = match rule {
+pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String) {
+    let abilities = match planned.rule {
         Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => {
             return (
                 "this version of Belljar has no filters yet".to_owned(),
@@ -55,21 +55,13 @@ pub(super) fn cause(rule: Rule, facts: &HostFacts) -> (String, String) {
                 "leave out the demand".to_owned(),
             );
         }
-        Rule::Memory | Rule::CpuTime | Rule::Wall | Rule::Output | Rule::Disk => {
+        _ if planned.planned.strength == Strength::Supervisor => {
             return (
                 "it is held by the supervisor, not by the kernel".to_owned(),
                 "demand `supervisor`".to_owned(),
             );
         }
         Rule::Processes => [&facts.namespaces, &facts.processes_counted],
-        Rule::Identity if facts.uid == 0 && !facts.privileged => {
-            return (
-                "it was started as root without CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN over the machine's users, \
-                 so a jar would run as root"
-                    .to_owned(),
-                "start it as an ordinary user, or as root with those capabilities".to_owned(),
-            );
-        }
         Rule::KernelInfo | Rule::Tasks => [&facts.namespaces, &facts.proc],
         Rule::Ipc | Rule::Privileges => [&facts.namespaces, &facts.seccomp],
         _ => [&facts.namespaces, &facts.mounts],

@@ -37,6 +37,9 @@ pub fn plan(verified: &Verified, policy: &Policy, facts: &HostFacts) -> Result<P
             return Err(unsupported(&effective, facts.os));
         }
     };
+    if facts.is_root_of_machine() {
+        return Err(as_root());
+    }
     let unmet: Vec<Unmet> = plan
         .rules
         .iter()
@@ -67,20 +70,29 @@ fn unmet(rule: &PlannedRule, facts: &HostFacts) -> Option<Unmet> {
     if rule.planned.strength >= rule.requested || rule.best_effort {
         return None;
     }
-    let (cause, remedy) = demand::cause(rule.rule, facts);
+    let (cause, remedy) = demand::cause(rule, facts);
     Some(Unmet {
         rule: rule.rule,
         required: Some(rule.requested),
         available: Some(rule.planned.strength),
-        reason: format!(
-            "rule `{}` is required at strength `{}` by {}, but here it is `{}`: {cause}",
-            rule.rule, rule.requested, rule.origin, rule.planned.strength
-        ),
-        remedy: format!(
-            "{remedy}; to run without it, say `--best-effort {}`",
-            rule.rule
-        ),
+        reason: cause,
+        remedy,
     })
+}
+
+/// A jar is never root on the machine, whatever a policy accepts.
+fn as_root() -> Refusal {
+    Refusal::Unmet {
+        unmet: vec![Unmet {
+            rule: Rule::Identity,
+            required: Some(Strength::Kernel),
+            available: Some(Strength::None),
+            reason: "it was started as root without CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN over the machine's users, \
+                     so that a jar would run as root"
+                .to_owned(),
+            remedy: "start it as an ordinary user, or as root with those capabilities".to_owned(),
+        }],
+    }
 }
 
 fn unsupported(effective: &Effective, os: Os) -> Refusal {

@@ -49,6 +49,20 @@ impl Mount {
     }
 }
 
+/// What is in the way of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// This is no directory.
+    File(UnixPath),
+    /// The place lies in a mount of the machine, where it must be there already.
+    Machine {
+        /// Where the mount is.
+        mount: UnixPath,
+        /// What the machine has to have there.
+        shows: UnixPath,
+    },
+}
+
 /// The jar's file tree.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
@@ -148,6 +162,26 @@ impl Tree {
                 _ => None,
             })
             .collect()
+    }
+
+    /// What is in the way of a mount at a path: a file above it, or a mount of
+    /// the machine, in which nothing can be made.
+    pub(super) fn obstacle(&self, path: &UnixPath) -> Option<Obstacle> {
+        let path = self.through_links(path);
+        let parent = path.parent()?;
+        for above in parent.ancestors_from_root() {
+            let file = match self.nodes.get(&above) {
+                Some(Node::File { .. } | Node::PluginFile { .. } | Node::Link { .. }) => true,
+                Some(Node::Mount(mount)) => !mount.directory,
+                Some(Node::Directory { .. }) | None => false,
+            };
+            if file {
+                return Some(Obstacle::File(above));
+            }
+        }
+        let (at, mount) = self.mount_over(&parent)?;
+        let shows = rebase(&path, &at, mount.shows.as_ref()?)?;
+        Some(Obstacle::Machine { mount: at, shows })
     }
 
     /// Whether a directory can be entered at a path.

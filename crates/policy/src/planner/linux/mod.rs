@@ -127,6 +127,7 @@ pub(super) fn plan(
             namespaces,
             limits: &limits,
             writes: effective.grants.iter().any(|grant| grant.write),
+            sys: sys_granted(verified, effective),
             filter: filter.is_some(),
             steps: steps.of,
         },
@@ -589,6 +590,22 @@ fn notes(facts: &HostFacts) -> Vec<String> {
         "started by a user, a jar keeps that user's supplementary groups: {}",
         list.join(", ")
     )]
+}
+
+/// Something of /sys is granted, and whether for writing.
+fn sys_granted(verified: &Verified, effective: &Effective) -> Option<bool> {
+    let of_sys = |path: &UnixPath| path.as_str() == "/sys" || path.as_str().starts_with("/sys/");
+    effective
+        .grants
+        .iter()
+        .filter(|grant| {
+            verified
+                .survey
+                .find(&grant.path)
+                .is_ok_and(|found| of_sys(&found.path))
+        })
+        .map(|grant| grant.write)
+        .max()
 }
 
 /// In strict, a path that only a group of the caller opens is refused: a user

@@ -5,7 +5,7 @@ use belljar_plan::{Attributes, Bytes, Preset, Source, Step, plan::Slot, step::Ow
 use super::super::{
     environment::HOME,
     program::expose,
-    tree::{Mount, Node, Tree},
+    tree::{Mount, Node, Obstacle, Tree},
 };
 use crate::{
     effective::{Effective, Grant},
@@ -275,6 +275,19 @@ impl Root {
                 ),
             });
         }
+        if let Some(reason) = self.no_place(at, found, verified) {
+            return Err(Refusal::Invalid {
+                reason: format!("{}: {reason}", grant.origin),
+            });
+        }
+        if is_terminal(found) {
+            return Err(Refusal::Invalid {
+                reason: format!(
+                    "{}: {} is a terminal of the machine: say `--tty` to give the jar one of its own",
+                    grant.origin, grant.path
+                ),
+            });
+        }
         let mut node = self.granted(found, grant.write, effective, facts)?;
         if let Node::Mount(mount) = &mut node {
             mount.optional = grant.optional;
@@ -292,6 +305,25 @@ impl Root {
             );
         }
         Ok(())
+    }
+
+    /// Why nothing can be mounted at a place of the jar, where that is so.
+    fn no_place(&self, at: &UnixPath, found: &Found, verified: &Verified) -> Option<String> {
+        match self.tree.obstacle(at)? {
+            Obstacle::File(above) => Some(format!(
+                "{at} in the jar lies below {above}, which is no directory; name another place"
+            )),
+            // What the machine has at its own path is there.
+            Obstacle::Machine { shows, .. } if shows == found.path => None,
+            Obstacle::Machine { mount, shows } => {
+                verified.survey.find(&shows).is_err().then(|| {
+                    format!(
+                        "{at} in the jar lies in {mount}, where the machine's {shows} would have to be there to mount over; \
+                         name a place outside of {mount}"
+                    )
+                })
+            }
+        }
     }
 
     /// The mount of something that does not belong to the system.
@@ -431,6 +463,20 @@ fn reserved(at: &UnixPath, subject: &Subject) -> Option<&'static str> {
     let within = at.as_str().strip_prefix("/dev/").unwrap_or_default();
     let first = within.split('/').next().unwrap_or_default();
     (at.as_str() == "/dev" || devices.contains(&first)).then_some("is one of the jar's own devices")
+}
+
+/// A terminal on which somebody may work; a serial line is none. Numbers of
+/// the kernel's `devices.txt`.
+const fn is_terminal(found: &Found) -> bool {
+    match found.kind {
+        FileKind::CharacterDevice { major, minor } => {
+            matches!(
+                (major, minor),
+                (4, 0..=63) | (5, 0..=2) | (7 | 136..=143, _)
+            )
+        }
+        _ => false,
+    }
 }
 
 /// The granted directory that the guest may write, and out of which a link

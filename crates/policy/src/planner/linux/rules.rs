@@ -17,6 +17,8 @@ pub(super) struct Placed<'a> {
     pub(super) limits: &'a [PlannedLimit],
     /// Some granted directory can be written.
     pub(super) writes: bool,
+    /// Something of /sys is granted, and whether for writing.
+    pub(super) sys: Option<bool>,
     /// The calls that reach past namespaces are refused by a filter.
     pub(super) filter: bool,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
@@ -109,8 +111,6 @@ fn enforcement(
         Rule::Identity => {
             if facts.privileged {
                 own(true, jar, "user namespace; a machine uid and gid of the jar's own, no groups")
-            } else if facts.uid == 0 {
-                ("nothing: it would be root".to_owned(), None)
             } else {
                 own(true, jar, &format!("user namespace; the machine sees uid {}, who started it", facts.uid))
             }
@@ -122,8 +122,13 @@ fn enforcement(
              set-id bits and new user namespaces refused by seccomp",
         ),
         Rule::Devices => own(true, root, "a /dev of its own: null, zero, full, random, urandom, own ptys"),
+        Rule::KernelInfo if placed.sys == Some(true) => {
+            ("nothing: /sys is granted for writing".to_owned(), None)
+        }
         Rule::KernelInfo => {
-            own(true, root && facts.proc.is_available(), "a /proc of its own with machine-wide entries hidden or read-only; no /sys")
+            let sys = if placed.sys.is_some() { "/sys read-only, as granted" } else { "no /sys" };
+            let mechanism = format!("a /proc of its own with machine-wide entries hidden or read-only; {sys}");
+            own(true, root && facts.proc.is_available(), &mechanism)
         }
         Rule::Terminal => own(true, jar, "session of its own; streams are pipes or a pseudo-terminal of the jar's own"),
         Rule::Descriptors => own(true, jar, "every descriptor but 0, 1 and 2 closed before exec"),
@@ -154,9 +159,8 @@ fn enforcement(
             }
         }
         Rule::Processes => {
-            let root_outside = facts.uid == 0 && !facts.privileged;
             own(
-                !root_outside,
+                true,
                 jar && facts.processes_counted.is_available(),
                 "RLIMIT_NPROC, counted for this user in the jar's user namespace",
             )
