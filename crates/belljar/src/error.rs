@@ -60,7 +60,7 @@ fn describe(report: &Report) -> String {
             "refused: {}",
             unmet
                 .iter()
-                .map(|unmet| unmet.reason.as_str())
+                .map(belljar_plan::outcome::Unmet::to_string)
                 .collect::<Vec<_>>()
                 .join("; ")
         ),

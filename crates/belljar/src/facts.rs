@@ -81,6 +81,7 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         gid: process.gid,
         groups: process.groups,
         privileged,
+        mapped_root: facts::mapped_root(),
         namespaces: if crate::sys::look::exists("/proc/self/ns/user")
             || !crate::sys::look::exists("/proc/self")
         {

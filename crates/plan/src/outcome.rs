@@ -105,6 +105,19 @@ pub struct Unmet {
     pub remedy: String,
 }
 
+impl std::fmt::Display for Unmet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let (Some(required), Some(available)) = (self.required, self.available) {
+            write!(
+                f,
+                "rule {} needs {required} and has {available}: ",
+                self.rule
+            )?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
 impl Outcome {
     /// The exit status that `belljar run` ends with.
     #[must_use]

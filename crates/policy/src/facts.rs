@@ -25,6 +25,10 @@ pub struct HostFacts {
     /// May write any id map and make idmapped mounts: root with `CAP_SETUID`,
     /// `CAP_SETGID` and `CAP_SYS_ADMIN` in the machine's own user namespace.
     pub privileged: bool,
+    /// Uid 0 here is another uid on the machine: this user namespace maps it
+    /// elsewhere, as rootless containers do.
+    #[serde(default)]
+    pub mapped_root: bool,
     /// Namespaces of a jar's own; user_namespaces(7).
     pub namespaces: Ability,
     /// A root of a jar's own: fsopen(2), move_mount(2), mount_setattr(2), openat2(2).
@@ -43,6 +47,14 @@ pub struct HostFacts {
     pub bounds: Bounds,
     /// What there is on this machine's disk and in its `/proc`.
     pub layout: Layout,
+}
+
+impl HostFacts {
+    /// Root on the machine, without the means to be anybody else in a jar.
+    #[must_use]
+    pub const fn is_root_of_machine(&self) -> bool {
+        self.uid == 0 && !self.privileged && !self.mapped_root
+    }
 }
 
 /// An operating system.

@@ -8,7 +8,7 @@ use belljar_plan::{Bytes, Outcome, outcome::Unmet};
 pub enum Refusal {
     /// The machine cannot hold what is required, or something is asked for
     /// that is not granted. All of it is listed, not just the first.
-    #[error("refused: {}", unmet.iter().map(|unmet| unmet.reason.as_str()).collect::<Vec<_>>().join("; "))]
+    #[error("refused: {}", unmet.iter().map(Unmet::to_string).collect::<Vec<_>>().join("; "))]
     Unmet {
         /// Each with its remedy.
         unmet: Vec<Unmet>,

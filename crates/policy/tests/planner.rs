@@ -276,9 +276,8 @@ fn without_user_namespaces_every_rule_that_needs_them_is_listed_with_its_cause_a
         cause: "sysctl says no".into(),
         remedy: "say yes".into(),
     };
-    let Refusal::Unmet { unmet } =
-        belljar_policy::plan(&true_program(), &Policy::default(), &facts).unwrap_err()
-    else {
+    let refusal = belljar_policy::plan(&true_program(), &Policy::default(), &facts).unwrap_err();
+    let Refusal::Unmet { unmet } = refusal else {
         panic!("not unmet")
     };
     for wanted in [
@@ -289,21 +288,72 @@ fn without_user_namespaces_every_rule_that_needs_them_is_listed_with_its_cause_a
         Rule::Identity,
         Rule::Privileges,
         Rule::Processes,
+        Rule::Disk,
     ] {
         let unmet = unmet.iter().find(|unmet| unmet.rule == wanted).unwrap();
-        assert!(unmet.reason.contains("sysctl says no") && unmet.remedy.contains("say yes"));
-        assert!(unmet.remedy.contains(&format!("--best-effort {wanted}")));
+        assert_eq!(unmet.reason, "sysctl says no");
+        assert_eq!(unmet.remedy, "say yes");
     }
 }
 
 #[test]
-fn root_without_its_capabilities_is_refused_rather_than_run_as_root() {
+fn root_without_its_capabilities_is_refused_whatever_is_accepted() {
     let facts = belljar_policy::HostFacts {
         privileged: false,
         ..as_root()
     };
-    let refusal = belljar_policy::plan(&true_program(), &Policy::default(), &facts).unwrap_err();
-    assert!(unmet(refusal).contains(&Rule::Identity));
+    let policy = Policy::default().best_effort(Rule::Identity);
+    let refusal = belljar_policy::plan(&true_program(), &policy, &facts).unwrap_err();
+    assert_eq!(unmet(refusal), [Rule::Identity]);
+}
+
+#[test]
+fn root_of_a_rootless_container_runs_jars_as_the_user_that_it_is_outside() {
+    let facts = belljar_policy::HostFacts {
+        privileged: false,
+        mapped_root: true,
+        ..as_root()
+    };
+    let plan = plan(&true_program(), &Policy::default(), &facts);
+    assert_eq!(
+        rule(&plan, Rule::Identity).planned.strength,
+        Strength::Kernel
+    );
+}
+
+#[test]
+fn a_grant_has_to_have_a_place_in_the_jar() {
+    let mut verified = true_program();
+    survey(&mut verified, "/data", found("/data", FileKind::Directory));
+    for (at, reason) in [
+        ("/etc/passwd/x", "/etc/passwd, which is no directory"),
+        ("/usr/new", "outside of /usr"),
+        ("/dev/null", "own devices"),
+    ] {
+        let mut policy = Policy::default();
+        policy.flags.read.push(Place {
+            path: path("/data"),
+            at: Some(path(at)),
+        });
+        let refusal = belljar_policy::plan(&verified, &policy, &machine()).unwrap_err();
+        assert!(refusal.to_string().contains(reason), "{refusal}");
+    }
+}
+
+#[test]
+fn sys_for_writing_leaves_no_promise_about_kernel_info() {
+    let mut verified = true_program();
+    survey(&mut verified, "/sys", found("/sys", FileKind::Directory));
+    let mut policy = Policy::default().best_effort(Rule::KernelInfo);
+    policy.flags.write.push(Place {
+        path: path("/sys"),
+        at: None,
+    });
+    let plan = plan(&verified, &policy, &machine());
+    assert_eq!(
+        rule(&plan, Rule::KernelInfo).planned.strength,
+        Strength::None
+    );
 }
 
 #[test]

@@ -153,8 +153,9 @@ impl Machine {
                 "look for `denied { create } … user_namespace` in the audit log and allow it for Belljar's domain",
             ),
             EPERM => unavailable(
-                "user namespaces are refused; a process whose root is not the mount namespace's own (chroot) may make none",
-                "start Belljar outside of the chroot, or allow user namespaces in what confines it",
+                "user namespaces are refused (EPERM): this uid or gid has no mapping in the user namespace around it, \
+                 or the process is in a chroot, or a security module says no",
+                "map both uid and gid, start Belljar outside of the chroot, or allow user namespaces in what confines it",
             ),
             EINVAL => unavailable(
                 "the kernel was built without one of the namespaces",

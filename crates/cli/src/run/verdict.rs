@@ -4,7 +4,7 @@
 use std::io;
 
 use belljar_policy::{
-    data::{Bytes, Limit, Outcome, Report, Rule, outcome::Unmet},
+    data::{Bytes, Limit, Outcome, Report, Rule, Strength, outcome::Unmet},
     units::{flag, format_value},
 };
 
@@ -52,19 +52,54 @@ fn broken(report: &Report, rule: Rule) -> String {
     }
 }
 
-/// Every reason, and each remedy once, behind the last reason that it is for.
+/// Every cause once, with the rules that it is about, and what to do about it.
 fn refused(unmet: &[Unmet]) -> String {
     let mut lines = Vec::new();
     for (at, this) in unmet.iter().enumerate() {
-        lines.push(format!("refused: {}", one_line(&this.reason)));
-        let again = unmet[at + 1..]
-            .iter()
-            .any(|later| later.remedy == this.remedy);
-        if !again && !this.remedy.is_empty() {
-            lines.push(format!("remedy: {}", one_line(&this.remedy)));
+        let same = |other: &&Unmet| other.reason == this.reason && other.remedy == this.remedy;
+        if unmet[..at].iter().any(|earlier| same(&earlier)) {
+            continue;
+        }
+        let rules: Vec<&Unmet> = unmet.iter().filter(same).collect();
+        lines.push(format!(
+            "refused: {}{}",
+            unheld(&rules),
+            one_line(&this.reason)
+        ));
+        let mut remedy = one_line(&this.remedy);
+        // Only what the machine cannot hold can be done without; what is not
+        // granted is another matter.
+        if let (Some(required), Some(_)) = (this.required, this.available)
+            && required > Strength::None
+            && this.rule != Rule::Identity
+        {
+            let flags: Vec<String> = rules
+                .iter()
+                .map(|unmet| format!("--best-effort {}", unmet.rule))
+                .collect();
+            remedy = format!("{remedy}; to run without, say `{}`", flags.join(" "));
+        }
+        if !remedy.is_empty() {
+            lines.push(format!("remedy: {remedy}"));
         }
     }
     lines.join("\n")
+}
+
+/// Which rules are demanded, how strongly, and what there is; nothing for a grant.
+fn unheld(rules: &[&Unmet]) -> String {
+    let told: Vec<String> = rules
+        .iter()
+        .filter_map(|unmet| {
+            let (required, available) = (unmet.required?, unmet.available?);
+            Some(format!("{} ({required}, here {available})", unmet.rule))
+        })
+        .collect();
+    match told.as_slice() {
+        [] => String::new(),
+        [one] => format!("rule {one} cannot be held: "),
+        many => format!("rules {} cannot be held: ", many.join(", ")),
+    }
 }
 
 fn not_runnable(path: &Bytes, errno: i32) -> String {
@@ -148,11 +183,21 @@ mod tests {
         }
     }
 
-    fn unmet(reason: &str, remedy: &str) -> Unmet {
+    fn unheld(rule: Rule, reason: &str, remedy: &str) -> Unmet {
         Unmet {
-            rule: Rule::Files,
+            rule,
             required: Some(Strength::Kernel),
             available: Some(Strength::None),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    fn ungranted(reason: &str, remedy: &str) -> Unmet {
+        Unmet {
+            rule: Rule::Files,
+            required: None,
+            available: None,
             reason: reason.into(),
             remedy: remedy.into(),
         }
@@ -193,20 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_gives_every_reason_and_each_remedy_once() {
+    fn a_refusal_gives_every_cause_once_with_the_rules_that_it_is_about() {
         let outcome = Outcome::Refused {
             unmet: vec![
-                unmet("no namespaces", "sysctl"),
-                unmet("no\nroot", "sysctl"),
-                unmet("no grant", "--read /data"),
+                unheld(Rule::Files, "no namespaces", "sysctl"),
+                unheld(Rule::Memory, "no\ncontroller", "delegate it"),
+                unheld(Rule::Tasks, "no namespaces", "sysctl"),
+                ungranted("not granted: /data", "--read /data"),
             ],
         };
         assert_eq!(
             words(&report(outcome)).unwrap(),
-            "refused: no namespaces\n\
-             refused: no\\u{a}root\n\
-             remedy: sysctl\n\
-             refused: no grant\n\
+            "refused: rules files (kernel, here none), tasks (kernel, here none) cannot be held: no namespaces\n\
+             remedy: sysctl; to run without, say `--best-effort files --best-effort tasks`\n\
+             refused: rule memory (kernel, here none) cannot be held: no\\u{a}controller\n\
+             remedy: delegate it; to run without, say `--best-effort memory`\n\
+             refused: not granted: /data\n\
              remedy: --read /data"
         );
     }

@@ -51,6 +51,7 @@ pub(crate) fn machine() -> HostFacts {
         gid: 1000,
         groups: vec![1000, 44],
         privileged: false,
+        mapped_root: false,
         namespaces: Ability::Available,
         mounts: Ability::Available,
         proc: Ability::Available,

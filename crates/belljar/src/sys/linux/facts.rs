@@ -66,6 +66,19 @@ pub(crate) fn privileged() -> bool {
             .all(|file| read_proc(file).is_some_and(|map| covers(&map, LAST)))
 }
 
+/// Uid 0 here is not uid 0 around this user namespace.
+pub(crate) fn mapped_root() -> bool {
+    read_proc("/proc/self/uid_map").is_some_and(|map| maps_root_elsewhere(&map))
+}
+
+/// A map in which 0 is another id outside; user_namespaces(7).
+fn maps_root_elsewhere(map: &str) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u64>);
+        matches!((numbers.next(), numbers.next()), (Some(Ok(0)), Some(Ok(outside))) if outside != 0)
+    })
+}
+
 /// A map in which every id up to `last` is itself; user_namespaces(7).
 fn covers(map: &str, last: u64) -> bool {
     map.lines().any(|line| {
@@ -183,6 +196,14 @@ mod tests {
         assert!(!covers("         0          0      65536\n", last));
         assert!(!covers("0 1000 1\n1 100000 65536\n", last));
         assert!(!covers("", last));
+    }
+
+    #[test]
+    fn root_of_a_rootless_container_is_somebody_else_outside() {
+        assert!(maps_root_elsewhere("         0       1000          1\n"));
+        assert!(maps_root_elsewhere("0 1000 1\n1 100000 65536\n"));
+        assert!(!maps_root_elsewhere("         0          0 4294967295\n"));
+        assert!(!maps_root_elsewhere("      1000       1000          1\n"));
     }
 
     #[test]

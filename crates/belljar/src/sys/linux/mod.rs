@@ -52,7 +52,7 @@ pub(crate) fn machine_identity(first: u32, count: u32) -> Option<MachineIdentity
     if facts::privileged() {
         return Some(MachineIdentity::Own { first, count });
     }
-    (!uid.is_root()).then(|| MachineIdentity::Caller {
+    (!uid.is_root() || facts::mapped_root()).then(|| MachineIdentity::Caller {
         uid: uid.as_raw(),
         gid: rustix::process::getegid().as_raw(),
     })
@@ -67,6 +67,15 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn nowhere() -> io::Result<OwnedFd> {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     Ok(file.into())
+}
+
+/// It leads nowhere: reading it ends at once, and writing it never waits; null(4).
+pub(crate) fn is_null_device(fd: &OwnedFd) -> bool {
+    use rustix::fs::FileType;
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == rustix::fs::makedev(1, 3)
+    })
 }
 
 /// Gives a pipe of Belljar's own to the jar's user, so that the guest can open
