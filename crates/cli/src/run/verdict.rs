@@ -67,12 +67,7 @@ fn refused(unmet: &[Unmet]) -> String {
             one_line(&this.reason)
         ));
         let mut remedy = one_line(&this.remedy);
-        // Only what the machine cannot hold can be done without; what is not
-        // granted is another matter.
-        if let (Some(required), Some(_)) = (this.required, this.available)
-            && required > Strength::None
-            && this.rule != Rule::Identity
-        {
+        if rules.iter().all(|unmet| can_do_without(unmet)) {
             let flags: Vec<String> = rules
                 .iter()
                 .map(|unmet| format!("--best-effort {}", unmet.rule))
@@ -84,6 +79,23 @@ fn refused(unmet: &[Unmet]) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// A jar can be made although the rule is not held so: the rest of what a
+/// machine refuses, a jar is made of.
+fn can_do_without(unmet: &Unmet) -> bool {
+    unmet
+        .available
+        .is_some_and(|available| available > Strength::None)
+        || matches!(
+            unmet.rule,
+            Rule::Processes
+                | Rule::Sockets
+                | Rule::Syscalls
+                | Rule::Nesting
+                | Rule::Exec
+                | Rule::WritableCode
+        )
 }
 
 /// Which rules are demanded, how strongly, and what there is; nothing for a grant.
@@ -242,7 +254,7 @@ mod tests {
         let outcome = Outcome::Refused {
             unmet: vec![
                 unheld(Rule::Files, "no namespaces", "sysctl"),
-                unheld(Rule::Memory, "no\ncontroller", "delegate it"),
+                unheld(Rule::Syscalls, "no\nfilter", "wait"),
                 unheld(Rule::Tasks, "no namespaces", "sysctl"),
                 ungranted("not granted: /data", "--read /data"),
             ],
@@ -250,9 +262,9 @@ mod tests {
         assert_eq!(
             words(&report(outcome)).unwrap(),
             "refused: rules files (kernel, here none), tasks (kernel, here none) cannot be held: no namespaces\n\
-             remedy: sysctl; to run without, say `--best-effort files --best-effort tasks`\n\
-             refused: rule memory (kernel, here none) cannot be held: no\\u{a}controller\n\
-             remedy: delegate it; to run without, say `--best-effort memory`\n\
+             remedy: sysctl\n\
+             refused: rule syscalls (kernel, here none) cannot be held: no\\u{a}filter\n\
+             remedy: wait; to run without, say `--best-effort syscalls`\n\
              refused: not granted: /data\n\
              remedy: --read /data"
         );
