@@ -18,7 +18,8 @@ cargo xtask COMMAND
   test      everything that must hold before a change is taken: format, lints,
             documentation, licences and advisories, all tests as this user and,
             where this user is root, again as an unprivileged one
-  long      the tests that take too long for every change (#[ignore = \"long: …\"])
+  long      the tests that take too long for every change: those ignored whose
+            names begin with `long_`
   bench     measurements with their peers; arguments are passed on
   schema    writes docs/schemas anew from the types
   packages  installs the Debian packages that tests and benches need, as root;
