@@ -65,7 +65,7 @@ pub mod request {
     /// The first packet: carries the parent's own pidfd, whose end ends the launcher.
     pub const HELLO: u32 = 1;
     /// Launch a jar. The packet carries the first descriptors, further
-    /// [`MORE`] packets the rest, in the order of [`super::Descriptors`].
+    /// [`MORE`] packets the rest, in the order of [`super::descriptors`].
     pub const LAUNCH: u32 = 2;
     /// More descriptors of the launch just asked for.
     pub const MORE: u32 = 3;
