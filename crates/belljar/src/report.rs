@@ -32,7 +32,11 @@ pub(crate) struct Sink(Option<Arc<Place>>);
 
 #[derive(Debug)]
 enum Place {
-    File { path: PathBuf, jar: String },
+    File {
+        spot: sys::Spot,
+        path: PathBuf,
+        jar: String,
+    },
     Descriptor(Mutex<Option<File>>),
 }
 
@@ -42,8 +46,9 @@ impl Sink {
         let place = match to {
             None => return Ok(Self(None)),
             Some(ReportTo::Descriptor(fd)) => Place::Descriptor(Mutex::new(Some(fd.into()))),
-            Some(ReportTo::File(path)) => match sys::check_replaceable(&path) {
-                Ok(path) => Place::File {
+            Some(ReportTo::File(path)) => match sys::spot(&path) {
+                Ok(spot) => Place::File {
+                    spot,
                     path,
                     jar: jar.to_owned(),
                 },
@@ -56,8 +61,8 @@ impl Sink {
     /// Writes what holds until the end: that nobody knows how it ended.
     pub(crate) fn begin(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
         match self.0.as_deref() {
-            Some(Place::File { path, jar }) => {
-                sys::replace(path, jar, &json(report)).map_err(|error| (path.clone(), error))
+            Some(Place::File { spot, path, jar }) => {
+                sys::replace(spot, jar, &json(report)).map_err(|error| (path.clone(), error))
             }
             _ => Ok(()),
         }
@@ -66,8 +71,8 @@ impl Sink {
     /// Writes the report.
     pub(crate) fn finish(&self, report: &Report) {
         match self.0.as_deref() {
-            Some(Place::File { path, jar }) => {
-                if let Err(error) = sys::replace(path, jar, &json(report)) {
+            Some(Place::File { spot, path, jar }) => {
+                if let Err(error) = sys::replace(spot, jar, &json(report)) {
                     tracing::error!(target: "belljar", path = %path.display(), %error, "cannot write the report");
                 }
             }

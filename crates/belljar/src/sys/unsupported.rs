@@ -6,7 +6,7 @@ use std::{
     future::pending,
     io,
     os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -30,6 +30,10 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 pub(crate) fn nowhere() -> io::Result<OwnedFd> {
     unsupported()
+}
+
+pub(crate) fn is_null_device(_: &OwnedFd) -> bool {
+    false
 }
 
 pub(crate) fn give(_: &OwnedFd, _: u32, _: u32) -> io::Result<()> {
@@ -96,11 +100,14 @@ pub(crate) fn open_slot(_: &Slot) -> io::Result<OwnedFd> {
     unsupported()
 }
 
-pub(crate) fn check_replaceable(_: &Path) -> io::Result<PathBuf> {
+#[derive(Debug)]
+pub(crate) struct Spot(Infallible);
+
+pub(crate) fn spot(_: &Path) -> io::Result<Spot> {
     unsupported()
 }
 
-pub(crate) fn replace(_: &Path, _: &str, _: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(_: &Spot, _: &str, _: &[u8]) -> io::Result<()> {
     unsupported()
 }
 
@@ -161,6 +168,10 @@ pub(crate) struct Packets(Infallible);
 impl Packets {
     pub(crate) fn new(_: OwnedFd) -> io::Result<Self> {
         unsupported()
+    }
+
+    pub(crate) fn send_now(&self, _: &[u8], _: &[OwnedFd]) -> io::Result<()> {
+        match self.0 {}
     }
 
     pub(crate) async fn send(&self, _: &[u8], _: &[OwnedFd]) -> io::Result<()> {

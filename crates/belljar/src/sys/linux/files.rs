@@ -10,7 +10,7 @@ use std::{
 
 use belljar_plan::plan::Slot;
 use rustix::{
-    fs::{Access, AtFlags, CWD, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
+    fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
     io::Errno,
 };
 
@@ -94,9 +94,18 @@ pub(crate) fn open_slot(slot: &Slot) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// Where a report will be: the path with links followed. It is an error where
-/// something is there that is no regular file, since it would be replaced.
-pub(crate) fn check_replaceable(path: &Path) -> io::Result<PathBuf> {
+/// Where a file will be put: a directory that is held open, and a name in it.
+/// The guest may be able to write to that directory's parents, and to put a
+/// link in its place: nothing is looked up by path a second time.
+#[derive(Debug)]
+pub(crate) struct Spot {
+    directory: OwnedFd,
+    name: OsString,
+}
+
+/// Where a report will be, links followed once. It is an error where something
+/// is there that is no regular file, since it would be replaced.
+pub(crate) fn spot(path: &Path) -> io::Result<Spot> {
     let path = match std::fs::canonicalize(path) {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -110,71 +119,74 @@ pub(crate) fn check_replaceable(path: &Path) -> io::Result<PathBuf> {
         Err(error) => return Err(error),
     };
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    rustix::fs::accessat(
-        CWD,
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let directory = rustix::fs::open(
         directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    rustix::fs::accessat(
+        &directory,
+        ".",
         Access::WRITE_OK | Access::EXEC_OK,
         AtFlags::EACCESS,
     )?;
-    match std::fs::symlink_metadata(&path) {
-        Ok(found) if !found.is_file() => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file; use a descriptor to write elsewhere",
-        )),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(path),
+    match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile => {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file; use a descriptor to write elsewhere",
+            ))
+        }
+        Err(error) if error != Errno::NOENT => Err(error.into()),
+        _ => Ok(Spot {
+            directory,
+            name: name.to_owned(),
+        }),
     }
 }
 
 /// Puts a file in place at once, whole or not at all. Until that moment it has
 /// no name, so that an end by force leaves nothing behind.
-pub(crate) fn replace(path: &Path, unique: &str, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8]) -> io::Result<()> {
+    let Spot { directory, name } = spot;
     let mut hidden = OsString::from(".");
-    hidden.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    hidden.push(name);
     // A name may have 255 bytes.
     if hidden.len() + unique.len() > 250 {
         hidden = OsString::from(".belljar");
     }
     hidden.push(".");
     hidden.push(unique);
-    let hidden = directory.join(hidden);
     let mode = Mode::from_raw_mode(0o644);
-    let nameless = rustix::fs::open(
-        directory,
-        OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC,
-        mode,
-    );
-    match nameless {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let remove = |_: &io::Error| {
+        // Nothing more can be done about a file that can't be removed.
+        let _ = rustix::fs::unlinkat(directory, &hidden, AtFlags::empty());
+    };
+    match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE, mode) {
         Ok(file) => {
             let mut file = File::from(file);
             file.write_all(bytes)?;
             let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-            match rustix::fs::linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW) {
-                Err(Errno::EXIST) => {
-                    rustix::fs::linkat(CWD, &from, CWD, &hidden, AtFlags::SYMLINK_FOLLOW)?;
-                }
+            let link =
+                |name| rustix::fs::linkat(CWD, &from, directory, name, AtFlags::SYMLINK_FOLLOW);
+            match link(name) {
+                Err(Errno::EXIST) => link(&hidden)?,
                 other => return Ok(other?),
             }
         }
         // Not every file system has files without a name.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&hidden)?;
-            if let Err(error) = file.write_all(bytes) {
-                // Nothing more can be done about a file that can't be removed.
-                let _ = std::fs::remove_file(&hidden);
-                return Err(error);
-            }
+            let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+            let mut file = File::from(rustix::fs::openat(directory, &hidden, flags, mode)?);
+            file.write_all(bytes).inspect_err(remove)?;
         }
         Err(error) => return Err(error.into()),
     }
-    std::fs::rename(&hidden, path).inspect_err(|_| {
-        // As above.
-        let _ = std::fs::remove_file(&hidden);
-    })
+    rustix::fs::renameat(directory, &hidden, directory, name)
+        .map_err(io::Error::from)
+        .inspect_err(remove)
 }
 
 #[cfg(test)]
@@ -183,19 +195,34 @@ mod tests {
 
     #[test]
     fn a_report_s_place_is_refused_where_it_is_no_regular_file() {
-        assert!(check_replaceable(Path::new("/dev/null")).is_err());
-        assert!(check_replaceable(Path::new("/")).is_err());
-        assert!(check_replaceable(Path::new("/nowhere/at/all")).is_err());
+        assert!(spot(Path::new("/dev/null")).is_err());
+        assert!(spot(Path::new("/")).is_err());
+        assert!(spot(Path::new("/nowhere/at/all")).is_err());
     }
 
     #[test]
     fn replacing_leaves_the_last_bytes_and_no_other_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
-        replace(&path, "one", b"first").unwrap();
-        replace(&path, "two", b"second").unwrap();
+        let spot = spot(&path).unwrap();
+        replace(&spot, "one", b"first").unwrap();
+        replace(&spot, "two", b"second").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_swapped_for_a_link_leads_no_report_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::create_dir(at("sub")).unwrap();
+        std::fs::create_dir(at("elsewhere")).unwrap();
+        let spot = spot(&at("sub/report.json")).unwrap();
+        std::fs::rename(at("sub"), at("moved")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", at("sub")).unwrap();
+        replace(&spot, "one", b"first").unwrap();
+        assert_eq!(std::fs::read(at("moved/report.json")).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use belljar_plan::{
 };
 
 pub(crate) use self::{
-    files::{check_replaceable, open_slot, replace, seal},
+    files::{Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,
     packets::{Packets, connected_packets},
