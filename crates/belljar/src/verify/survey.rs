@@ -79,6 +79,7 @@ pub(crate) fn survey<'a>(
         survey.insert(path.clone(), found);
     }
     above_missing(&mut survey);
+    above_granted(policy, &mut survey);
     Ok(Survey(survey))
 }
 
@@ -101,6 +102,21 @@ fn above_missing(survey: &mut BTreeMap<UnixPath, Result<Found, i32>>) {
                 break;
             }
             above = at.parent();
+        }
+    }
+}
+
+/// Looks at the way to each granted path: where part of it lies in a directory
+/// that the guest may write, a link there may be the guest's.
+fn above_granted(policy: &Policy, survey: &mut BTreeMap<UnixPath, Result<Found, i32>>) {
+    let granted = policy.flags.read.iter().chain(&policy.flags.write);
+    for place in granted {
+        for above in place.path.ancestors_from_root() {
+            if !survey.contains_key(&above)
+                && let Ok(found) = look::look(&above)
+            {
+                survey.insert(above, Ok(found));
+            }
         }
     }
 }
