@@ -10,7 +10,7 @@ mod image;
 mod libraries;
 mod places;
 mod plugin;
-mod program;
+pub(crate) mod program;
 pub(crate) mod runtime;
 mod script;
 pub(crate) mod survey;

@@ -17,21 +17,8 @@ use crate::{
         facts::read_proc,
         look::{self, EntryKind, Status},
     },
-    verify::survey,
+    verify::{program::SYSTEM, survey},
 };
-
-/// What programs are made of, on every distribution; Nix and Guix keep it apart.
-const SYSTEM: &[&str] = &[
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/nix/store",
-    "/gnu/store",
-];
 
 /// Entries of /etc that programs read and that hold no secret. Of `ssl` and
 /// `pki` only what is public is shown: their `private` is not.

@@ -26,7 +26,8 @@ const EACCES: i32 = 13;
 const ELOOP: i32 = 40;
 const ELIBMAX: i32 = 82;
 
-/// Directories in which every preset shows programs.
+/// What programs are made of, on every distribution; Nix and Guix keep it
+/// apart. Every preset shows programs of these.
 pub(crate) const SYSTEM: &[&str] = &[
     "/usr",
     "/bin",
