@@ -226,13 +226,9 @@ pub(super) fn program(machine: &str) -> Option<Bytes> {
             block.push(jump(JUMP_IF_AT_LEAST, X32, 0, 1));
             block.push(give(EPERM));
         }
-        for (number, fate) in architecture.calls.iter().chain(&EVERYWHERE) {
-            let body = body(*fate);
-            let over = u8::try_from(body.len()).ok()?;
-            block.push(jump(JUMP_IF_EQUAL, *number, 0, over));
-            block.extend(body);
-        }
-        block.push(give(ALLOW));
+        let mut calls = [architecture.calls, &EVERYWHERE].concat();
+        calls.sort_unstable_by_key(|(number, _)| *number);
+        block.extend(tree(&calls)?);
         let over = u8::try_from(block.len()).ok()?;
         program.push(jump(JUMP_IF_EQUAL, architecture.audit, 0, over));
         program.append(&mut block);
@@ -241,6 +237,33 @@ pub(super) fn program(machine: &str) -> Option<Bytes> {
     Some(Bytes(
         program.iter().flat_map(Instruction::to_bytes).collect(),
     ))
+}
+
+/// Finds the call among these, sorted by number, in as few steps as there are
+/// bits in their count: the kernel runs this for every call that a guest makes,
+/// and once for every number when it is installed. Every way through it returns.
+fn tree(calls: &[(u32, Fate)]) -> Option<Vec<Instruction>> {
+    match calls {
+        [] => Some(vec![give(ALLOW)]),
+        [(number, fate)] => {
+            let body = body(*fate);
+            let over = u8::try_from(body.len()).ok()?;
+            let mut leaf = vec![jump(JUMP_IF_EQUAL, *number, 0, over)];
+            leaf.extend(body);
+            leaf.push(give(ALLOW));
+            Some(leaf)
+        }
+        _ => {
+            let (below, from) = calls.split_at(calls.len() / 2);
+            let (first, _) = from.first()?;
+            let below = tree(below)?;
+            let over = u8::try_from(below.len()).ok()?;
+            let mut node = vec![jump(JUMP_IF_AT_LEAST, *first, over, 0)];
+            node.extend(below);
+            node.extend(tree(from)?);
+            Some(node)
+        }
+    }
 }
 
 /// What is done once the call is known; every way through it returns.
