@@ -123,6 +123,8 @@ impl Three {
         let [stdin, stdout, stderr] = ours;
         if let Some(ours) = stdin {
             match self.stdin.target(0)? {
+                // Nothing comes from there, and the end of the input says so.
+                Target::Descriptor(source) if sys::is_null_device(&source) => drop(ours),
                 Target::Descriptor(source) => connected.relays.feed(source, ours)?,
                 Target::Handle => {
                     connected.stdin = Some(GuestStdin::new(register_writer(runtime, ours)?));
@@ -138,7 +140,7 @@ impl Three {
             let Some(ours) = ours else { continue };
             let number = if stream == Stream::Stdout { 1 } else { 2 };
             match stdio.target(number)? {
-                Target::Descriptor(target) => {
+                Target::Descriptor(target) if !sys::is_null_device(&target) => {
                     connected.relays.drain(ours, target, meter, stream)?;
                 }
                 Target::Handle => {
@@ -149,10 +151,9 @@ impl Three {
                         Stream::Stderr => connected.stderr = Some(GuestStderr::new(reader)),
                     }
                 }
-                Target::Nothing => {
-                    connected
-                        .relays
-                        .drain(ours, sys::nowhere()?, meter, stream)?;
+                Target::Descriptor(_) | Target::Nothing => {
+                    let ours = register_reader(runtime, ours, meter, stream)?;
+                    connected.relays.waste(runtime, ours, stream);
                 }
             }
         }

@@ -109,7 +109,7 @@ impl SharedReader {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll_read(
+    pub(super) fn poll_read(
         &self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,

@@ -5,6 +5,7 @@
 
 use std::{
     fs::File,
+    future::poll_fn,
     io::{self, ErrorKind, Read as _, Write as _},
     os::fd::OwnedFd,
     sync::{
@@ -14,12 +15,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{io::ReadBuf, runtime::Handle, sync::oneshot};
 
-use super::{Meter, Stream};
+use super::{Meter, PipeReader, Stream};
 use crate::sys;
 
 const BUFFER: usize = 64 * 1024;
+
+/// A relay calls nothing deep; its buffer is elsewhere.
+const STACK: usize = 64 * 1024;
 
 /// Ctrl-D: what ends the input of a terminal.
 const END_OF_TRANSMISSION: u8 = 4;
@@ -72,6 +76,19 @@ impl Relays {
         Ok(())
     }
 
+    /// Counts what the guest writes, and throws it away: that never waits for
+    /// anybody, so it needs no thread.
+    pub(super) fn waste(&mut self, runtime: &Handle, output: PipeReader, stream: Stream) {
+        let (done, waiter) = oneshot::channel();
+        let copied = Arc::clone(&self.copied);
+        runtime.spawn(async move {
+            let result = waste(&output, &copied).await;
+            // Nobody waits where the jar's supervision has ended.
+            let _ = done.send(result.map_err(|error| error.to_string()));
+        });
+        self.running.push((stream, waiter));
+    }
+
     /// Waits until everything that the guest wrote is delivered. With `patience`,
     /// only as long as something moves within it.
     pub(crate) async fn finish(&mut self, patience: Option<Duration>) -> Vec<String> {
@@ -105,7 +122,7 @@ impl Relays {
 fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new()
         .name("belljar-relay".to_owned())
-        .stack_size(256 * 1024)
+        .stack_size(STACK)
         .spawn(|| {
             sys::block_signals();
             body();
@@ -158,6 +175,23 @@ fn drain(
         if allowed < count {
             return Ok(());
         }
+    }
+}
+
+async fn waste(output: &PipeReader, copied: &AtomicU64) -> io::Result<()> {
+    let mut bytes = vec![0; BUFFER];
+    loop {
+        // A guest that writes without a pause does not keep other jars waiting.
+        tokio::task::consume_budget().await;
+        let count = poll_fn(|context| {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = output.poll_read(context, &mut buffer);
+            read.map_ok(|()| buffer.filled().len())
+        });
+        match count.await? {
+            0 => return Ok(()),
+            count => copied.fetch_add(count as u64, Relaxed),
+        };
     }
 }
 

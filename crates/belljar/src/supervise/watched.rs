@@ -1,6 +1,11 @@
 //! A jar while its program runs: limits, timers, stops, until its end.
 
-use std::{os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use belljar_plan::{
     Limit,
@@ -49,7 +54,6 @@ pub(super) struct Watched<'a> {
     /// When a stop's grace ends.
     grace: Option<Instant>,
     blind: u32,
-    processors: u64,
 }
 
 impl<'a> Watched<'a> {
@@ -68,7 +72,6 @@ impl<'a> Watched<'a> {
             started: up.started,
             grace: None,
             blind: 0,
-            processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
         }
     }
 
@@ -246,13 +249,23 @@ impl<'a> Watched<'a> {
     }
 
     fn look(&self, last: Option<Seen>, took: Duration) -> Look {
-        let pause = self.watch.pause(last, took, self.processors);
+        // Not asked for before there was a first look: most jars end sooner.
+        let processors = last.map_or(1, |_| processors());
+        let pause = self.watch.pause(last, took, processors);
         let near = self
             .watch
             .soft(Limit::Memory)
             .min(self.watch.hard(Limit::Memory));
         Box::pin(look(pause, self.pid, self.scratch.clone(), near))
     }
+}
+
+/// How many processors a jar can keep busy. Asking takes dozens of calls, so
+/// it is done once; it only says how often to look.
+fn processors() -> u64 {
+    static PROCESSORS: OnceLock<u64> = OnceLock::new();
+    *PROCESSORS
+        .get_or_init(|| std::thread::available_parallelism().map_or(1, |count| count.get() as u64))
 }
 
 /// How much granted directories have grown, at each look.

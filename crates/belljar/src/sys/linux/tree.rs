@@ -13,6 +13,9 @@ const MOST: usize = 65_536;
 /// The most bytes read of one file; a list of 50,000 children has about 350 KiB.
 const LONGEST: u64 = 1 << 20;
 
+/// Bytes that hold most of these files, so that one call reads one.
+const USUAL: usize = 4096;
+
 /// Other work gets its turn after so many processes.
 const SLICE: usize = 64;
 
@@ -32,7 +35,7 @@ pub(crate) struct Sample {
 /// Walks the tree of a jar's pid 1; none where it cannot be seen.
 pub(crate) async fn sample(init: i32) -> Option<Sample> {
     let machine = machine();
-    let mut buffer = Vec::new();
+    let mut buffer = Vec::with_capacity(USUAL);
     let root = read(init, "stat", &mut buffer).and_then(parse_stat)?;
     let mut sample = Sample {
         cpu: root.ticks_waited.saturating_mul(machine.tick),
@@ -77,7 +80,7 @@ pub(crate) async fn sample(init: i32) -> Option<Sample> {
 /// Bytes of private memory with what is shared between processes counted once;
 /// dear, so only asked near a limit.
 pub(crate) async fn shared_once(processes: &[i32]) -> u64 {
-    let mut buffer = Vec::new();
+    let mut buffer = Vec::with_capacity(USUAL);
     let mut sum = 0;
     for (at, pid) in processes.iter().enumerate() {
         if at % 8 == 7 {
