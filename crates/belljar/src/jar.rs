@@ -1,6 +1,6 @@
 //! The public entry: what is to be run, with what, and where its streams lead.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use belljar_plan::{Plan, Preset, Report};
 use belljar_policy::{HostFacts, Policy};
@@ -9,12 +9,49 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     error::LaunchError,
     facts,
-    launch::{self, Ahead, Around, Prepared, Unprepared},
+    launch::{self, Ahead, Around, Basis, Decided, Undecided},
+    prepared::Prepared,
     report::ReportTo,
     streams::{Stdio, Three},
     supervise::Running,
     verify::{self, Ask},
 };
+
+/// What is said of one run, by [`Jar`] and [`Prepared`](crate::Prepared) alike.
+macro_rules! around {
+    () => {
+        /// The host's own name for this run, echoed in the report.
+        pub fn task(mut self, task: impl Into<String>) -> Self {
+            self.around.task = Some(task.into());
+            self
+        }
+
+        /// Where the guest's stdin comes from.
+        pub fn stdin(mut self, stdin: Stdio) -> Self {
+            self.around.three.stdin = stdin;
+            self
+        }
+
+        /// Where the guest's stdout goes.
+        pub fn stdout(mut self, stdout: Stdio) -> Self {
+            self.around.three.stdout = stdout;
+            self
+        }
+
+        /// Where the guest's stderr goes.
+        pub fn stderr(mut self, stderr: Stdio) -> Self {
+            self.around.three.stderr = stderr;
+            self
+        }
+
+        /// Where the report goes besides to the caller.
+        pub fn report_to(mut self, to: ReportTo) -> Self {
+            self.around.report_to = Some(to);
+            self
+        }
+    };
+}
+pub(crate) use around;
 
 /// A program or plugin to be run in a jar.
 ///
@@ -86,35 +123,7 @@ impl Jar {
         self
     }
 
-    /// The host's own name for this run, echoed in the report.
-    pub fn task(mut self, task: impl Into<String>) -> Self {
-        self.around.task = Some(task.into());
-        self
-    }
-
-    /// Where the guest's stdin comes from.
-    pub fn stdin(mut self, stdin: Stdio) -> Self {
-        self.around.three.stdin = stdin;
-        self
-    }
-
-    /// Where the guest's stdout goes.
-    pub fn stdout(mut self, stdout: Stdio) -> Self {
-        self.around.three.stdout = stdout;
-        self
-    }
-
-    /// Where the guest's stderr goes.
-    pub fn stderr(mut self, stderr: Stdio) -> Self {
-        self.around.three.stderr = stderr;
-        self
-    }
-
-    /// Where the report goes besides to the caller.
-    pub fn report_to(mut self, to: ReportTo) -> Self {
-        self.around.report_to = Some(to);
-        self
-    }
+    around!();
 
     /// Looks at the program and decides, and launches nothing.
     ///
@@ -134,19 +143,23 @@ impl Jar {
     }
 
     fn plan_by(&self, look: impl Fn(Preset) -> HostFacts) -> Result<Plan, LaunchError> {
+        decide(&self.ask, self.policy.clone(), self.preset(), look)
+            .map(|decided| Plan::clone(&decided.plan))
+            .map_err(|undecided| self.not_begun(undecided))
+    }
+
+    fn not_begun(&self, undecided: Undecided) -> LaunchError {
         let task = self.around.task.as_deref();
-        prepare(&self.ask, self.policy.clone(), self.preset(), look)
-            .map(|prepared| std::sync::Arc::unwrap_or_clone(prepared.plan))
-            .map_err(|unprepared| match unprepared {
-                Unprepared::Error(error) => error,
-                Unprepared::Outcome(outcome) => LaunchError::Ended {
-                    report: Box::new(crate::report::without_plan(
-                        &launch::new_id(),
-                        task,
-                        outcome,
-                    )),
-                },
-            })
+        match undecided {
+            Undecided::Error(error) => error,
+            Undecided::Outcome(outcome) => LaunchError::Ended {
+                report: Box::new(crate::report::without_plan(
+                    &launch::new_id(),
+                    task,
+                    outcome,
+                )),
+            },
+        }
     }
 
     fn preset(&self) -> Preset {
@@ -156,6 +169,18 @@ impl Jar {
             Ask::Program { .. } => Preset::Standard,
             Ask::Plugin { .. } => Preset::Strict,
         })
+    }
+
+    /// Looks at the program and decides, once for many launches.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn prepare(self) -> Result<Prepared, LaunchError> {
+        let preset = self.preset();
+        match decide(&self.ask, self.policy.clone(), preset, facts::known_for) {
+            Ok(decided) => Ok(Prepared::new(decided)),
+            Err(undecided) => Err(self.not_begun(undecided)),
+        }
     }
 
     /// Launches it, and returns when the program runs. Works on any executor.
@@ -174,7 +199,7 @@ impl Jar {
             around,
         } = self;
         launch::launch(
-            move || prepare(&ask, policy, preset, facts::known_for),
+            move || decide(&ask, policy, preset, facts::known_for),
             ahead,
             around,
         )
@@ -189,17 +214,23 @@ impl Jar {
         let Three { stdout, stderr, .. } = &mut self.around.three;
         *stdout = Stdio::piped();
         *stderr = Stdio::piped();
-        let mut running = self.launch().await?;
+        Ok(Output::of(self.launch().await?).await)
+    }
+}
+
+impl Output {
+    /// Everything from a jar whose stdout and stderr are piped.
+    pub(crate) async fn of(mut running: Running) -> Self {
         drop(running.stdin());
         let stdout = running.stdout();
         let stderr = running.stderr();
         let (stdout, stderr) = tokio::join!(read(stdout), read(stderr));
         let report = running.wait().await;
-        Ok(Output {
+        Self {
             report,
             stdout,
             stderr,
-        })
+        }
     }
 }
 
@@ -213,16 +244,16 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 }
 
 /// bytes -> Manifest -> Verified -> Plan: the flow up to the launch.
-fn prepare(
+fn decide(
     ask: &Ask,
     policy: Policy,
     preset: Preset,
     look: impl Fn(Preset) -> HostFacts,
-) -> Result<Prepared, Unprepared> {
+) -> Result<Decided, Undecided> {
     let (verified, image) =
         verify::verify(ask, &policy).map_err(|source| match source.outcome() {
-            Some(outcome) => Unprepared::Outcome(outcome),
-            None => Unprepared::Error(LaunchError::Verify { source }),
+            Some(outcome) => Undecided::Outcome(outcome),
+            None => Undecided::Error(LaunchError::Verify { source }),
         })?;
     let mut facts = look(preset);
     let mut plan = belljar_policy::plan(&verified, &policy, &facts)?;
@@ -232,13 +263,16 @@ fn prepare(
         facts = look(plan.preset);
         plan = belljar_policy::plan(&verified, &policy, &facts)?;
     }
-    let digest = belljar_policy::digest(&plan).into();
-    Ok(Prepared {
+    let (plan, digest) = launch::shared(plan);
+    let basis = Basis {
         verified,
         image,
         policy,
-        facts,
-        plan: std::sync::Arc::new(plan),
+    };
+    Ok(Decided {
+        basis: Arc::new(basis),
+        facts: Arc::new(facts),
+        plan,
         digest,
     })
 }

@@ -7,7 +7,7 @@ mod engine;
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
 };
 
 use belljar_plan::{
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::engine::{Parking, set_parking};
 pub(crate) use self::{
     ahead::Ahead,
-    engine::{Command, Engine, Link, News, lock, parking},
+    engine::{Begun, Engine, Link, News, lock, parking},
 };
 use crate::{
     error::LaunchError,
@@ -39,14 +39,20 @@ use crate::{
 const ATTEMPTS: usize = 4;
 
 /// A program that was looked at and planned: everything but the launch.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) basis: Arc<Basis>,
+    pub(crate) facts: Arc<HostFacts>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) digest: Arc<str>,
+}
+
+/// What a plan was made of and can be made of again, for other facts.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct Basis {
     pub(crate) verified: Verified,
     pub(crate) image: Option<Image>,
     pub(crate) policy: Policy,
-    pub(crate) facts: HostFacts,
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) digest: Arc<str>,
 }
 
 /// What a launch is told besides.
@@ -55,6 +61,30 @@ pub(crate) struct Around {
     pub(crate) task: Option<String>,
     pub(crate) three: Three,
     pub(crate) report_to: Option<ReportTo>,
+}
+
+/// A plan and its digest, in one copy for all jars of this host that have it.
+pub(crate) fn shared(plan: Plan) -> (Arc<Plan>, Arc<str>) {
+    static KNOWN: Mutex<Vec<(Weak<Plan>, Weak<str>)>> = Mutex::new(Vec::new());
+    let digest = belljar_policy::digest(&plan);
+    let mut known = lock(&KNOWN);
+    let mut found = None;
+    known.retain(|(plan, name)| {
+        let (Some(plan), Some(name)) = (plan.upgrade(), name.upgrade()) else {
+            return false;
+        };
+        if *name == *digest {
+            found = Some((plan, name));
+        }
+        true
+    });
+    // The digest finds it; equality decides.
+    if let Some(found) = found.filter(|(found, _)| **found == plan) {
+        return found;
+    }
+    let (plan, digest) = (Arc::new(plan), Arc::from(digest));
+    known.push((Arc::downgrade(&plan), Arc::downgrade(&digest)));
+    (plan, digest)
 }
 
 /// An unguessable name.
@@ -69,10 +99,10 @@ pub(crate) fn new_id() -> String {
     format!("jar-{text}")
 }
 
-/// Launches what was prepared. `prepare` is only called once it is known that
+/// Launches what is decided. `decide` is only called once it is known that
 /// the report can be written; meanwhile the launcher makes a child as `ahead` says.
 pub(crate) async fn launch(
-    prepare: impl FnOnce() -> Result<Prepared, Unprepared> + Send,
+    decide: impl FnOnce() -> Result<Decided, Undecided> + Send,
     ahead: Option<Ahead>,
     around: Around,
 ) -> Result<Running, LaunchError> {
@@ -88,7 +118,7 @@ pub(crate) async fn launch(
     let engine = Engine::get().inspect(|engine| {
         // The launcher starts while we look; that it can't is told by the launch.
         let child = ahead.and_then(|ahead| ahead.request(&engine.parked));
-        engine.ask(Command::Warm(child));
+        engine.warm(child);
     });
     let sink = Sink::open(report_to, &id)
         .map_err(|(path, source)| LaunchError::Report { path, source })?;
@@ -98,10 +128,10 @@ pub(crate) async fn launch(
             report: Box::new(report),
         }
     };
-    let mut prepared = match prepare() {
-        Ok(prepared) => prepared,
-        Err(Unprepared::Error(error)) => return Err(error),
-        Err(Unprepared::Outcome(outcome)) => {
+    let mut decided = match decide() {
+        Ok(decided) => decided,
+        Err(Undecided::Error(error)) => return Err(error),
+        Err(Undecided::Outcome(outcome)) => {
             return Err(ended(report::without_plan(&id, task.as_deref(), outcome)));
         }
     };
@@ -109,16 +139,16 @@ pub(crate) async fn launch(
         Ok(engine) => engine,
         Err(error) => {
             let failure = before("start the thread `belljar`", &error);
-            let outcome = prepared.outcome(&failure);
-            return Err(ended(prepared.report(&id, task.as_deref(), None, outcome)));
+            let outcome = decided.outcome(&failure);
+            return Err(ended(decided.report(&id, task.as_deref(), None, outcome)));
         }
     };
     for attempt in 1.. {
         let begin = |outcome| {
-            sink.begin(&prepared.report(&id, task.as_deref(), None, outcome))
+            sink.begin(&decided.report(&id, task.as_deref(), None, outcome))
                 .map_err(|(path, source)| LaunchError::Report { path, source })
         };
-        let (failure, receipts) = match prepared.job(&id, task.clone(), &three, &sink, &engine) {
+        let (failure, receipts) = match decided.job(&id, task.clone(), &three, &sink, &engine) {
             Err(failure) => (failure, None),
             Ok((job, half, reply)) => {
                 begin(Outcome::Lost)?;
@@ -126,14 +156,14 @@ pub(crate) async fn launch(
                     three: std::mem::take(&mut three),
                     ..job
                 };
-                engine.ask(Command::Launch(Box::new(job)));
+                engine.launch(Box::new(job));
                 match reply.await {
                     Ok(Attempt::Running { pid, streams }) => {
                         return Ok(Running::new(
                             id,
                             task,
-                            prepared.plan,
-                            prepared.digest,
+                            decided.plan,
+                            decided.digest,
                             (pid, streams),
                             half,
                             engine,
@@ -154,11 +184,11 @@ pub(crate) async fn launch(
         if let Failure::Step { index, errno } = failure
             && attempt < ATTEMPTS
         {
-            match prepared.learn(index, errno) {
+            match decided.learn(index, errno) {
                 Learnt::Nothing => {}
                 Learnt::BetterPlan => continue,
                 Learnt::Refusal(outcome) => {
-                    return Err(ended(prepared.report(
+                    return Err(ended(decided.report(
                         &id,
                         task.as_deref(),
                         receipts,
@@ -167,8 +197,8 @@ pub(crate) async fn launch(
                 }
             }
         }
-        let outcome = prepared.outcome(&failure);
-        return Err(ended(prepared.report(
+        let outcome = decided.outcome(&failure);
+        return Err(ended(decided.report(
             &id,
             task.as_deref(),
             receipts,
@@ -185,14 +215,14 @@ fn before(what: &str, error: &io::Error) -> Failure {
     }
 }
 
-/// Why nothing could be prepared: with an outcome, or without any report.
+/// Why nothing could be decided: with an outcome, or without any report.
 #[derive(Debug)]
-pub(crate) enum Unprepared {
+pub(crate) enum Undecided {
     Error(LaunchError),
     Outcome(Outcome),
 }
 
-impl From<Refusal> for Unprepared {
+impl From<Refusal> for Undecided {
     fn from(refusal: Refusal) -> Self {
         match (refusal.outcome(), refusal) {
             (Some(outcome), _) => Self::Outcome(outcome),
@@ -212,7 +242,7 @@ enum Learnt {
     Refusal(Outcome),
 }
 
-impl Prepared {
+impl Decided {
     /// Finds out why a step failed, and plans again with that knowledge.
     fn learn(&mut self, index: usize, errno: i32) -> Learnt {
         let Some(step) = self.plan.steps.get(index) else {
@@ -224,17 +254,16 @@ impl Prepared {
         // What was known of the machine may be old; else the failure itself
         // tells something.
         let mut facts = facts::refreshed(self.plan.preset);
-        if facts == self.facts {
+        if facts == *self.facts {
             facts = facts::after_failure(&self.facts, step.word(), errno);
         }
-        if facts == self.facts {
+        if facts == *self.facts {
             return Learnt::Nothing;
         }
-        self.facts = facts;
-        match belljar_policy::plan(&self.verified, &self.policy, &self.facts) {
+        self.facts = Arc::new(facts);
+        match belljar_policy::plan(&self.basis.verified, &self.basis.policy, &self.facts) {
             Ok(plan) if plan != *self.plan => {
-                self.digest = belljar_policy::digest(&plan).into();
-                self.plan = Arc::new(plan);
+                (self.plan, self.digest) = shared(plan);
                 Learnt::BetterPlan
             }
             Ok(_) => Learnt::Nothing,
@@ -304,8 +333,11 @@ impl Prepared {
             sys::seal("belljar-plan", &steps).map_err(|error| before("seal the plan", &error))?;
         let (progress, theirs) =
             sys::connected_packets().map_err(|error| before("make the set-up's socket", &error))?;
+        let progress = engine
+            .listen(progress)
+            .map_err(|error| before("listen to the set-up", &error))?;
         let extras = Extras {
-            image: self.image.as_ref(),
+            image: self.basis.image.as_ref(),
             lease: lease.as_ref(),
         };
         let (all, carries) = in_order(steps, theirs, guest, &extras, slots)
@@ -315,7 +347,7 @@ impl Prepared {
             machine_uid,
             machine_gid,
             plan_length,
-            image_length: self.image.as_ref().map_or(0, Image::length),
+            image_length: self.basis.image.as_ref().map_or(0, Image::length),
             descriptors: u32::try_from(all.len()).unwrap_or(u32::MAX),
             carries,
             ..Request::default()
@@ -336,7 +368,7 @@ impl Prepared {
             digest: Arc::clone(&self.digest),
             request: asked,
             descriptors: all,
-            progress,
+            progress: Some(progress),
             ours,
             three: Three::default(),
             meter: Arc::new(meter),

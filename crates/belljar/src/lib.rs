@@ -65,6 +65,7 @@ mod error;
 pub mod facts;
 mod jar;
 mod launch;
+mod prepared;
 mod report;
 mod streams;
 mod supervise;
@@ -81,6 +82,7 @@ pub use self::{
     facts::facts,
     jar::{Jar, Output},
     launch::{Parking, set_parking},
+    prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
     supervise::{Control, Event, Events, Running},

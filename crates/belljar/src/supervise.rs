@@ -27,7 +27,7 @@ use crate::{
     launch::Engine,
     report::{self, Sink},
     streams::{GuestStderr, GuestStdin, GuestStdout, Meter, Terminal, Three, discard},
-    sys::Lease,
+    sys::{Lease, Packets},
 };
 
 /// Something that happened in a jar and did not end it.
@@ -224,7 +224,8 @@ pub(crate) struct Job {
     /// All but the jar's number.
     pub(crate) request: Request,
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
-    pub(crate) progress: std::os::fd::OwnedFd,
+    /// What the set-up says; only until the program runs.
+    pub(crate) progress: Option<Packets>,
     /// Belljar's ends of the streams.
     pub(crate) ours: [Option<std::os::fd::OwnedFd>; 3],
     pub(crate) three: Three,

@@ -570,3 +570,64 @@ fn a_jar_s_terminal_is_a_terminal_and_its_output_counts() {
         assert_eq!(report.usage.stdout, text.len() as u64);
     });
 }
+
+#[test]
+fn what_is_prepared_once_runs_many_times_and_side_by_side() {
+    need_jars!();
+    let prepared = sh("read line; echo got $line").prepare().unwrap();
+    on(async {
+        let mut jars = Vec::new();
+        for number in 0..4 {
+            let mut running = prepared
+                .start()
+                .task(format!("task {number}"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .launch()
+                .await
+                .unwrap();
+            assert_eq!(running.plan(), prepared.plan());
+            let mut stdin = running.stdin().unwrap();
+            stdin
+                .write_all(format!("{number}\n").as_bytes())
+                .await
+                .unwrap();
+            jars.push(running);
+        }
+        for (number, mut running) in jars.into_iter().enumerate() {
+            let mut said = String::new();
+            let mut stdout = running.stdout().unwrap();
+            stdout.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, format!("got {number}\n"));
+            let report = running.wait().await;
+            assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+            assert_eq!(report.task, Some(format!("task {number}")));
+        }
+    });
+}
+
+#[test]
+fn a_program_replaced_after_it_was_prepared_never_runs() {
+    need_jars!();
+    // Not below /tmp, which a jar has of its own.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let program = directory.path().join("program");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let prepared = Jar::program(&program).prepare().unwrap();
+    let first = on(prepared.start().output()).unwrap();
+    assert_eq!(first.report.outcome, Outcome::Exited { code: 0 });
+
+    let other = directory.path().join("other");
+    std::fs::copy("/bin/false", &other).unwrap();
+    std::fs::rename(&other, &program).unwrap();
+    match on(prepared.start().output()) {
+        Err(LaunchError::Ended { report }) => {
+            assert!(
+                matches!(report.outcome, Outcome::SetupFailed { .. }),
+                "{:?}",
+                report.outcome
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}

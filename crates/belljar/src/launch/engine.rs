@@ -47,14 +47,16 @@ pub(crate) fn parking() -> bool {
 pub(crate) enum Command {
     /// Have a launcher ready, and a child of it if so asked.
     Warm(Option<Request>),
-    /// Launch a jar and supervise it.
-    Launch(Box<Job>),
+    /// Supervise a jar, and launch it where that has not begun.
+    Launch(Box<Job>, Option<Begun>),
 }
 
 /// How the rest of the process talks to the thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     commands: mpsc::UnboundedSender<Command>,
+    /// The launcher that runs, started by the thread.
+    link: Arc<Mutex<Option<Arc<Link>>>>,
     /// The thread's runtime, which wakes whoever waits, on any executor.
     pub(crate) runtime: runtime::Handle,
     /// The lease of the parked child.
@@ -103,46 +105,107 @@ impl Engine {
         let (commands, queue) = mpsc::unbounded_channel();
         let engine = Self {
             commands,
+            link: Arc::default(),
             runtime: runtime.handle().clone(),
             parked: Arc::default(),
         };
+        let link = Arc::clone(&engine.link);
         std::thread::Builder::new()
             .name("belljar".to_owned())
             .spawn(move || {
                 sys::block_signals();
-                runtime.block_on(serve(queue));
+                runtime.block_on(serve(queue, &link));
             })?;
         Ok(engine)
     }
 
-    /// Asks the thread; false where it has ended.
-    pub(crate) fn ask(&self, command: Command) -> bool {
-        self.commands.send(command).is_ok()
+    /// Has a launcher ready, and a child of it if so asked.
+    pub(crate) fn warm(&self, child: Option<Request>) {
+        match (self.living(), child) {
+            (Some(link), Some(asked)) => link.send(asked, Vec::new()),
+            (Some(_), None) => {}
+            (None, child) => self.ask(Command::Warm(child)),
+        }
+    }
+
+    /// Launches a jar. A launcher that runs is asked from here, so that it works
+    /// while the thread wakes up; the thread supervises.
+    pub(crate) fn launch(&self, mut job: Box<Job>) {
+        let begun = self.living().map(|link| Begun::ask(link, &mut job));
+        self.ask(Command::Launch(job, begun));
+    }
+
+    /// Has the thread's runtime listen to a socket.
+    pub(crate) fn listen(&self, socket: OwnedFd) -> io::Result<Packets> {
+        let _inside = self.runtime.enter();
+        Packets::new(socket)
+    }
+
+    fn living(&self) -> Option<Arc<Link>> {
+        lock(&self.link).clone().filter(|link| link.lives())
+    }
+
+    fn ask(&self, command: Command) {
+        // A thread that has ended drops a job, and who waits for it hears that;
+        // its launcher and all jars have ended with it.
+        let _ = self.commands.send(command);
     }
 }
 
-async fn serve(mut queue: mpsc::UnboundedReceiver<Command>) {
-    let mut link: Option<Arc<Link>> = None;
+async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Option<Arc<Link>>>) {
     while let Some(command) = queue.recv().await {
-        let current = match link.take() {
-            Some(link) if link.lives() => Ok(link),
-            _ => Link::start(),
-        };
-        link = current.as_ref().ok().cloned();
-        match (command, current) {
-            (Command::Warm(child), Ok(link)) => {
-                if let Some(asked) = child {
-                    link.send(asked, Vec::new());
+        match command {
+            Command::Warm(child) => match ready(living) {
+                Ok(link) => {
+                    if let Some(asked) = child {
+                        link.send(asked, Vec::new());
+                    }
                 }
+                Err(error) => {
+                    tracing::warn!(target: "belljar", %error, "cannot start the launcher");
+                }
+            },
+            Command::Launch(job, Some(begun)) => {
+                tokio::spawn(supervise(*job, begun));
             }
-            (Command::Warm(_), Err(error)) => {
-                tracing::warn!(target: "belljar", %error, "cannot start the launcher");
-            }
-            (Command::Launch(job), Ok(link)) => {
-                tokio::spawn(supervise(*job, link));
-            }
-            (Command::Launch(job), Err(error)) => job.refuse(&error),
+            Command::Launch(mut job, None) => match ready(living) {
+                Ok(link) => {
+                    let begun = Begun::ask(link, &mut job);
+                    tokio::spawn(supervise(*job, begun));
+                }
+                Err(error) => job.refuse(&error),
+            },
         }
+    }
+}
+
+/// The launcher that runs, or a new one. Only on the thread.
+fn ready(living: &Mutex<Option<Arc<Link>>>) -> io::Result<Arc<Link>> {
+    let mut living = lock(living);
+    match living.as_ref().filter(|link| link.lives()) {
+        Some(link) => Ok(Arc::clone(link)),
+        None => Ok(Arc::clone(living.insert(Link::start()?))),
+    }
+}
+
+/// A jar that a launcher was asked for.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) link: Arc<Link>,
+    pub(crate) number: u64,
+    pub(crate) news: mpsc::UnboundedReceiver<News>,
+}
+
+impl Begun {
+    /// Asks the launcher, once its answers have somewhere to go.
+    fn ask(link: Arc<Link>, job: &mut Job) -> Self {
+        let (number, news) = link.enter();
+        let asked = Request {
+            jar: number,
+            ..job.request
+        };
+        link.send(asked, std::mem::take(&mut job.descriptors));
+        Self { link, number, news }
     }
 }
 
@@ -151,15 +214,25 @@ pub(crate) type News = (Event, Vec<OwnedFd>);
 
 type Jars = HashMap<u64, mpsc::UnboundedSender<News>>;
 
+#[derive(Debug)]
 struct Packet {
     bytes: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 }
 
+/// Packets that did not fit into the socket at once; a task sends them.
+#[derive(Debug)]
+struct Outgoing {
+    queue: mpsc::UnboundedSender<Packet>,
+    /// So many have not been sent yet.
+    waiting: usize,
+}
+
 /// The connection to one launcher.
 #[derive(Debug)]
 pub(crate) struct Link {
-    outgoing: mpsc::UnboundedSender<Packet>,
+    socket: Arc<Packets>,
+    outgoing: Mutex<Outgoing>,
     /// Who is told about which jar; none once the launcher is lost.
     jars: Mutex<Option<Jars>>,
     next: AtomicU64,
@@ -172,12 +245,16 @@ impl Link {
         let socket = Arc::new(Packets::new(socket)?);
         let (outgoing, queue) = mpsc::unbounded_channel();
         let link = Arc::new(Self {
-            outgoing,
+            socket: Arc::clone(&socket),
+            outgoing: Mutex::new(Outgoing {
+                queue: outgoing,
+                waiting: 0,
+            }),
             jars: Mutex::new(Some(Jars::new())),
             next: AtomicU64::new(1),
         });
         tracing::debug!(target: "belljar", pid = launcher.pid(), "launcher started");
-        tokio::spawn(write(Arc::clone(&socket), queue));
+        tokio::spawn(write(Arc::clone(&link), queue));
         tokio::spawn(read(Arc::clone(&link), socket, launcher));
         Ok(link)
     }
@@ -204,12 +281,28 @@ impl Link {
         }
     }
 
-    /// Sends a request, with its descriptors in as many packets as it takes.
+    /// Sends a request, with its descriptors in as many packets as it takes. It
+    /// never waits, and packets of two requests never mix.
     pub(crate) fn send(&self, asked: Request, descriptors: Vec<OwnedFd>) {
+        let mut outgoing = lock(&self.outgoing);
         for packet in packets(asked, descriptors) {
+            if outgoing.waiting == 0 {
+                match self.socket.send_now(&packet.bytes, &packet.descriptors) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(()) => continue,
+                    Err(error) => return self.refused(asked.jar, &error),
+                }
+            }
+            outgoing.waiting += 1;
             // Where the launcher is lost, the reader tells every jar so.
-            let _ = self.outgoing.send(packet);
+            let _ = outgoing.queue.send(packet);
         }
+    }
+
+    /// The launcher can't be asked this, so it will not answer either.
+    fn refused(&self, jar: u64, error: &io::Error) {
+        tracing::warn!(target: "belljar", %error, "cannot ask the launcher");
+        self.leave(jar);
     }
 
     fn lost(&self) {
@@ -244,12 +337,13 @@ fn packets(asked: Request, mut descriptors: Vec<OwnedFd>) -> Vec<Packet> {
     }
 }
 
-async fn write(socket: Arc<Packets>, mut queue: mpsc::UnboundedReceiver<Packet>) {
+async fn write(link: Arc<Link>, mut queue: mpsc::UnboundedReceiver<Packet>) {
     while let Some(packet) = queue.recv().await {
-        if let Err(error) = socket.send(&packet.bytes, &packet.descriptors).await {
+        if let Err(error) = link.socket.send(&packet.bytes, &packet.descriptors).await {
             tracing::debug!(target: "belljar", %error, "the launcher takes nothing more");
             return;
         }
+        lock(&link.outgoing).waiting -= 1;
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use belljar_plan::{
     Limit, Plan, Report,
-    message::{Event as Record, Request},
+    message::Event as Record,
     outcome::StoppedBy,
     report::{Edge, Usage},
 };
@@ -18,21 +18,27 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    launch::{Ahead, Link, News, parking},
+    launch::{Ahead, Begun, Link, News, parking},
     report,
     streams::{Connected, Meter, Stream},
-    sys::{self, Packets},
+    sys,
 };
 
 /// Output that nobody reads is given up after so long, where Belljar ended the jar.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Supervises one jar.
-pub(crate) async fn supervise(mut job: Job, link: Arc<Link>) {
-    let (number, mut news) = link.enter();
-    let up = begin(&mut job, &link, number, &mut news).await;
+pub(crate) async fn supervise(mut job: Job, begun: Begun) {
+    let Begun {
+        link,
+        number,
+        mut news,
+    } = begun;
+    // A box of its own for each stage, so that a jar that runs does not hold
+    // the buffers of its start for all its life.
+    let up = Box::pin(begin(&mut job, &mut news)).await;
     match up {
-        Ok(up) => run(job, &link, number, news, up).await,
+        Ok(up) => Box::pin(run(job, &link, number, news, up)).await,
         Err((failure, receipts)) => {
             tracing::debug!(target: "belljar", jar = job.id, ?failure, "launch failed");
             drop(job.lease.take());
@@ -47,27 +53,13 @@ pub(crate) async fn supervise(mut job: Job, link: Arc<Link>) {
     link.leave(number);
 }
 
-type Failed = (Failure, Option<super::Receipts>);
-
 async fn begin(
     job: &mut Job,
-    link: &Link,
-    number: u64,
     news: &mut mpsc::UnboundedReceiver<News>,
-) -> Result<Up, Failed> {
-    let progress = job.progress.try_clone().and_then(Packets::new);
-    let progress = progress.map_err(|error| {
-        let failure = Failure::Before {
-            what: "listen to the set-up".to_owned(),
-            errno: error.raw_os_error().unwrap_or(0),
-        };
-        (failure, None)
-    })?;
-    let asked = Request {
-        jar: number,
-        ..job.request
+) -> Result<Up, (Failure, Option<super::Receipts>)> {
+    let Some(progress) = job.progress.take() else {
+        return Err((Failure::Lost, None));
     };
-    link.send(asked, std::mem::take(&mut job.descriptors));
     setup::set_up(&job.plan, news, &progress, &mut job.asked)
         .await
         .map_err(|(failure, receipts)| (failure, Some(receipts)))
@@ -107,8 +99,8 @@ async fn run(
             return;
         }
     };
-    let (given_up, _) = tokio::sync::oneshot::channel();
-    let reply = std::mem::replace(&mut job.reply, given_up);
+    let (nobody, _) = tokio::sync::oneshot::channel();
+    let reply = std::mem::replace(&mut job.reply, nobody);
     let running = Attempt::Running {
         pid: up.pid,
         streams: take_handles(&mut connected),
@@ -116,8 +108,10 @@ async fn run(
     let (_, nobody) = mpsc::unbounded_channel();
     let mut asked = std::mem::replace(&mut job.asked, nobody);
     let (order, already) = (up.stop.take(), up.ended.take());
+    // Whoever waits goes on at once; nothing is watched for in the first moments.
+    let given_up = reply.send(running).is_err();
     let mut watched = Watched::new(&job, link, number, &up);
-    if reply.send(running).is_err() {
+    if given_up {
         watched.stop(Cause::Stop(StoppedBy::Host));
     }
     if let Some(order) = order {

@@ -39,6 +39,12 @@ impl Packets {
         super::watch(socket, Interest::READABLE | Interest::WRITABLE).map(Self)
     }
 
+    /// Sends one packet with its descriptors, from any thread; an error of kind
+    /// `WouldBlock` where it does not fit now.
+    pub(crate) fn send_now(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+        send_now(self.0.get_ref(), bytes, descriptors)
+    }
+
     /// Sends one packet with its descriptors.
     pub(crate) async fn send(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
         self.0
