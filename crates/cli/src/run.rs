@@ -28,6 +28,10 @@ use self::{
 };
 use crate::{trace, words};
 
+/// The answer to ^Z.
+const NOT_PAUSED: &str =
+    "a jar cannot be paused, so belljar goes on and watches its limits; ^C ends it";
+
 /// Why there is no outcome to tell. Each says what to do about it, where it can.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
@@ -196,7 +200,7 @@ async fn launch(
             word = signals.next() => match (word, early) {
                 (Asked::End(signal), None) => early = Some(signal),
                 (Asked::End(signal), Some(_)) => return Err(RunError::Interrupted(signal)),
-                (Asked::Resize | Asked::Continue, _) => {}
+                (Asked::Resize | Asked::Continue | Asked::Suspend, _) => {}
             },
         }
     }
@@ -215,6 +219,7 @@ async fn wait(
             word = signals.next() => match word {
                 // Whoever asks twice does not want to wait: a second stop destroys the jar.
                 Asked::End(signal) => running.stop(StoppedBy::Signal(signal), signal, grace),
+                Asked::Suspend => words::say(NOT_PAUSED),
                 Asked::Resize => {
                     if let Some(terminal) = &terminal {
                         let (rows, columns) = terminal::size();

@@ -18,7 +18,7 @@ its libraries, and what its manifest asks for and you grant.
 
 Before `--`, an existing directory or a file that ends in .toml or .json is a plugin, and \
 anything else is a program; after `--` comes a program, always. Standard streams are relayed, so \
-it works in pipes.
+it works in pipes. A jar cannot be paused: ^Z is answered, and belljar goes on.
 
 Examples:
   belljar run -- sort -u < names.txt

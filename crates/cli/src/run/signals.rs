@@ -16,10 +16,13 @@ pub(super) enum Asked {
     Resize,
     /// Belljar was stopped and goes on.
     Continue,
+    /// Stop for a while, as ^Z asks for.
+    Suspend,
 }
 
 /// Signals that are listened to, from before the launch on, so that none finds
-/// a jar that nobody tells.
+/// a jar that nobody tells. ^Z is one of them: a belljar that is stopped would
+/// watch no limit while the jar, in a session of its own, runs on.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Option<Signal>,
@@ -27,6 +30,7 @@ pub(super) struct Signals {
     hangup: Option<Signal>,
     resize: Option<Signal>,
     continued: Option<Signal>,
+    suspend: Option<Signal>,
 }
 
 /// Whether the jar has a terminal that follows the operator's.
@@ -46,7 +50,7 @@ impl Signals {
     /// Where a handler cannot be installed.
     pub(super) fn listen(follow: Follow) -> io::Result<Self> {
         let ignored = ignored();
-        let ending = |kind: SignalKind| {
+        let unless_ignored = |kind: SignalKind| {
             (ignored >> (kind.as_raw_value() - 1) & 1 == 0)
                 .then(|| signal(kind))
                 .transpose()
@@ -57,11 +61,12 @@ impl Signals {
                 .transpose()
         };
         Ok(Self {
-            interrupt: ending(SignalKind::interrupt())?,
-            terminate: ending(SignalKind::terminate())?,
-            hangup: ending(SignalKind::hangup())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
+            terminate: unless_ignored(SignalKind::terminate())?,
+            hangup: unless_ignored(SignalKind::hangup())?,
             resize: following(SignalKind::window_change())?,
             continued: following(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+            suspend: unless_ignored(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
         })
     }
 
@@ -74,6 +79,7 @@ impl Signals {
             () = received(&mut self.hangup) => end(SignalKind::hangup()),
             () = received(&mut self.resize) => Asked::Resize,
             () = received(&mut self.continued) => Asked::Continue,
+            () = received(&mut self.suspend) => Asked::Suspend,
         }
     }
 }
