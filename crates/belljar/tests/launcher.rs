@@ -212,6 +212,46 @@ impl Host {
         send(&self.socket, &park.to_bytes(), &[]);
     }
 
+    /// Parks a child that does ahead what it may of a plan, and gives its pid.
+    fn park_with(&self, steps: &[OwnedStep], image: &[u8]) -> i32 {
+        let (machine_uid, machine_gid) = machine_ids();
+        let plan = wire::encode(steps);
+        let mut fds = vec![sealed(&plan)];
+        if !image.is_empty() {
+            fds.push(sealed(image));
+        }
+        let park = Request {
+            kind: request::PARK,
+            value: u32::from(Namespaces::ALL.bits()),
+            flag: u32::from(!is_root()),
+            uid: 1000,
+            gid: 1000,
+            machine_uid,
+            machine_gid,
+            plan_length: plan.len() as u64,
+            image_length: image.len() as u64,
+            descriptors: u32::try_from(fds.len()).unwrap(),
+            carries: if image.is_empty() {
+                0
+            } else {
+                descriptors::IMAGE
+            },
+            ..Request::default()
+        };
+        let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+        send(&self.socket, &park.to_bytes(), &fds);
+        // It gives no answer: this is more than it takes.
+        std::thread::sleep(Duration::from_millis(150));
+        self.children().last().copied().unwrap_or(0)
+    }
+
+    fn children(&self) -> Vec<i32> {
+        let list = format!("/proc/{0}/task/{0}/children", self.launcher.id());
+        let children = fs::read_to_string(list).unwrap();
+        let pids = children.split_whitespace();
+        pids.map(|pid| pid.parse().unwrap()).collect()
+    }
+
     fn signal(&self, jar: u64, signal: Signal) {
         let ask = Request {
             kind: request::SIGNAL,
@@ -808,6 +848,141 @@ fn a_parked_child_takes_the_launch_that_fits_and_no_other() {
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("one parked child is all there should be");
+}
+
+#[test]
+fn a_child_that_did_a_plan_s_beginning_takes_the_launch_of_that_very_plan() {
+    let host = Host::start();
+    let program = b"#!/bin/sh\nid -u; hostname; cat /plugin/file; ls /proc/self/fd | wc -l\n";
+    let mut image = b"content\n".to_vec();
+    image.extend(program);
+    let file = |name: &str, mode, offset, length: usize| Step::PluginFile {
+        path: b(&format!("plugin/{name}")),
+        mode,
+        offset,
+        length: length as u64,
+    };
+    let files = vec![
+        directory("plugin"),
+        file("file", 0o444, 0, 8),
+        file("run", 0o555, 8, program.len()),
+    ];
+    let steps = jar_with(files, "/plugin/run", &[]);
+    let run = |number, steps: &[OwnedStep], image: &[u8]| {
+        let launch = host.launch_with(number, steps, &[], image);
+        let (started, _pidfd) = host.started();
+        let told = launch.told();
+        assert_eq!(told.failed, None);
+        let mut done: Vec<_> = told
+            .done
+            .iter()
+            .map(|done| usize::from(done.step))
+            .collect();
+        done.sort_unstable();
+        assert_eq!(done, (0..steps.len() - 1).collect::<Vec<_>>());
+        let kinds: Vec<_> = told.fds.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [progress::SCRATCH]);
+        let output = launch.output();
+        assert_eq!(host.ended().main_status, 0);
+        (started.pid, output)
+    };
+    let said = "1000\njar\ncontent\n4\n".to_owned();
+    let parked = host.park_with(&steps, &image);
+    // The same again changes nothing, nor does a guess without a plan.
+    assert_eq!(host.park_with(&steps, &image), parked);
+    host.park(Namespaces::ALL);
+    assert_eq!(run(1, &steps, &image), (parked, said.clone()));
+    assert!(host.children().is_empty());
+
+    // Another byte in the image.
+    let mut other = image.clone();
+    other[0] = b'C';
+    let parked = host.park_with(&steps, &image);
+    let (pid, output) = run(2, &steps, &other);
+    assert_ne!(pid, parked);
+    assert_eq!(output, said.replace("content", "Content"));
+
+    // Another plan of the same length.
+    let mut other = steps.clone();
+    for step in &mut other {
+        if let Step::Hostname { name } = step {
+            *name = b("jug");
+        }
+    }
+    let parked = host.park_with(&steps, &image);
+    let (pid, output) = run(3, &other, &image);
+    assert_ne!(pid, parked);
+    assert_eq!(output, said.replace("jar", "jug"));
+    // The same plan, but other descriptors.
+    let parked = host.park_with(&steps, &image);
+    let launch = host.launch_with(4, &steps, &[sealed(b"x")], &image);
+    assert_ne!(host.started().0.pid, parked);
+    assert_eq!(launch.output(), said);
+    host.ended();
+}
+
+#[test]
+fn a_beginning_that_fails_ahead_costs_a_child_and_nothing_else() {
+    let host = Host::start();
+    let mut steps = shell("true");
+    for step in &mut steps {
+        if let Step::Bind {
+            source: Source::Path { inode, .. },
+            ..
+        } = step
+        {
+            *inode += 1;
+        }
+    }
+    assert_eq!(host.park_with(&steps, b""), 0);
+    let (told, ended, _) = host.run(&steps);
+    let errno = rustix::io::Errno::STALE.raw_os_error();
+    assert_eq!(told.failed, Some((position(&steps, "bind"), errno)));
+    assert_eq!(ended.has_main, 0);
+    // Bytes that are no plan park nothing: the failure names no jar.
+    let bad = Request {
+        kind: request::PARK,
+        plan_length: 5,
+        descriptors: 1,
+        ..Request::default()
+    };
+    send(&host.socket, &bad.to_bytes(), &[sealed(b"hello").as_fd()]);
+    assert_eq!(host.event().0.jar, 0);
+    assert_eq!(host.run(&shell("exit 3")).1.main_status, 3);
+}
+
+/// What a path in a granted folder leads to is decided when the launch comes.
+#[test]
+fn what_changes_in_a_grant_while_a_child_is_parked_stays_hidden() {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let open = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(folder.path(), open(0o755)).unwrap();
+    fs::write(at("replaced"), "old").unwrap();
+    let mut grant = bind(folder.path().to_str().unwrap(), "mnt");
+    if let Step::Bind { recursive, .. } = &mut grant {
+        *recursive = false;
+    }
+    let mut steps = jar_with(
+        vec![directory("mnt"), grant],
+        "/bin/sh",
+        &["-c", "cat /mnt/replaced /mnt/made; echo end"],
+    );
+    let leave = position(&steps, "leave_machine") as usize;
+    for path in ["mnt/made", "mnt/replaced"] {
+        steps.insert(leave, Step::Mask { path: b(path) });
+    }
+    let host = Host::start();
+    let parked = host.park_with(&steps, b"");
+    fs::write(at("made"), "secret").unwrap();
+    fs::write(at("new"), "secret").unwrap();
+    fs::rename(at("new"), at("replaced")).unwrap();
+    let launch = host.launch(1, &steps);
+    let (started, _pidfd) = host.started();
+    assert_eq!(started.pid, parked);
+    assert_eq!(launch.told().failed, None);
+    assert_eq!(launch.output(), "end\n");
+    host.ended();
 }
 
 #[test]

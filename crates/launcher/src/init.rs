@@ -1,5 +1,5 @@
-//! pid 1 of a jar: waits for its task, runs the plan's steps up to the fork and
-//! stays behind to [`watch`](crate::watch); the guest's process runs the rest.
+//! pid 1 of a jar: waits for its task, runs the plan's steps up to the fork (a
+//! parked one some of them before its launch, see [`ahead`]) and stays behind to [`watch`](crate::watch); the guest's process runs the rest.
 //!
 //! Descriptors have fixed numbers: the launcher's socket, the lifeline, then
 //! those of the task in their order.
@@ -13,8 +13,8 @@ use rustix::io::{Errno, Result};
 use crate::channel::{self, Descriptors, Wait};
 use crate::mapped::Mapped;
 use crate::receipts::{self, Receipts};
-use crate::steps::Jar;
-use crate::{raw, watch};
+use crate::steps::{Jar, When};
+use crate::{ahead, raw, watch};
 
 /// The socket to the launcher.
 pub(crate) const CONTROL: RawFd = 0;
@@ -45,28 +45,35 @@ fn set_up(control: RawFd) -> Result<()> {
     raw::close_from(TASK as u32)?;
     let mut receipts = Receipts::new();
     let task = receive_task(&mut receipts)?;
-    // From here on there is somebody to tell what went wrong.
-    let mut at = 0;
-    let result = run_steps(&task, &mut receipts, &mut at);
-    if let Err(errno) = result {
+    let mut at = At {
+        step: 0,
+        launched: task.carries & descriptors::AHEAD == 0,
+    };
+    let result = run_steps(task, &mut receipts, &mut at);
+    if let (true, Err(errno)) = (at.launched, result) {
         let _ = receipts.send(PROGRESS);
-        receipts::failed(PROGRESS, at, errno);
+        receipts::failed(PROGRESS, at.step, errno);
     }
     result
 }
 
-/// Waits for the task, and checks that its descriptors got their numbers.
+/// How far the plan was run.
+struct At {
+    step: u16,
+    /// Whether there is somebody to tell what went wrong.
+    launched: bool,
+}
+
+/// Waits for a task, and checks that its descriptors got their numbers.
 fn receive_task(receipts: &mut Receipts) -> Result<Task> {
     // SAFETY: the number was given to the socket by `set_up`.
     let control = unsafe { BorrowedFd::borrow_raw(CONTROL) };
     let mut bytes = [0; receipts::TASK_ROOM];
     let mut next = TASK;
     let length = receive_chunk(control, &mut bytes, &mut next)?;
-    // The time that a parked child waited belongs to no step.
-    *receipts = Receipts::new();
+    receipts.resume();
     let packet = bytes.get(..length).unwrap_or(&[]);
     let (task, launcher_s) = packet.split_at_checked(Task::LENGTH).ok_or(Errno::PIPE)?;
-    receipts.take_over(launcher_s)?;
     let task = Task::from_bytes(task).ok_or(Errno::PROTO)?;
     let end = task_descriptor(task.descriptors as usize);
     while next < end {
@@ -74,8 +81,35 @@ fn receive_task(receipts: &mut Receipts) -> Result<Task> {
             return Err(Errno::PIPE);
         }
     }
+    receipts.take_over(PROGRESS, launcher_s)?;
     match next == end {
         true => Ok(task),
+        false => Err(Errno::PROTO),
+    }
+}
+
+/// Keeps the numbers of the coming launch's descriptors from being given to
+/// what is opened before it: `slots` of them behind those of every launch.
+fn reserve(carries_image: bool, slots: usize) -> Result<usize> {
+    let count = descriptors::FIXED + usize::from(carries_image) + slots;
+    raw::close_from(TASK as u32)?;
+    for index in 0..count {
+        raw::dup_onto(LIFELINE, task_descriptor(index))?;
+    }
+    Ok(count)
+}
+
+/// Tells the launcher that all was done that may be, and waits for the launch.
+/// The plan is the same: the launcher has compared them.
+fn wait_for_launch(ahead: &Task, count: usize, receipts: &mut Receipts) -> Result<()> {
+    raw::close_between(TASK as u32, task_descriptor(count) as u32 - 1)?;
+    raw::write(CONTROL, &[1])?;
+    let task = receive_task(receipts)?;
+    let same = (task.plan_length, task.image_length) == (ahead.plan_length, ahead.image_length)
+        && task.carries == ahead.carries & descriptors::IMAGE
+        && task.descriptors as usize == count;
+    match same {
+        true => Ok(()),
         false => Err(Errno::PROTO),
     }
 }
@@ -97,26 +131,53 @@ fn receive_chunk(control: BorrowedFd<'_>, bytes: &mut [u8], next: &mut RawFd) ->
 }
 
 /// Runs the plan, first as pid 1 and after the fork as the guest's process.
-fn run_steps(task: &Task, receipts: &mut Receipts, at: &mut u16) -> Result<()> {
+fn run_steps(task: Task, receipts: &mut Receipts, at: &mut At) -> Result<()> {
     let carries_image = task.carries & descriptors::IMAGE != 0;
+    let (image_at, when) = match at.launched {
+        true => (descriptors::FIXED, When::Launched),
+        false => (1, When::Ahead),
+    };
     let plan = Mapped::new(borrow(descriptors::PLAN), task.plan_length)?;
     let image = match carries_image {
-        true => Some(Mapped::new(borrow(descriptors::FIXED), task.image_length)?),
+        true => Some(Mapped::new(borrow(image_at), task.image_length)?),
         false => None,
+    };
+    let count = match at.launched {
+        true => task.descriptors as usize,
+        false => reserve(carries_image, ahead::slots(plan.bytes())?)?,
     };
     let slots = descriptors::FIXED + usize::from(carries_image);
     let image_bytes = image.as_ref().map(Mapped::bytes);
-    let mut jar = Jar::new(image_bytes, slots..task.descriptors as usize);
+    let mut jar = Jar::new(image_bytes, slots..count, when);
     let steps = Steps::new(plan.bytes()).map_err(|_| Errno::BADMSG)?;
     let mut rest = steps.clone();
     for (index, step) in steps.enumerate() {
-        *at = index as u16;
+        at.step = index as u16;
         rest.next();
+        let step = step.map_err(|_| Errno::BADMSG)?;
         let mut skipped = 0;
-        match step.map_err(|_| Errno::BADMSG)? {
-            // Done by the launcher.
-            Step::Detach { .. } | Step::Clone { .. } | Step::MapIds { .. } => continue,
+        let of_launcher = matches!(
+            step,
+            Step::Detach { .. } | Step::Clone { .. } | Step::MapIds { .. }
+        );
+        if of_launcher {
+            continue;
+        }
+        if jar.when() == When::Ahead && ahead::may_be_done(&step) && receipts.has_room() {
+            let result = jar.apply(&step, &rest);
+            if jar.when() == When::Ahead {
+                receipts.note(PROGRESS, at.step, result?)?;
+                continue;
+            }
+        }
+        if !at.launched {
+            wait_for_launch(&task, count, receipts)?;
+            at.launched = true;
+            jar.launched();
+        }
+        match step {
             Step::Fork {} => {
+                jar.tell_scratch()?;
                 match raw::fork()? {
                     0 => {}
                     main => {
@@ -140,7 +201,7 @@ fn run_steps(task: &Task, receipts: &mut Receipts, at: &mut u16) -> Result<()> {
             }
             step => skipped = jar.apply(&step, &rest)?,
         }
-        receipts.note(PROGRESS, *at, skipped)?;
+        receipts.note(PROGRESS, at.step, skipped)?;
     }
     // A plan without a program.
     Err(Errno::BADMSG)

@@ -4,6 +4,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno, Result};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::ahead::Ahead;
 use crate::clone::Made;
 
 /// The most jars at once; one more is refused with `EAGAIN`.
@@ -17,8 +18,8 @@ pub(crate) enum Use {
         /// A lock of the parent's that is held while the jar lives.
         lease: Option<OwnedFd>,
     },
-    /// It waits for a launch that it fits.
-    Parked,
+    /// It waits for a launch that it fits; with a plan, for one with the same.
+    Parked(Option<Ahead>),
     /// It was parked and is not wanted any more; only its end is awaited.
     Discarded,
 }
@@ -82,8 +83,8 @@ impl Table {
 
     /// Where the parked child is.
     pub(crate) fn parked(&self) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|entry| matches!(entry, Some(entry) if matches!(entry.purpose, Use::Parked)))
+        self.entries.iter().position(
+            |entry| matches!(entry, Some(entry) if matches!(entry.purpose, Use::Parked(_))),
+        )
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Three actors, one after the other, each the child of the one before:
 //! - `parent`: the launcher, one per host: takes requests, makes jars
-//!   (`prepare`, `clone`), keeps their table (`jars`), tells how they ended.
+//!   (`prepare`, `clone`), keeps their table (`jars`) and one child that is made
+//!   before its launch (`ahead`), tells how they ended.
 //! - `init`: pid 1 of a jar: runs the plan's steps up to the fork, then waits
 //!   for its children and forwards signals (`watch`).
 //! - the guest's own process: runs the other steps and becomes the program.
@@ -23,6 +24,7 @@
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 
+mod ahead;
 mod arch;
 mod channel;
 mod clone;

@@ -36,6 +36,11 @@ impl Mapped {
         Ok(Self { place, length })
     }
 
+    /// Whether two files have the same bytes.
+    pub(crate) fn equal(one: BorrowedFd<'_>, other: BorrowedFd<'_>, length: u64) -> Result<bool> {
+        Ok(Self::new(one, length)?.bytes() == Self::new(other, length)?.bytes())
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: mapped readable with this length while `self` lives; the
         // parent has sealed the file, so it neither changes nor shrinks.

@@ -7,13 +7,14 @@
 use core::mem::MaybeUninit;
 
 use belljar_plan::message::{Event, Record, Request, event, request};
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Signal, geteuid, getrlimit, setrlimit};
 
+use crate::ahead::Ahead;
 use crate::channel::{self, Descriptors, Wait};
 use crate::clone::{self, Ids, Kind};
 use crate::init::LIFELINE;
@@ -57,7 +58,11 @@ pub(crate) fn serve() -> Result<()> {
     launcher.watch(host(), TOKEN_SOCKET)?;
     loop {
         let mut ready = [MaybeUninit::<epoll::Event>::uninit(); 32];
-        let (ready, _) = epoll::wait(&launcher.epoll, &mut ready, None)?;
+        let patience = launcher.let_go_of_old();
+        let (ready, _) = match epoll::wait(&launcher.epoll, &mut ready, patience.as_ref()) {
+            Err(Errno::INTR) => continue,
+            waited => waited?,
+        };
         for event in ready {
             match event.data.u64() {
                 TOKEN_HOST => return Ok(()),
@@ -182,8 +187,9 @@ impl Launcher {
                 Ok(())
             }
             request::PARK => {
+                let ahead = Ahead::take(&request, &mut self.descriptors);
                 self.descriptors.clear();
-                match self.park(&request) {
+                match ahead.and_then(|ahead| self.park(&request, ahead)) {
                     Ok(()) => Ok(()),
                     Err(errno) => self.tell_failed(request.jar, (0, errno)),
                 }
@@ -235,7 +241,7 @@ impl Launcher {
     }
 
     /// Makes the child that waits for the next launch that fits.
-    fn park(&mut self, request: &Request) -> Result<()> {
+    fn park(&mut self, request: &Request, ahead: Option<Ahead>) -> Result<()> {
         let bits = u8::try_from(request.value).map_err(|_| Errno::INVAL)?;
         let namespaces = belljar_plan::Namespaces::from_bits(bits).ok_or(Errno::INVAL)?;
         let ids = Ids {
@@ -250,7 +256,15 @@ impl Launcher {
             ids: namespaces.user.then_some(ids),
         };
         if let Some(old) = self.table.parked() {
-            if self.table.at(old).is_some_and(|old| old.made.kind == kind) {
+            let serves = |old: &Entry| match (&old.purpose, &ahead) {
+                // One that has done more does as well: this is a guess.
+                (Use::Parked(_), None) => old.made.kind == kind,
+                (Use::Parked(Some(known)), Some(ahead)) => {
+                    old.made.kind == kind && known.equals(ahead).unwrap_or(false)
+                }
+                _ => false,
+            };
+            if self.table.at(old).is_some_and(serves) {
                 return Ok(());
             }
             self.table.discard(old);
@@ -262,12 +276,33 @@ impl Launcher {
             None => Ok(()),
         };
         mapped.and_then(|()| self.watch(made.pidfd.as_fd(), index as u64))?;
+        if let Some(ahead) = &ahead {
+            ahead.begin(&made)?;
+        }
         let entry = Entry {
             made,
-            purpose: Use::Parked,
+            purpose: Use::Parked(ahead),
         };
         self.table.put(index, entry);
         Ok(())
+    }
+
+    /// Ends a parked child that has grown too old to be used; gives how long
+    /// there is to wait for the next one's time.
+    fn let_go_of_old(&mut self) -> Option<Timespec> {
+        let index = self.table.parked()?;
+        let Use::Parked(Some(ahead)) = &self.table.at(index)?.purpose else {
+            return None;
+        };
+        let left = ahead.left();
+        if left == 0 {
+            self.table.discard(index);
+            return None;
+        }
+        Some(Timespec {
+            tv_sec: (left / 1_000_000_000 + 1) as i64,
+            tv_nsec: 0,
+        })
     }
 
     /// Hands a signal on to pid 1, which sends it to the main process. A jar

@@ -8,11 +8,12 @@ use belljar_plan::wire::Steps;
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
 
+use crate::ahead;
 use crate::channel::Descriptors;
 use crate::clone::{self, Ids, Kind, Made};
-use crate::jars::Table;
+use crate::jars::{Entry, Table, Use};
 use crate::mapped::Mapped;
-use crate::receipts::Receipts;
+use crate::receipts::{self, Receipts};
 use crate::steps::{attribute_bits, mounts};
 
 /// A step's index and why it failed.
@@ -71,20 +72,20 @@ pub(crate) fn prepare(
     let mut mappings = Mappings::default();
     let mut child = None;
     let steps = Steps::new(plan.bytes()).map_err(|_| (0, Errno::BADMSG))?;
-    let mut ahead = steps.clone();
+    let mut rest = steps.clone();
     for (at, step) in steps.enumerate() {
         let at = at as u16;
         let failed = |errno| (at, errno);
-        ahead.next();
+        rest.next();
         match step.map_err(|_| (at, Errno::BADMSG))? {
             Step::Clone { namespaces } => {
                 // The ids are part of what makes a parked child fit.
-                let ids = match ahead.clone().next() {
+                let ids = match rest.clone().next() {
                     Some(Ok(step)) => ids(&step, launch),
                     _ => None,
                 };
                 let kind = Kind { namespaces, ids };
-                child = Some(match unpark(table, &kind) {
+                child = Some(match unpark(table, &kind, launch, fds) {
                     Some(parked) => Child::Parked(parked),
                     None => Child::Fresh(clone::make(kind).map_err(failed)?),
                 });
@@ -137,15 +138,26 @@ fn ids(step: &StepView<'_>, launch: &Request) -> Option<Ids> {
 }
 
 /// The parked child, where it fits; one that doesn't is let go.
-fn unpark(table: &mut Table, kind: &Kind) -> Option<Made> {
+fn unpark(table: &mut Table, kind: &Kind, launch: &Request, fds: &Descriptors) -> Option<Made> {
     let index = table.parked()?;
-    if table.at(index)?.made.kind != *kind {
+    let Entry { made, purpose } = table.at(index)?;
+    let fits = match purpose {
+        Use::Parked(None) => made.kind == *kind,
+        Use::Parked(Some(ahead)) => {
+            made.kind == *kind && ahead.fits(launch, fds).unwrap_or(false) && ahead::is_ready(made)
+        }
+        Use::Jar { .. } | Use::Discarded => false,
+    };
+    if !fits {
         table.discard(index);
         return None;
     }
     // Its pidfd stays in the epoll set under the old index until this launch
     // changes that; no event is taken in between.
-    table.take(index).map(|entry| entry.made)
+    let Entry { mut made, .. } = table.take(index)?;
+    // The jar's time begins with its launch.
+    made.started = receipts::now();
+    Some(made)
 }
 
 /// Turns the path descriptor in a slot into a mount of its own.

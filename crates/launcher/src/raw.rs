@@ -124,9 +124,14 @@ pub(crate) unsafe fn execve(
 
 /// close_range(2)
 pub(crate) fn close_from(first: u32) -> Result<()> {
+    close_between(first, u32::MAX)
+}
+
+/// close_range(2); closes both ends too.
+pub(crate) fn close_between(first: u32, last: u32) -> Result<()> {
     numbers(
         sys::__NR_close_range,
-        [first as usize, u32::MAX as usize, 0, 0, 0, 0],
+        [first as usize, last as usize, 0, 0, 0, 0],
     )
     .map(drop)
 }

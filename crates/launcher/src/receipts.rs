@@ -59,8 +59,21 @@ impl Receipts {
         Ok(())
     }
 
+    /// Begins to count time anew: what a parked child waited belongs to no step.
+    pub(crate) fn resume(&mut self) {
+        self.last = now();
+    }
+
+    /// Whether a child that has nobody to tell yet can note another step.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.count < DONE_PER_PACKET
+    }
+
     /// Takes over what the actor before noted but did not send.
-    pub(crate) fn take_over(&mut self, records: &[u8]) -> Result<()> {
+    pub(crate) fn take_over(&mut self, socket: RawFd, records: &[u8]) -> Result<()> {
+        if self.count + records.len() / Done::LENGTH > DONE_PER_PACKET {
+            self.send(socket)?;
+        }
         let at = Progress::LENGTH + self.count * Done::LENGTH;
         let room = self.bytes.get_mut(at..at + records.len());
         room.ok_or(Errno::PROTO)?.copy_from_slice(records);

@@ -38,10 +38,27 @@ pub(crate) struct Jar<'a> {
     empty_folder: Option<OwnedFd>,
     /// The guest's end of the jar's own pseudo-terminal.
     terminal: Option<OwnedFd>,
+    /// The scratch, for the parent to count with.
+    counted: Option<OwnedFd>,
+    /// Whether the jar's own `/proc` is there.
+    has_proc: bool,
+    when: When,
+}
+
+/// When the steps are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The launch was asked for.
+    Launched,
+    /// It was not yet.
+    Ahead,
+    /// It was not yet, and the last step must not be done before: it has
+    /// done nothing.
+    TooEarly,
 }
 
 impl<'a> Jar<'a> {
-    pub(crate) fn new(image: Option<&'a [u8]>, slots: Range<usize>) -> Self {
+    pub(crate) fn new(image: Option<&'a [u8]>, slots: Range<usize>, when: When) -> Self {
         Self {
             image,
             slots,
@@ -53,6 +70,30 @@ impl<'a> Jar<'a> {
             empty_file: None,
             empty_folder: None,
             terminal: None,
+            counted: None,
+            has_proc: false,
+            when,
+        }
+    }
+
+    pub(crate) const fn when(&self) -> When {
+        self.when
+    }
+
+    /// The launch was asked for.
+    pub(crate) fn launched(&mut self) {
+        self.when = When::Launched;
+    }
+
+    /// Refuses to do before its launch what depends on something that may be
+    /// another thing then.
+    fn not_ahead(&mut self) -> Result<()> {
+        match self.when {
+            When::Launched => Ok(()),
+            When::Ahead | When::TooEarly => {
+                self.when = When::TooEarly;
+                Err(Errno::AGAIN)
+            }
         }
     }
 
@@ -72,6 +113,10 @@ impl<'a> Jar<'a> {
             } => {
                 let result = self.bind(source, target, recursive, attributes);
                 if optional {
+                    if result.is_err() {
+                        // It may be there when the launch comes.
+                        self.not_ahead()?;
+                    }
                     return Ok(skipped(result));
                 }
                 result

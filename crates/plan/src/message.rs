@@ -71,7 +71,9 @@ pub mod request {
     pub const MORE: u32 = 3;
     /// Send a signal to the guest's main process, or to its process group.
     pub const SIGNAL: u32 = 4;
-    /// Keep one child with its namespaces made, for the next launch that fits.
+    /// Keep one child ready for the next launch that fits: with its namespaces
+    /// made, and, where the packet carries a plan (and its image, where the
+    /// plan has one), with what it may do of that plan done.
     pub const PARK: u32 = 5;
 }
 
@@ -95,6 +97,9 @@ pub mod descriptors {
     pub const IMAGE: u32 = 1;
     /// Bit of `carries`: next comes a lock that the launcher holds while the jar lives.
     pub const LEASE: u32 = 2;
+    /// Bit of a [`super::Task`]'s `carries`: it is given ahead of its launch,
+    /// with the plan and the image and nothing else.
+    pub const AHEAD: u32 = 4;
 }
 
 record! {
@@ -238,6 +243,10 @@ record! {
     /// What the launcher hands to a child that is (or was) waiting, together
     /// with the launch's descriptors. [`Done`] records of the launcher's own
     /// steps follow in the first packet; the child sends them on with its own.
+    ///
+    /// A child that is parked with a plan gets two: one with
+    /// [`descriptors::AHEAD`], which it answers with one byte once it has done
+    /// what it may, and that of the launch.
     Task {
         /// Length of the plan in bytes.
         plan_length: u64,

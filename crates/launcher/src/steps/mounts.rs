@@ -185,10 +185,6 @@ impl<'a> Jar<'a> {
         self.directory(stage, 0o700)?;
         attach(scratch.as_fd(), self.find(stage, PATH)?.as_fd())?;
         self.forget_folder();
-        let packet = Progress {
-            kind: progress::SCRATCH,
-            ..Progress::default()
-        };
         // For the parent to count with; it can't be used to open anything here.
         let counted = openat2(
             &scratch,
@@ -197,9 +193,21 @@ impl<'a> Jar<'a> {
             Mode::empty(),
             ResolveFlags::empty(),
         )?;
-        send_progress(&packet, counted.as_fd())?;
+        self.counted = Some(counted);
         self.scratch = Some((scratch, stage));
         Ok(())
+    }
+
+    /// Hands the scratch out, once there is somebody to take it.
+    pub(crate) fn tell_scratch(&mut self) -> Result<()> {
+        let packet = Progress {
+            kind: progress::SCRATCH,
+            ..Progress::default()
+        };
+        match self.counted.take() {
+            Some(counted) => send_progress(&packet, counted.as_fd()),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn bind(
@@ -255,7 +263,12 @@ impl<'a> Jar<'a> {
     ) -> Result<()> {
         restrict(mount, recursive, attribute_bits(attributes))?;
         let place = self.find(target, PATH)?;
-        let place = match self.is_own(&place)? || self.hold_above(target)? == Held::Nothing {
+        let own = self.is_own(&place)?;
+        if !own {
+            // A place in a mount of the machine, which others may move away.
+            self.not_ahead()?;
+        }
+        let place = match own || self.hold_above(target)? == Held::Nothing {
             true => place,
             // Where it was found is covered now.
             false => self.find(target, PATH)?,
@@ -304,7 +317,9 @@ impl<'a> Jar<'a> {
 
     pub(super) fn proc(&mut self, target: &[u8], attributes: Attributes) -> Result<()> {
         let fs = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        self.mount(&fs, target, mount_flags(attributes))
+        self.mount(&fs, target, mount_flags(attributes))?;
+        self.has_proc = target == b"proc";
+        Ok(())
     }
 
     pub(super) fn devpts(&mut self, target: &[u8]) -> Result<()> {
@@ -349,8 +364,12 @@ impl<'a> Jar<'a> {
     /// Hides what is at a path. What is not there needs no hiding, nor what pid
     /// 1 itself may not reach: the guest has the same user and less power.
     pub(super) fn mask(&mut self, path: &[u8]) -> Result<()> {
+        if !self.has_proc {
+            self.not_ahead()?;
+        }
         let target = match self.find(path, PATH) {
-            Err(Errno::NOENT | Errno::ACCESS) => return Ok(()),
+            // It may be there when the launch comes.
+            Err(Errno::NOENT | Errno::ACCESS) => return self.not_ahead(),
             target => target?,
         };
         let target = match self.hold_above(path)? {
@@ -399,8 +418,12 @@ impl<'a> Jar<'a> {
 
     /// Makes what is at a path read-only. What is not there can't be written.
     pub(super) fn read_only(&mut self, path: &[u8]) -> Result<()> {
+        if !self.has_proc {
+            self.not_ahead()?;
+        }
         let target = match self.find(path, PATH) {
-            Err(Errno::NOENT) => return Ok(()),
+            // It may be there when the launch comes.
+            Err(Errno::NOENT) => return self.not_ahead(),
             target => target?,
         };
         let mount = clone_mount(target.as_fd(), true)?;
