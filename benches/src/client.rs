@@ -108,9 +108,11 @@ impl Client {
             let park = Request {
                 machine_uid: self.machine.0,
                 machine_gid: self.machine.1,
+                plan_length: self.plan_length,
+                descriptors: 1,
                 ..self.park
             };
-            tell(self.socket(), &park.to_bytes(), &[])?;
+            tell(self.socket(), &park.to_bytes(), &[self.plan.as_fd()])?;
             // It has no answer; the next launch must not find it half made.
             std::thread::sleep(PARKED);
         }

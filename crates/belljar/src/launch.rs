@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::engine::{Parking, set_parking};
 pub(crate) use self::{
-    ahead::Ahead,
+    ahead::{Again, Ahead},
     engine::{Begun, Engine, Link, News, lock, parking},
 };
 use crate::{
@@ -352,6 +352,8 @@ impl Decided {
             carries,
             ..Request::default()
         };
+        // Without it the next jar's child only gets its namespaces.
+        let again = parking().then(|| Again::of(&asked, &all).ok()).flatten();
         let output = plan.limit(Limit::Output);
         let meter = Meter::new(
             output.and_then(|limit| limit.soft),
@@ -368,6 +370,7 @@ impl Decided {
             digest: Arc::clone(&self.digest),
             request: asked,
             descriptors: all,
+            again,
             progress: Some(progress),
             ours,
             three: Three::default(),

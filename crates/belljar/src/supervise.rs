@@ -24,7 +24,7 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
 
 pub(crate) use self::{growth::Grants, receipts::Receipts, task::supervise};
 use crate::{
-    launch::Engine,
+    launch::{Again, Engine},
     report::{self, Sink},
     streams::{GuestStderr, GuestStdin, GuestStdout, Meter, Terminal, Three, discard},
     sys::{Lease, Packets},
@@ -224,6 +224,8 @@ pub(crate) struct Job {
     /// All but the jar's number.
     pub(crate) request: Request,
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
+    /// What the next jar's child may begin with.
+    pub(crate) again: Option<Again>,
     /// What the set-up says; only until the program runs.
     pub(crate) progress: Option<Packets>,
     /// Belljar's ends of the streams.

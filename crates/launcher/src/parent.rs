@@ -257,8 +257,9 @@ impl Launcher {
         };
         if let Some(old) = self.table.parked() {
             let serves = |old: &Entry| match (&old.purpose, &ahead) {
-                // One that has done more does as well: this is a guess.
-                (Use::Parked(_), None) => old.made.kind == kind,
+                // A guess, which is worth less than what a launch has taught.
+                (Use::Parked(Some(_)), None) => true,
+                (Use::Parked(None), None) => old.made.kind == kind,
                 (Use::Parked(Some(known)), Some(ahead)) => {
                     old.made.kind == kind && known.equals(ahead).unwrap_or(false)
                 }

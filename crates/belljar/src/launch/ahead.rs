@@ -1,12 +1,13 @@
-//! A child made ahead: the launcher makes a jar's namespaces while the host is
-//! still looking at the program, or while nobody waits. The network namespace
-//! is the dearest part of a launch.
+//! A child made ahead. While the host is still looking at the program, the
+//! launcher makes a jar's namespaces: the network namespace is the dearest part
+//! of a launch. While nobody waits, it also does what it may of the plan that
+//! was launched last (docs/adr/0005-parked-child.md).
 
-use std::sync::Mutex;
+use std::{io, os::fd::OwnedFd, sync::Mutex};
 
 use belljar_plan::{
     Namespaces, Plan, Preset, Step,
-    message::{Request, request},
+    message::{Request, descriptors, request},
     plan::MachineIdentity,
 };
 use belljar_policy::Policy;
@@ -83,5 +84,49 @@ impl Ahead {
             gid: self.gid,
             ..Request::default()
         })
+    }
+}
+
+/// The descriptors that the launch of the same plan will share with one that is
+/// made now: the sealed plan and image.
+#[derive(Debug)]
+pub(crate) struct Again {
+    request: Request,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Again {
+    /// Copies them.
+    pub(crate) fn of(launch: &Request, all: &[OwnedFd]) -> io::Result<Self> {
+        let carries = launch.carries & descriptors::IMAGE;
+        let image = (carries != 0).then_some(descriptors::FIXED);
+        let copied = [Some(descriptors::PLAN), image]
+            .into_iter()
+            .flatten()
+            .filter_map(|index| all.get(index))
+            .map(OwnedFd::try_clone)
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self {
+            request: Request {
+                plan_length: launch.plan_length,
+                image_length: launch.image_length,
+                descriptors: u32::try_from(copied.len()).unwrap_or(u32::MAX),
+                carries,
+                ..Request::default()
+            },
+            descriptors: copied,
+        })
+    }
+
+    /// Has a child that is asked for begin with the plan.
+    pub(crate) fn begin(self, asked: Request) -> (Request, Vec<OwnedFd>) {
+        let asked = Request {
+            plan_length: self.request.plan_length,
+            image_length: self.request.image_length,
+            descriptors: self.request.descriptors,
+            carries: self.request.carries,
+            ..asked
+        };
+        (asked, self.descriptors)
     }
 }

@@ -18,7 +18,7 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    launch::{Ahead, Begun, Link, News, parking},
+    launch::{Again, Ahead, Begun, Link, News, parking},
     report,
     streams::{Connected, Meter, Stream},
     sys,
@@ -110,6 +110,7 @@ async fn run(
     let (order, already) = (up.stop.take(), up.ended.take());
     // Whoever waits goes on at once; nothing is watched for in the first moments.
     let given_up = reply.send(running).is_err();
+    let again = job.again.take();
     let mut watched = Watched::new(&job, link, number, &up);
     if given_up {
         watched.stop(Cause::Stop(StoppedBy::Host));
@@ -117,7 +118,7 @@ async fn run(
     if let Some(order) = order {
         watched.obey(order);
     }
-    park(&job, link);
+    park(&job, again, link);
     let last = match already {
         Some(last) => Some(last),
         None => {
@@ -154,14 +155,19 @@ fn take_handles(connected: &mut Connected) -> Handles {
     }
 }
 
-/// Has the launcher make the next jar's namespaces while nobody waits.
-fn park(job: &Job, link: &Link) {
+/// Has the launcher make the beginning of the next jar while nobody waits.
+fn park(job: &Job, again: Option<Again>, link: &Link) {
     let child = parking()
         .then(|| Ahead::like(&job.plan))
         .flatten()
         .and_then(|ahead| ahead.request(&job.parked));
-    if let Some(asked) = child {
-        link.send(asked, Vec::new());
+    match (child, again) {
+        (Some(asked), Some(again)) => {
+            let (asked, descriptors) = again.begin(asked);
+            link.send(asked, descriptors);
+        }
+        (Some(asked), None) => link.send(asked, Vec::new()),
+        (None, _) => {}
     }
 }
 
