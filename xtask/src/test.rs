@@ -18,6 +18,9 @@ use crate::{
     user::User,
 };
 
+/// The programs that tests start.
+const PROGRAMS: [&str; 2] = ["belljar", "belljar-guest"];
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Everything that must hold before a change is taken.
@@ -128,15 +131,13 @@ fn build(stages: &mut Stages) -> bool {
 
 /// Runs the tests as this user, and again as an unprivileged one where this is root.
 fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
-    let skips = Skips::new()?;
-    // Where tests find the programs that were just built.
-    let programs = cache::target().join("debug");
+    let room = Room::new()?;
     let mut run = |name: String, mut command: Command, who: Who| {
         command
             .env(needs::HAS, value_for(words, who))
-            .env(needs::SKIPS, &skips.file)
-            .env("BELLJAR_BIN", programs.join("belljar"))
-            .env("BELLJAR_GUEST", programs.join("belljar-guest"));
+            .env(needs::SKIPS, room.skips())
+            .env("BELLJAR_BIN", room.0.join(PROGRAMS[0]))
+            .env("BELLJAR_GUEST", room.0.join(PROGRAMS[1]));
         stages.run(&name, lane.bound(), &mut command);
     };
     if cache::is_root() {
@@ -163,7 +164,7 @@ fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), St
             .remarks
             .push("tests that need root were skipped: run this as root for both".to_owned());
     }
-    stages.remarks.extend(skips.remarks());
+    stages.remarks.extend(room.remarks());
     Ok(())
 }
 
@@ -232,30 +233,40 @@ fn newcomer(stages: &mut Stages) -> Result<(), String> {
     Ok(())
 }
 
-/// The tests' own list of what they skipped, one `test: need` a line, in a
-/// directory where both root and the user can write it.
-struct Skips {
-    dir: PathBuf,
-    file: PathBuf,
-}
+/// A directory that any user's tests and jars can see: the programs under test,
+/// out of a home's dot directories, which the preset `minimal` hides; and the
+/// tests' own list of what they skipped, one `test: need` a line.
+struct Room(PathBuf);
 
-impl Skips {
+impl Room {
     fn new() -> Result<Self, String> {
-        let dir = PathBuf::from(format!("/tmp/belljar-skips-{}", std::process::id()));
-        let file = dir.join("list");
+        let dir = PathBuf::from(format!("/tmp/belljar-room-{}", std::process::id()));
+        let says = |error: std::io::Error| format!("{}: {error}", dir.display());
         fs::DirBuilder::new()
             .mode(0o755)
             .create(&dir)
-            .and_then(|()| fs::write(&file, ""))
-            .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o666)))
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(Self { dir, file })
+            .map_err(says)?;
+        let room = Self(dir.clone());
+        let list = room.skips();
+        fs::write(&list, "")
+            .and_then(|()| fs::set_permissions(&list, fs::Permissions::from_mode(0o666)))
+            .map_err(says)?;
+        for program in PROGRAMS {
+            let built = cache::target().join("debug").join(program);
+            fs::copy(&built, dir.join(program))
+                .map_err(|error| format!("{}: {error}", built.display()))?;
+        }
+        Ok(room)
+    }
+
+    fn skips(&self) -> PathBuf {
+        self.0.join("skips")
     }
 
     /// How many tests were skipped for want of what.
     fn remarks(&self) -> Vec<String> {
         let mut wants: BTreeMap<String, u32> = BTreeMap::new();
-        for line in fs::read_to_string(&self.file).unwrap_or_default().lines() {
+        for line in fs::read_to_string(self.skips()).unwrap_or_default().lines() {
             let want = line.rsplit(": ").next().unwrap_or(line);
             *wants.entry(want.to_owned()).or_default() += 1;
         }
@@ -268,9 +279,9 @@ impl Skips {
     }
 }
 
-impl Drop for Skips {
+impl Drop for Room {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
