@@ -951,6 +951,47 @@ fn a_beginning_that_fails_ahead_costs_a_child_and_nothing_else() {
     assert_eq!(host.run(&shell("exit 3")).1.main_status, 3);
 }
 
+/// Only root can mount without a jar; the mount is in a namespace of the test's own.
+#[test]
+fn a_child_that_shows_what_was_mounted_before_is_let_go() {
+    if !is_root() {
+        return;
+    }
+    // SAFETY: only this thread's view of mounts becomes its own, and what the
+    // thread starts from here on has that.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+    let private =
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).unwrap();
+    let host = Host::start();
+    let steps = shell("true");
+    let parked = host.park_with(&steps, b"");
+    assert_eq!(host.park_with(&steps, b""), parked);
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    rustix::mount::mount(
+        "none",
+        folder.path(),
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        None,
+    )
+    .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !host.children().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(host.children().is_empty());
+    assert_eq!(host.run(&steps).1.main_status, 0);
+
+    // Nor does a launch take it that comes right behind the change.
+    let parked = host.park_with(&steps, b"");
+    rustix::mount::unmount(folder.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+    let launch = host.launch(2, &steps);
+    assert_ne!(host.started().0.pid, parked);
+    assert_eq!(launch.told().failed, None);
+    host.ended();
+}
+
 /// What a path in a granted folder leads to is decided when the launch comes.
 #[test]
 fn what_changes_in_a_grant_while_a_child_is_parked_stays_hidden() {

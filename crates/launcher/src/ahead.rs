@@ -11,6 +11,7 @@ use belljar_plan::wire::Steps;
 use belljar_plan::{Source, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, Result};
 use rustix::net::RecvFlags;
 
@@ -20,8 +21,8 @@ use crate::mapped::Mapped;
 use crate::receipts;
 
 /// How long a child may be parked with a part of a plan done, in nanoseconds:
-/// its mounts are those of the machine when it was made, and keep file systems
-/// in use that the machine has unmounted since.
+/// the kernel's view of what it hid in `/proc` may have changed, as when a
+/// driver was loaded anew.
 const LONGEST: u64 = 300 * 1_000_000_000;
 
 /// How long a launch waits for a child that is still at it: less than a fresh
@@ -41,6 +42,9 @@ pub(crate) struct Ahead {
     descriptors: usize,
     /// `CLOCK_MONOTONIC` when it was parked, nanoseconds.
     since: u64,
+    /// The machine's table of mounts, which tells when it changes: what the
+    /// child shows of it would be another than a fresh one's; proc(5).
+    pub(crate) mounts: OwnedFd,
 }
 
 impl Ahead {
@@ -69,6 +73,11 @@ impl Ahead {
             plan,
             image,
             since: receipts::now(),
+            mounts: open(
+                c"/proc/self/mounts",
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?,
         }))
     }
 
@@ -94,6 +103,7 @@ impl Ahead {
         let image_length = self.image.as_ref().map(|(_, length)| *length);
         let launch_s = (bit(descriptors::IMAGE) == 1).then_some(launch.image_length);
         if self.left() == 0
+            || self.mounts_changed()?
             || (count, launch.plan_length) != (self.descriptors, self.plan_length)
             || launch_s != image_length
             || !Mapped::equal(
@@ -110,6 +120,13 @@ impl Ahead {
             }
             None => Ok(true),
         }
+    }
+
+    /// Whether anything was mounted or unmounted on the machine since. Asked
+    /// once: asking forgets it.
+    fn mounts_changed(&self) -> Result<bool> {
+        let mut waiting = [PollFd::new(&self.mounts, PollFlags::PRI)];
+        poll(&mut waiting, Some(&Timespec::default())).map(|changed| changed != 0)
     }
 
     /// Whether another would do the same.

@@ -100,13 +100,19 @@ pub(crate) fn map_ids(pid: i32, ids: Ids) -> Result<()> {
 
 /// A user namespace in which `disk` ids are the machine ids given, for
 /// `MOUNT_ATTR_IDMAP`: made with a process that lives only as long as it takes
-/// to write the maps; mount_setattr(2).
-pub(crate) fn mapping(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
+/// to write the maps; mount_setattr(2). `last` is the last such process, whose
+/// end need not be waited for before that of the next.
+pub(crate) fn mapping(
+    uid: (u32, u32),
+    gid: (u32, u32),
+    last: &mut Option<Holder>,
+) -> Result<OwnedFd> {
     let Some((pid, pidfd)) = raw::clone3(u64::from(sys::CLONE_NEWUSER))? else {
         hold();
     };
+    let holder = last.insert(Holder { pid, pidfd });
     let made = (|| {
-        let folder = process_folder(pid)?;
+        let folder = process_folder(holder.pid)?;
         map(&folder, c"gid_map", gid.0, gid.1)?;
         map(&folder, c"uid_map", uid.0, uid.1)?;
         openat(
@@ -116,8 +122,20 @@ pub(crate) fn mapping(uid: (u32, u32), gid: (u32, u32)) -> Result<OwnedFd> {
             Mode::empty(),
         )
     })();
-    end(pid, &pidfd);
+    let _ = rustix::process::pidfd_send_signal(&holder.pidfd, rustix::process::Signal::KILL);
     made
+}
+
+/// A process that held a user namespace, and was killed.
+pub(crate) struct Holder {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        end(self.pid, &self.pidfd);
+    }
 }
 
 /// Kills a child that is of no more use and takes its end.

@@ -5,7 +5,7 @@ use rustix::io::{Errno, Result};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::ahead::Ahead;
-use crate::clone::Made;
+use crate::clone::{Holder, Made};
 
 /// The most jars at once; one more is refused with `EAGAIN`.
 pub(crate) const MOST: usize = 1024;
@@ -33,12 +33,15 @@ pub(crate) struct Entry {
 /// All children, by index.
 pub(crate) struct Table {
     entries: [Option<Entry>; MOST],
+    /// The last process that held a user namespace for grants.
+    pub(crate) holder: Option<Holder>,
 }
 
 impl Table {
     pub(crate) const fn new() -> Self {
         Self {
             entries: [const { None }; MOST],
+            holder: None,
         }
     }
 

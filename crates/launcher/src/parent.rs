@@ -29,6 +29,7 @@ const HOST: i32 = 0;
 /// What an epoll event is about: an index into the table, or one of these.
 const TOKEN_SOCKET: u64 = u64::MAX;
 const TOKEN_HOST: u64 = u64::MAX - 1;
+const TOKEN_MOUNTS: u64 = u64::MAX - 2;
 
 /// Everything that the launcher knows. It lies in a mapping that children see
 /// as zeroes, so that no jar inherits another's numbers.
@@ -56,6 +57,8 @@ pub(crate) fn serve() -> Result<()> {
         descriptors: Descriptors::new(),
     })?;
     launcher.watch(host(), TOKEN_SOCKET)?;
+    // The table was put together there; each child would copy it.
+    raw::forget_stack()?;
     loop {
         let mut ready = [MaybeUninit::<epoll::Event>::uninit(); 32];
         let patience = launcher.let_go_of_old();
@@ -63,10 +66,16 @@ pub(crate) fn serve() -> Result<()> {
             Err(Errno::INTR) => continue,
             waited => waited?,
         };
+        // First, for to be told is to have it forgotten: a launch in the same
+        // round must not find the child.
+        if ready.iter().any(|event| event.data.u64() == TOKEN_MOUNTS) {
+            launcher.mounts_changed();
+        }
         for event in ready {
             match event.data.u64() {
                 TOKEN_HOST => return Ok(()),
                 TOKEN_SOCKET => launcher.requested()?,
+                TOKEN_MOUNTS => {}
                 index => launcher.child_ended(index as usize)?,
             }
         }
@@ -271,6 +280,11 @@ impl Launcher {
             self.table.discard(old);
         }
         let index = self.table.free()?;
+        if let Some(ahead) = &ahead {
+            // Before the child copies the table, so that no change is missed.
+            let data = epoll::EventData::new_u64(TOKEN_MOUNTS);
+            epoll::add(&self.epoll, &ahead.mounts, data, epoll::EventFlags::PRI)?;
+        }
         let made = clone::make(kind)?;
         let mapped = match made.kind.ids {
             Some(ids) => clone::map_ids(made.pid, ids),
@@ -286,6 +300,21 @@ impl Launcher {
         };
         self.table.put(index, entry);
         Ok(())
+    }
+
+    /// Ends a parked child that shows what was mounted before, and keeps it in use.
+    fn mounts_changed(&mut self) {
+        if let Some(index) = self.table.parked()
+            && matches!(
+                self.table.at(index),
+                Some(Entry {
+                    purpose: Use::Parked(Some(_)),
+                    ..
+                })
+            )
+        {
+            self.table.discard(index);
+        }
     }
 
     /// Ends a parked child that has grown too old to be used; gives how long
@@ -330,6 +359,7 @@ impl Launcher {
             return Ok(());
         };
         entry.made.reaped = true;
+        self.table.holder = None;
         // A descriptor leaves the epoll set only when its last copy is closed,
         // and the host has one.
         let _ = epoll::delete(&self.epoll, &entry.made.pidfd);

@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 
 use crate::ahead;
 use crate::channel::Descriptors;
-use crate::clone::{self, Ids, Kind, Made};
+use crate::clone::{self, Holder, Ids, Kind, Made};
 use crate::jars::{Entry, Table, Use};
 use crate::mapped::Mapped;
 use crate::receipts::{self, Receipts};
@@ -101,7 +101,8 @@ pub(crate) fn prepare(
             },
             step @ Step::Detach { slot, .. } => {
                 let slot = slots + usize::from(slot);
-                detach(&step, launch, fds, slot, &mut mappings).map_err(failed)?;
+                detach(&step, launch, fds, slot, &mut mappings, &mut table.holder)
+                    .map_err(failed)?;
             }
             _ => break,
         }
@@ -167,6 +168,7 @@ fn detach(
     fds: &mut Descriptors,
     slot: usize,
     mappings: &mut Mappings,
+    holder: &mut Option<Holder>,
 ) -> Result<()> {
     let Step::Detach {
         idmap,
@@ -184,7 +186,7 @@ fn detach(
         gid: (owner_gid, launch.machine_gid),
     };
     let mapping = match idmap {
-        true => Some(mappings.of(owner)?),
+        true => Some(mappings.of(owner, holder)?),
         false => None,
     };
     let bits = attribute_bits(attributes);
@@ -204,10 +206,10 @@ struct Owner {
 struct Mappings(Option<(Owner, OwnedFd)>);
 
 impl Mappings {
-    fn of(&mut self, owner: Owner) -> Result<&OwnedFd> {
+    fn of(&mut self, owner: Owner, holder: &mut Option<Holder>) -> Result<&OwnedFd> {
         let made = match self.0.take() {
             Some((known, fd)) if known == owner => fd,
-            _ => clone::mapping(owner.uid, owner.gid)?,
+            _ => clone::mapping(owner.uid, owner.gid, holder)?,
         };
         Ok(&self.0.insert((owner, made)).1)
     }

@@ -122,6 +122,27 @@ pub(crate) unsafe fn execve(
     }
 }
 
+/// Gives back the pages of the stack that earlier calls used, and what they left
+/// there; madvise(2).
+#[inline(never)]
+pub(crate) fn forget_stack() -> Result<()> {
+    const PAGE: usize = 4096;
+    /// Deeper than any call went, and less than the gap that the kernel leaves
+    /// free below a stack, so nothing else lies there.
+    const DEEPEST: usize = 512 << 10;
+    let here = 0_u8;
+    // This call's own frame, and those it makes, are in the two pages that stay.
+    let end = ((&raw const here) as usize & !(PAGE - 1)) - PAGE;
+    let all = [end - DEEPEST, DEEPEST, sys::MADV_DONTNEED as usize, 0, 0, 0];
+    // SAFETY: only the unused part of this thread's own stack lies there: below
+    // the stack pointer, and below the 128 bytes that it may use under that.
+    match check(unsafe { syscall(sys::__NR_madvise, all) }) {
+        // Not all of it was ever used; what was is given back all the same.
+        Ok(_) | Err(Errno::NOMEM) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// close_range(2)
 pub(crate) fn close_from(first: u32) -> Result<()> {
     close_between(first, u32::MAX)

@@ -31,18 +31,8 @@ fn prepare() -> Result<()> {
     let signals = raw::signalfd(raw::signal_set(raw::SIGCHLD))?;
     debug_assert_eq!(signals, SIGNALS);
     raw::set_name(c"jar")?;
-    wipe_stack();
+    raw::forget_stack()?;
     raw::seccomp_filter(&filter())
-}
-
-/// Overwrites what earlier calls left on the stack below.
-#[inline(never)]
-fn wipe_stack() {
-    let mut room = [0_u64; 4096];
-    for word in &mut room {
-        // SAFETY: a place in the array, which is written and nothing else.
-        unsafe { core::ptr::write_volatile(word, 0) };
-    }
 }
 
 fn attend(main: i32) -> Result<()> {
