@@ -144,7 +144,7 @@ impl Jar {
 
     fn plan_by(&self, look: impl Fn(Preset) -> HostFacts) -> Result<Plan, LaunchError> {
         decide(&self.ask, self.policy.clone(), self.preset(), look)
-            .map(|decided| Plan::clone(&decided.plan))
+            .map(|decided| Arc::unwrap_or_clone(decided.plan))
             .map_err(|undecided| self.not_begun(undecided))
     }
 

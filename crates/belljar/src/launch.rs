@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, Mutex, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
 use belljar_plan::{
@@ -99,6 +100,17 @@ pub(crate) fn new_id() -> String {
     format!("jar-{text}")
 }
 
+/// Starts the thread `belljar` and its launcher, which the first launch of a
+/// process does otherwise. It returns at once, so that they start while the host does
+/// something else; that they can't is told by a launch.
+pub fn warm() {
+    if sys::SUPPORTED
+        && let Ok(engine) = Engine::get()
+    {
+        engine.warm(None);
+    }
+}
+
 /// Launches what is decided. `decide` is only called once it is known that
 /// the report can be written; meanwhile the launcher makes a child as `ahead` says.
 pub(crate) async fn launch(
@@ -115,6 +127,7 @@ pub(crate) async fn launch(
         report_to,
     } = around;
     let id = new_id();
+    let begun = Instant::now();
     let engine = Engine::get().inspect(|engine| {
         // The launcher starts while we look; that it can't is told by the launch.
         let child = ahead.and_then(|ahead| ahead.request(&engine.parked));
@@ -135,6 +148,14 @@ pub(crate) async fn launch(
             return Err(ended(report::without_plan(&id, task.as_deref(), outcome)));
         }
     };
+    tracing::debug!(
+        target: "belljar",
+        jar = id,
+        digest = %decided.digest,
+        steps = decided.plan.steps.len(),
+        took = ?begun.elapsed(),
+        "decided"
+    );
     let engine = match engine {
         Ok(engine) => engine,
         Err(error) => {

@@ -81,7 +81,7 @@ pub use self::{
     error::LaunchError,
     facts::facts,
     jar::{Jar, Output},
-    launch::{Parking, set_parking},
+    launch::{Parking, set_parking, warm},
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},

@@ -209,8 +209,9 @@ impl Begun {
     }
 }
 
-/// What the launcher said about one jar.
-pub(crate) type News = (Event, Vec<OwnedFd>);
+/// What the launcher said about one jar. Boxed, since a channel sets room for
+/// dozens aside, and a jar hears two.
+pub(crate) type News = Box<(Event, Vec<OwnedFd>)>;
 
 type Jars = HashMap<u64, mpsc::UnboundedSender<News>>;
 
@@ -315,7 +316,7 @@ impl Link {
             .and_then(|jars| jars.get(&event.jar))
         {
             // A jar whose supervision has ended hears nothing more.
-            let _ = jar.send((event, descriptors));
+            let _ = jar.send(Box::new((event, descriptors)));
         }
     }
 }

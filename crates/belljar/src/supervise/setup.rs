@@ -72,7 +72,7 @@ pub(super) async fn set_up(
     while setup.undecided() {
         tokio::select! {
             heard = news.recv() => match heard {
-                Some((event, descriptors)) => setup.hear(event, descriptors),
+                Some(news) => setup.hear(news.0, news.1),
                 None => setup.fail(Failure::Lost),
             },
             received = packets.receive(&mut buffer), if !setup.silent => match received {
@@ -211,9 +211,9 @@ pub(super) async fn end(
         return None;
     }
     let last = async {
-        while let Some((event, _)) = news.recv().await {
-            if event.kind == event::ENDED {
-                return Some(event);
+        while let Some(news) = news.recv().await {
+            if news.0.kind == event::ENDED {
+                return Some(news.0);
             }
         }
         None

@@ -73,7 +73,8 @@ async fn run(
     mut up: Up,
 ) {
     for (index, nanoseconds) in up.receipts.timings() {
-        tracing::debug!(target: "belljar", jar = job.id, step = job.plan.describe_step(index), nanoseconds, "done");
+        let took = Duration::from_nanos(nanoseconds.into());
+        tracing::debug!(target: "belljar", jar = job.id, step = job.plan.describe_step(index), ?took, "done");
     }
     tracing::debug!(target: "belljar", jar = job.id, pid = up.pid, "running");
     let three = std::mem::take(&mut job.three);

@@ -90,7 +90,7 @@ impl<'a> Watched<'a> {
             tokio::select! {
                 biased;
                 heard = news.recv() => match heard {
-                    Some((record, _)) if record.kind == event::ENDED => return Some(record),
+                    Some(news) if news.0.kind == event::ENDED => return Some(news.0),
                     Some(_) => {}
                     None => return None,
                 },

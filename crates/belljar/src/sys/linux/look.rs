@@ -3,12 +3,12 @@
 //! writes, and nothing opens a device or waits for a pipe's other end.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io,
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::ffi::{OsStrExt, OsStringExt as _},
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
 };
@@ -322,22 +322,10 @@ fn open_exactly(path: &str) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// The same path without links. The kernel resolves it at once, where `/proc`
-/// tells what it found; canonicalizing asks for each part of each link.
 fn follow(path: &UnixPath) -> Result<UnixPath, LookError> {
-    let object = fs::open(path.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let told = fs::readlinkat(
-        CWD,
-        format!("/proc/self/fd/{}", object.as_raw_fd()),
-        Vec::with_capacity(256),
-    );
-    // What has no name reads as `pipe:[1]`, and it has no path either.
-    let canonical = match told {
-        Ok(told) if told.as_bytes().starts_with(b"/") => {
-            PathBuf::from(OsString::from_vec(told.into_bytes()))
-        }
-        _ => std::fs::canonicalize(path.as_str())?,
-    };
+    // Asks for each part of each link, and is still faster than to open the
+    // path and have `/proc/self/fd` tell its name.
+    let canonical = std::fs::canonicalize(path.as_str())?;
     match canonical.to_str().map(UnixPath::new) {
         Some(Ok(path)) => Ok(path),
         _ => Err(LookError::NotUtf8(canonical)),
