@@ -82,6 +82,9 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<(Jar, Duration, F
         .transpose()?
         .map(report_to)
         .transpose()?;
+    // It starts while the rest is read. Words that make no jar are rare, and cost no more
+    // than a process that ends with this one.
+    belljar::warm();
     let terminal = options.tty.then(terminal::size);
     let policy = request::policy(options, terminal)?;
     let grace = request::grace(options)?;
