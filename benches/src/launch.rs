@@ -9,7 +9,7 @@ use std::{
 use crate::{
     client::Client,
     floor::{Server, Start},
-    library::{self, Library},
+    library::{self, Decided, Library},
     output::{Row, Section, Verdict},
     sample::{Samples, Summary, round_robin},
 };
@@ -26,17 +26,28 @@ enum Way {
     Facts,
     PlanFor,
     Plan,
-    Library(Start),
+    Library(Start, Decided),
     Client(Start),
     Floor(Start),
 }
 
-const WAYS: [(Way, &str); 9] = [
+const WAYS: [(Way, &str); 11] = [
     (Way::Facts, "- facts of the machine (for standard)"),
     (Way::PlanFor, "- Jar::plan_for such facts"),
     (Way::Plan, "Jar::plan: both, no launch"),
-    (Way::Library(Start::Fresh), "Jar::launch"),
-    (Way::Library(Start::Parked), "Jar::launch, child parked"),
+    (Way::Library(Start::Fresh, Decided::Anew), "Jar::launch"),
+    (
+        Way::Library(Start::Parked, Decided::Anew),
+        "Jar::launch, child parked",
+    ),
+    (
+        Way::Library(Start::Fresh, Decided::Before),
+        "Jar::prepare before, launch",
+    ),
+    (
+        Way::Library(Start::Parked, Decided::Before),
+        "Jar::prepare before, child parked",
+    ),
     (Way::Client(Start::Fresh), "launcher alone, plan prepared"),
     (Way::Client(Start::Parked), "launcher alone, child parked"),
     (Way::Floor(Start::Fresh), FLOOR),
@@ -103,7 +114,7 @@ fn section(
             verdicts.push(ratio(
                 &format!("Jar::launch{which} / C floor"),
                 Some(bound),
-                Way::Library(start),
+                Way::Library(start, Decided::Anew),
             ));
             verdicts.push(ratio(
                 &format!("launcher alone{which} / C floor"),
@@ -115,7 +126,7 @@ fn section(
         verdicts.push(ratio(
             "Jar::launch / C floor",
             None,
-            Way::Library(Start::Fresh),
+            Way::Library(Start::Fresh, Decided::Anew),
         ));
     }
     for row in &mut rows {
@@ -151,11 +162,11 @@ impl Launchers {
                 library::plan(noop)?;
                 Ok(vec![before.elapsed()])
             }
-            Way::Library(start) => self
+            Way::Library(start, decided) => self
                 .library
-                .as_ref()
-                .map_err(Clone::clone)?
-                .launch(noop, start),
+                .as_mut()
+                .map_err(|error| error.clone())?
+                .launch(noop, start, decided),
             Way::Client(start) => {
                 let launched = self
                     .client

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use belljar::{HostFacts, Jar, Outcome, Parking, Policy, Running, Stdio, set_parking};
+use belljar::{
+    HostFacts, Jar, LaunchError, Outcome, Parking, Policy, Prepared, Running, Stdio, set_parking,
+};
 use belljar_plan::{Plan, Preset};
 
 use crate::floor::{PARKED, Start};
@@ -13,6 +15,16 @@ use crate::floor::{PARKED, Start};
 /// The library with a runtime to await it on.
 pub(crate) struct Library {
     runtime: tokio::runtime::Runtime,
+    prepared: Option<Prepared>,
+}
+
+/// When the library looks at the program and decides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decided {
+    /// In every launch.
+    Anew,
+    /// Before the first.
+    Before,
 }
 
 fn jar(program: &Path) -> Jar {
@@ -41,12 +53,23 @@ impl Library {
             .enable_all()
             .build()
             .map_err(|error| format!("no runtime: {error}"))?;
-        Ok(Self { runtime })
+        Ok(Self {
+            runtime,
+            prepared: None,
+        })
     }
 
     /// Launches a program and waits for its end: the time until it runs and
     /// until its report is there.
-    pub(crate) fn launch(&self, program: &Path, start: Start) -> Result<Vec<Duration>, String> {
+    pub(crate) fn launch(
+        &mut self,
+        program: &Path,
+        start: Start,
+        decided: Decided,
+    ) -> Result<Vec<Duration>, String> {
+        if decided == Decided::Before && self.prepared.is_none() {
+            self.prepared = Some(jar(program).prepare().map_err(|error| chain(&error))?);
+        }
         if start == Start::Parked {
             // A launch leaves a child ready for the next one.
             set_parking(Parking::One);
@@ -54,13 +77,27 @@ impl Library {
             std::thread::sleep(PARKED);
         }
         set_parking(Parking::None);
-        self.once(program)
+        match (&self.prepared, decided) {
+            (Some(prepared), Decided::Before) => {
+                let start = prepared.start();
+                let start = start.stdin(Stdio::piped()).stdout(Stdio::piped());
+                self.timed(start.stderr(Stdio::piped()).launch())
+            }
+            _ => self.once(program),
+        }
     }
 
     fn once(&self, program: &Path) -> Result<Vec<Duration>, String> {
+        self.timed(jar(program).launch())
+    }
+
+    fn timed(
+        &self,
+        launch: impl Future<Output = Result<Running, LaunchError>>,
+    ) -> Result<Vec<Duration>, String> {
         self.runtime.block_on(async {
             let before = Instant::now();
-            let mut running = jar(program).launch().await.map_err(|error| chain(&error))?;
+            let mut running = launch.await.map_err(|error| chain(&error))?;
             let exec = before.elapsed();
             let report = running.wait().await;
             let reported = before.elapsed();

@@ -165,10 +165,10 @@ fn measure(
     if wanted(Part::Whole) {
         tell(whole::run(rounds, workshop, belljar, &list));
     }
-    let library = Library::start();
+    let mut library = Library::start();
     let launcher = match &arguments.launcher {
         Some(path) => Ok(path.clone()),
-        None => running_launcher(&library, workshop),
+        None => running_launcher(&mut library, workshop),
     };
     if wanted(Part::Memory) {
         let jars = if arguments.quick { 10 } else { 50 };
@@ -209,13 +209,14 @@ fn measure(
 
 /// The library carries its launcher inside; a copy is taken from a running one.
 fn running_launcher(
-    library: &Result<Library, String>,
+    library: &mut Result<Library, String>,
     workshop: &Workshop,
 ) -> Result<PathBuf, String> {
-    library
-        .as_ref()
-        .map_err(Clone::clone)?
-        .launch(&workshop.noop, floor::Start::Fresh)?;
+    library.as_mut().map_err(|error| error.clone())?.launch(
+        &workshop.noop,
+        floor::Start::Fresh,
+        library::Decided::Anew,
+    )?;
     children(std::process::id())
         .into_iter()
         .find_map(|child| workshop.borrow(&program(child), "launcher").ok())
