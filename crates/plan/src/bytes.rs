@@ -68,12 +68,20 @@ impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => Json::Text(text.into()),
-            Err(_) => Json::Raw {
-                hex: self.0.iter().map(|byte| format!("{byte:02x}")).collect(),
-            },
+            Err(_) => Json::Raw { hex: hex(&self.0) },
         }
         .serialize(serializer)
     }
+}
+
+/// Two digits a byte. A filter has thousands, and every launch digests it.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .flatten()
+        .collect()
 }
 
 impl<'de> Deserialize<'de> for Bytes {
