@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use belljar_plan::{
     Attributes, Bytes, Limit, Namespaces, Plan, Preset, Rule, Step,
-    outcome::Unmet,
-    plan::{Identity, MachineIdentity, PluginName, SCHEMA},
+    plan::{PluginName, SCHEMA},
     step::OwnedStep,
 };
 
@@ -19,16 +18,20 @@ use crate::{
     facts::HostFacts,
     path::UnixPath,
     refusal::Refusal,
-    verified::{Executable, FileKind, Subject, Verified},
+    verified::{Executable, Subject, Verified},
 };
 
 mod filter;
 mod limits;
+mod places;
 mod root;
 mod rules;
 mod shown;
+mod who;
 
+use places::{hidden, sys_granted, workdir};
 use root::{PLUGIN, Root};
+use who::{identity, notes, refuse_group_only};
 
 /// Steps in order, and which rule each of them serves.
 #[derive(Default)]
@@ -435,213 +438,5 @@ fn prepare(root: &mut Root, executable: &Executable, facts: &HostFacts) -> Resul
     {
         Some(unmet) => Err(Refusal::Unmet { unmet: vec![unmet] }),
         None => Ok(()),
-    }
-}
-
-/// Where the guest starts; it is there and is a directory.
-fn workdir(
-    root: &mut Root,
-    verified: &Verified,
-    effective: &Effective,
-    facts: &HostFacts,
-) -> Result<UnixPath, Refusal> {
-    if let Some(asked) = &effective.workdir {
-        let visible = root.tree.has_directory(asked)
-            || root.tree.source_of(asked).is_some_and(|source| {
-                verified
-                    .survey
-                    .find(&source)
-                    .is_ok_and(|found| found.kind == FileKind::Directory)
-            });
-        return if visible {
-            Ok(asked.clone())
-        } else {
-            Err(Refusal::Invalid {
-                reason: format!(
-                    "--workdir {asked}: there is no such directory in the jar; grant it with `--read {asked}` or `--write {asked}`"
-                ),
-            })
-        };
-    }
-    let fallback = if effective.preset.value == Preset::Strict {
-        "/workspace"
-    } else {
-        "/"
-    };
-    let fallback = UnixPath::new(fallback).unwrap_or_else(|_| UnixPath::root());
-    let Some(of_caller) = verified
-        .caller
-        .workdir
-        .as_ref()
-        .filter(|_| effective.preset.value != Preset::Strict)
-    else {
-        return Ok(fallback);
-    };
-    let Ok(found) = verified.survey.find(of_caller) else {
-        return Ok(fallback);
-    };
-    if effective.preset.value == Preset::Minimal {
-        // Everything can be read in this preset, so the caller's directory can
-        // too; as root it takes an idmapped mount for the jar's own user.
-        if facts.privileged && found.path.as_str() != "/" && root.tree.shows_itself(&found.path) {
-            let grant = crate::effective::Grant {
-                path: found.path.clone(),
-                at: None,
-                write: false,
-                optional: false,
-                origin: "the caller's working directory".to_owned(),
-            };
-            let written = effective
-                .grants
-                .iter()
-                .any(|grant| grant.write && found.path.is_within(&grant.path));
-            if !written && found.idmap {
-                root.grant(&grant, verified, effective, facts)?;
-            }
-        }
-        return Ok(found.path.clone());
-    }
-    let others = !facts.privileged
-        || found.mode & 0o1 != 0
-        || effective
-            .grants
-            .iter()
-            .any(|grant| found.path.is_within(&grant.path));
-    Ok(if root.tree.shows_itself(&found.path) && others {
-        found.path.clone()
-    } else {
-        fallback
-    })
-}
-
-/// Where in the jar something has to be hidden: what a policy denies, and in
-/// the minimal preset what is known to be secret.
-fn hidden(root: &Root, effective: &Effective, facts: &HostFacts) -> Vec<UnixPath> {
-    let secrets = if effective.preset.value == Preset::Minimal {
-        facts.layout.secrets.as_slice()
-    } else {
-        &[]
-    };
-    let granted = |path: &UnixPath| effective.grants.iter().any(|grant| grant.path == *path);
-    let mut places: Vec<UnixPath> = effective
-        .hidden
-        .iter()
-        .map(|said| &said.value)
-        .chain(
-            secrets
-                .iter()
-                .map(|place| &place.path)
-                .filter(|path| !granted(path)),
-        )
-        .flat_map(|path| root.tree.places_of(path))
-        .collect();
-    places.sort();
-    places.dedup();
-    // What lies in a hidden directory is hidden with it.
-    let all = places.clone();
-    places.retain(|path| {
-        !all.iter()
-            .any(|other| other != path && path.is_within(other))
-    });
-    places
-}
-
-fn identity(effective: &Effective, facts: &HostFacts) -> Identity {
-    let (uid, gid) = effective.user;
-    let (first, count) = effective.uid_range;
-    if facts.privileged {
-        Identity {
-            uid,
-            gid,
-            machine: MachineIdentity::Own { first, count },
-            groups_kept: Vec::new(),
-        }
-    } else {
-        Identity {
-            uid,
-            gid,
-            machine: MachineIdentity::Caller {
-                uid: facts.uid,
-                gid: facts.gid,
-            },
-            groups_kept: facts
-                .groups
-                .iter()
-                .copied()
-                .filter(|group| *group != facts.gid)
-                .collect(),
-        }
-    }
-}
-
-fn notes(facts: &HostFacts) -> Vec<String> {
-    let mut groups: Vec<u32> = facts
-        .groups
-        .iter()
-        .copied()
-        .filter(|group| *group != facts.gid)
-        .collect();
-    groups.sort_unstable();
-    if facts.privileged || groups.is_empty() {
-        return Vec::new();
-    }
-    let list: Vec<String> = groups.iter().map(u32::to_string).collect();
-    vec![format!(
-        "started by a user, a jar keeps that user's supplementary groups: {}",
-        list.join(", ")
-    )]
-}
-
-/// Something of /sys is granted, and whether for writing.
-fn sys_granted(verified: &Verified, effective: &Effective) -> Option<bool> {
-    let of_sys = |path: &UnixPath| path.as_str() == "/sys" || path.as_str().starts_with("/sys/");
-    effective
-        .grants
-        .iter()
-        .filter(|grant| {
-            verified
-                .survey
-                .find(&grant.path)
-                .is_ok_and(|found| of_sys(&found.path))
-        })
-        .map(|grant| grant.write)
-        .max()
-}
-
-/// In strict, a path that only a group of the caller opens is refused: a user
-/// cannot take that group away from the jar.
-fn refuse_group_only(
-    verified: &Verified,
-    effective: &Effective,
-    facts: &HostFacts,
-) -> Result<(), Refusal> {
-    if effective.preset.value != Preset::Strict || facts.privileged {
-        return Ok(());
-    }
-    let unmet: Vec<Unmet> = effective
-        .grants
-        .iter()
-        .filter_map(|grant| {
-            let found = verified.survey.find(&grant.path).ok()?;
-            let wanted = if grant.write { 0o2 } else { 0o4 };
-            let by_others = found.mode & wanted != 0;
-            let by_owner = found.uid == facts.uid;
-            let by_group = found.gid != facts.gid && facts.groups.contains(&found.gid);
-            (by_group && !by_owner && !by_others).then(|| Unmet {
-                rule: Rule::Identity,
-                required: None,
-                available: None,
-                reason: format!(
-                    "{}: {} opens only by group {}, which a jar that a user starts cannot be given alone",
-                    grant.origin, grant.path, found.gid
-                ),
-                remedy: "make it readable for its owner or for others, or start belljar as root".to_owned(),
-            })
-        })
-        .collect();
-    if unmet.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::Unmet { unmet })
     }
 }

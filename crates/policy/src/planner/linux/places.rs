@@ -1,0 +1,137 @@
+//! Places in the jar that a plan needs to know about: where the guest starts,
+//! and what has to be hidden.
+
+use belljar_plan::Preset;
+
+use super::root::Root;
+use crate::{
+    effective::Effective,
+    facts::HostFacts,
+    path::UnixPath,
+    refusal::Refusal,
+    verified::{FileKind, Verified},
+};
+
+/// Where the guest starts; it is there and is a directory.
+pub(super) fn workdir(
+    root: &mut Root,
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+) -> Result<UnixPath, Refusal> {
+    if let Some(asked) = &effective.workdir {
+        let visible = root.tree.has_directory(asked)
+            || root.tree.source_of(asked).is_some_and(|source| {
+                verified
+                    .survey
+                    .find(&source)
+                    .is_ok_and(|found| found.kind == FileKind::Directory)
+            });
+        return if visible {
+            Ok(asked.clone())
+        } else {
+            Err(Refusal::Invalid {
+                reason: format!(
+                    "--workdir {asked}: there is no such directory in the jar; grant it with `--read {asked}` or `--write {asked}`"
+                ),
+            })
+        };
+    }
+    let fallback = if effective.preset.value == Preset::Strict {
+        "/workspace"
+    } else {
+        "/"
+    };
+    let fallback = UnixPath::new(fallback).unwrap_or_else(|_| UnixPath::root());
+    let Some(of_caller) = verified
+        .caller
+        .workdir
+        .as_ref()
+        .filter(|_| effective.preset.value != Preset::Strict)
+    else {
+        return Ok(fallback);
+    };
+    let Ok(found) = verified.survey.find(of_caller) else {
+        return Ok(fallback);
+    };
+    if effective.preset.value == Preset::Minimal {
+        // Everything can be read in this preset, so the caller's directory can
+        // too; as root it takes an idmapped mount for the jar's own user.
+        if facts.privileged && found.path.as_str() != "/" && root.tree.shows_itself(&found.path) {
+            let grant = crate::effective::Grant {
+                path: found.path.clone(),
+                at: None,
+                write: false,
+                optional: false,
+                origin: "the caller's working directory".to_owned(),
+            };
+            let written = effective
+                .grants
+                .iter()
+                .any(|grant| grant.write && found.path.is_within(&grant.path));
+            if !written && found.idmap {
+                root.grant(&grant, verified, effective, facts)?;
+            }
+        }
+        return Ok(found.path.clone());
+    }
+    let others = !facts.privileged
+        || found.mode & 0o1 != 0
+        || effective
+            .grants
+            .iter()
+            .any(|grant| found.path.is_within(&grant.path));
+    Ok(if root.tree.shows_itself(&found.path) && others {
+        found.path.clone()
+    } else {
+        fallback
+    })
+}
+
+/// Where in the jar something has to be hidden: what a policy denies, and in
+/// the minimal preset what is known to be secret.
+pub(super) fn hidden(root: &Root, effective: &Effective, facts: &HostFacts) -> Vec<UnixPath> {
+    let secrets = if effective.preset.value == Preset::Minimal {
+        facts.layout.secrets.as_slice()
+    } else {
+        &[]
+    };
+    let granted = |path: &UnixPath| effective.grants.iter().any(|grant| grant.path == *path);
+    let mut places: Vec<UnixPath> = effective
+        .hidden
+        .iter()
+        .map(|said| &said.value)
+        .chain(
+            secrets
+                .iter()
+                .map(|place| &place.path)
+                .filter(|path| !granted(path)),
+        )
+        .flat_map(|path| root.tree.places_of(path))
+        .collect();
+    places.sort();
+    places.dedup();
+    // What lies in a hidden directory is hidden with it.
+    let all = places.clone();
+    places.retain(|path| {
+        !all.iter()
+            .any(|other| other != path && path.is_within(other))
+    });
+    places
+}
+
+/// Something of /sys is granted, and whether for writing.
+pub(super) fn sys_granted(verified: &Verified, effective: &Effective) -> Option<bool> {
+    let of_sys = |path: &UnixPath| path.as_str() == "/sys" || path.as_str().starts_with("/sys/");
+    effective
+        .grants
+        .iter()
+        .filter(|grant| {
+            verified
+                .survey
+                .find(&grant.path)
+                .is_ok_and(|found| of_sys(&found.path))
+        })
+        .map(|grant| grant.write)
+        .max()
+}
