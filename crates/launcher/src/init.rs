@@ -65,6 +65,9 @@ struct At {
 }
 
 /// Waits for a task, and checks that its descriptors got their numbers.
+///
+/// Never inlined: its buffers would stay on pid 1's stack for good.
+#[inline(never)]
 fn receive_task(receipts: &mut Receipts) -> Result<Task> {
     // SAFETY: the number was given to the socket by `set_up`.
     let control = unsafe { BorrowedFd::borrow_raw(CONTROL) };

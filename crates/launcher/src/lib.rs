@@ -43,6 +43,7 @@ mod watch;
 ///
 /// It takes over the whole process: its signals, session and descriptors.
 pub fn main() -> ! {
+    raw::first_call();
     let code = match parent::serve() {
         Ok(()) => 0,
         Err(errno) => errno.raw_os_error(),

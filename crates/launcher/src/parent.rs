@@ -47,15 +47,12 @@ struct Launcher {
 ///
 /// # Errors
 /// What the launcher cannot do without. All jars end with it.
+///
+/// Never inlined: its frame is the first that a pid 1 gives back.
+#[inline(never)]
 pub(crate) fn serve() -> Result<()> {
     take_over()?;
-    let launcher = wiped_on_fork(Launcher {
-        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-        host: None,
-        table: Table::new(),
-        pending: None,
-        descriptors: Descriptors::new(),
-    })?;
+    let launcher = begin()?;
     launcher.watch(host(), TOKEN_SOCKET)?;
     // The table was put together there; each child would copy it.
     raw::forget_stack()?;
@@ -80,6 +77,21 @@ pub(crate) fn serve() -> Result<()> {
             }
         }
     }
+}
+
+/// Knows nothing yet.
+///
+/// Never inlined: what is put together on the stack would stay there, for each
+/// child to copy.
+#[inline(never)]
+fn begin() -> Result<&'static mut Launcher> {
+    wiped_on_fork(Launcher {
+        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        host: None,
+        table: Table::new(),
+        pending: None,
+        descriptors: Descriptors::new(),
+    })
 }
 
 /// Makes the process fit to be the ancestor of jars.

@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use linux_raw_sys::general as sys;
 use rustix::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -141,6 +142,39 @@ pub(crate) fn forget_stack() -> Result<()> {
         Ok(_) | Err(Errno::NOMEM) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Where the stack of the launcher's first call is.
+static FIRST_CALL: AtomicUsize = AtomicUsize::new(0);
+
+/// Marks where the calls begin that [`forget_callers`] may forget: those that the
+/// caller makes from here on.
+#[inline(never)]
+pub(crate) fn first_call() {
+    let here = 0_u8;
+    FIRST_CALL.store((&raw const here) as usize, Relaxed);
+}
+
+/// Gives back the pages of the stack on which the calls lie that led here, from
+/// [`first_call`] on, and what those hold.
+///
+/// # Safety
+/// The caller never returns, refers to nothing of theirs, and has a frame of
+/// less than a page, as has whoever called it to go on.
+#[inline(never)]
+pub(crate) unsafe fn forget_callers() -> Result<()> {
+    const PAGE: usize = 4096;
+    let here = 0_u8;
+    // This page and the next are those of the calls that go on.
+    let start = ((&raw const here) as usize & !(PAGE - 1)) + 2 * PAGE;
+    let end = FIRST_CALL.load(Relaxed) & !(PAGE - 1);
+    if end <= start {
+        return Ok(());
+    }
+    let all = [start, end - start, sys::MADV_DONTNEED as usize, 0, 0, 0];
+    // SAFETY: this thread's own stack, of which the caller vouches that nobody
+    // reads it again; what lies above the first call stays.
+    check(unsafe { syscall(sys::__NR_madvise, all) }).map(drop)
 }
 
 /// close_range(2)

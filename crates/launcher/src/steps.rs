@@ -99,8 +99,11 @@ impl<'a> Jar<'a> {
 
     /// Does one step; gives 0, or why it was skipped where it may be.
     ///
+    /// Never inlined: room for paths would stay on pid 1's stack for good.
+    ///
     /// # Errors
     /// Why it failed: then the launch has failed.
+    #[inline(never)]
     pub(crate) fn apply(&mut self, step: &StepView<'a>, rest: &Steps<'a>) -> Result<u16> {
         match *step {
             Step::OomScore { value } => return Ok(skipped(self.oom_score(value))),

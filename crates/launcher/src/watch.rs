@@ -15,6 +15,9 @@ use crate::raw;
 const SIGNALS: i32 = 2;
 
 /// Watches over the jar until it ends.
+///
+/// Never inlined: the frames of those who called it are given back.
+#[inline(never)]
 pub(crate) fn watch(main: i32) -> ! {
     // What can fail here fails only where the kernel is out of memory; then
     // the jar must not live on without its watcher.
@@ -32,6 +35,9 @@ fn prepare() -> Result<()> {
     debug_assert_eq!(signals, SIGNALS);
     raw::set_name(c"jar")?;
     raw::forget_stack()?;
+    // SAFETY: called by `watch`, which never returns and has only a number;
+    // both have small frames, and panics do not unwind.
+    unsafe { raw::forget_callers() }?;
     raw::seccomp_filter(&filter())
 }
 
