@@ -149,6 +149,7 @@ fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), St
             );
         }
         let user = User::new()?;
+        share_temporary()?;
         for kind in [Kind::Programs, Kind::Doctests] {
             run(
                 format!("{} as user", kind.word()),
@@ -166,6 +167,14 @@ fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), St
     }
     stages.remarks.extend(room.remarks());
     Ok(())
+}
+
+/// Lets the user write where `CARGO_TARGET_TMPDIR` says that tests may.
+fn share_temporary() -> Result<(), String> {
+    let place = cache::target().join("tmp");
+    fs::create_dir_all(&place)
+        .and_then(|()| fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)))
+        .map_err(|error| format!("{}: {error}", place.display()))
 }
 
 /// What cargo calls tests.
