@@ -403,6 +403,34 @@ fn started_by_root_a_grant_enters_as_an_idmapped_mount_by_descriptor() {
 }
 
 #[test]
+fn what_enters_by_descriptor_comes_last_with_what_is_shown_inside_of_it() {
+    let mut verified = true_program();
+    survey(&mut verified, "/data", found("/data", FileKind::Directory));
+    survey(
+        &mut verified,
+        "/data/in/ssl",
+        found("/usr/ssl", FileKind::Directory),
+    );
+    let mut policy = Policy::default();
+    for (at, inside) in [("/data", "/data"), ("/data/in/ssl", "/data/in/ssl")] {
+        policy.flags.read.push(Place {
+            path: path(at),
+            at: Some(path(inside)),
+        });
+    }
+    let plan = plan(&verified, &policy, &as_root());
+    let bind = |name: &[u8]| {
+        position(
+            &plan,
+            |step| matches!(step, Step::Bind { target, .. } if target.0 == name),
+        )
+        .unwrap()
+    };
+    let proc = position(&plan, |step| step.word() == "proc").unwrap();
+    assert!(bind(b"usr") < proc && proc < bind(b"data") && bind(b"data") < bind(b"data/in/ssl"));
+}
+
+#[test]
 fn a_program_that_anybody_may_run_needs_no_idmapped_mount_and_another_does() {
     for (mode, mapped) in [(0o755, false), (0o750, true), (0o700, true), (0o754, true)] {
         let mut executable = elf("/home/me/work/tool");

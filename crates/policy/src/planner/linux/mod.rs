@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belljar_plan::{
-    Attributes, Bytes, Limit, Namespaces, Plan, Preset, Rule, Step,
+    Attributes, Bytes, Limit, Namespaces, Plan, Preset, Rule, Source, Step,
     plan::{PluginName, SCHEMA},
     step::OwnedStep,
 };
@@ -233,7 +233,8 @@ fn files(
     );
     steps.extend(of_tree.scratch, &[Rule::Disk]);
     steps.extend(of_tree.inside_scratch, &[]);
-    steps.extend(of_tree.binds, &[Rule::Files]);
+    let (early, late) = by_descriptor_last(of_tree.binds);
+    steps.extend(early, &[Rule::Files]);
     let strict = effective.preset.value == Preset::Strict;
     let attributes = Attributes {
         read_only: strict,
@@ -292,6 +293,7 @@ fn files(
             );
         }
     }
+    steps.extend(late, &[Rule::Files]);
     for path in hidden {
         steps.push(
             Step::Mask {
@@ -302,6 +304,29 @@ fn files(
     }
     steps.push(Step::LeaveMachine {}, &[Rule::Files, Rule::Cleanup]);
     steps.push(Step::SealRoot {}, &[Rule::Files]);
+}
+
+/// The binds in two lots: what enters by descriptor, and what is shown inside
+/// of that, comes last, since a child that is made ahead can do all that comes
+/// before without it.
+fn by_descriptor_last(binds: Vec<OwnedStep>) -> (Vec<OwnedStep>, Vec<OwnedStep>) {
+    let mut late_targets: Vec<Bytes> = Vec::new();
+    binds.into_iter().partition(|step| {
+        let Step::Bind { source, target, .. } = step else {
+            return true;
+        };
+        let below = |other: &Bytes| {
+            target
+                .0
+                .strip_prefix(other.0.as_slice())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        let late = matches!(source, Source::Slot { .. }) || late_targets.iter().any(below);
+        if late {
+            late_targets.push(target.clone());
+        }
+        !late
+    })
 }
 
 /// The rest of pid 1's steps.
