@@ -232,7 +232,7 @@ struct Outgoing {
 /// The connection to one launcher.
 #[derive(Debug)]
 pub(crate) struct Link {
-    socket: Arc<Packets>,
+    socket: Packets,
     outgoing: Mutex<Outgoing>,
     /// Who is told about which jar; none once the launcher is lost.
     jars: Mutex<Option<Jars>>,
@@ -243,10 +243,16 @@ impl Link {
     /// Starts a launcher. Only on the thread that lives as long as the host.
     fn start() -> io::Result<Arc<Self>> {
         let (launcher, socket) = LauncherProcess::start()?;
-        let socket = Arc::new(Packets::new(socket)?);
+        let link = Self::over(Packets::new(socket)?);
+        tracing::debug!(target: "belljar", pid = launcher.pid(), "launcher started");
+        tokio::spawn(read(Arc::clone(&link), launcher));
+        Ok(link)
+    }
+
+    fn over(socket: Packets) -> Arc<Self> {
         let (outgoing, queue) = mpsc::unbounded_channel();
         let link = Arc::new(Self {
-            socket: Arc::clone(&socket),
+            socket,
             outgoing: Mutex::new(Outgoing {
                 queue: outgoing,
                 waiting: 0,
@@ -254,10 +260,8 @@ impl Link {
             jars: Mutex::new(Some(Jars::new())),
             next: AtomicU64::new(1),
         });
-        tracing::debug!(target: "belljar", pid = launcher.pid(), "launcher started");
         tokio::spawn(write(Arc::clone(&link), queue));
-        tokio::spawn(read(Arc::clone(&link), socket, launcher));
-        Ok(link)
+        link
     }
 
     pub(crate) fn lives(&self) -> bool {
@@ -308,6 +312,9 @@ impl Link {
 
     fn lost(&self) {
         lock(&self.jars).take();
+        // Nothing more is sent: the task that would do it ends.
+        let (nowhere, _) = mpsc::unbounded_channel();
+        lock(&self.outgoing).queue = nowhere;
     }
 
     fn tell(&self, event: Event, descriptors: Vec<OwnedFd>) {
@@ -348,10 +355,10 @@ async fn write(link: Arc<Link>, mut queue: mpsc::UnboundedReceiver<Packet>) {
     }
 }
 
-async fn read(link: Arc<Link>, socket: Arc<Packets>, mut launcher: LauncherProcess) {
+async fn read(link: Arc<Link>, mut launcher: LauncherProcess) {
     let mut buffer = [0; sys::PACKET];
     loop {
-        match socket.receive(&mut buffer).await {
+        match link.socket.receive(&mut buffer).await {
             Ok((0, _)) => break,
             Ok((length, descriptors)) => match buffer.get(..length).and_then(Event::from_bytes) {
                 Some(event) => link.tell(event, descriptors),
@@ -404,6 +411,45 @@ mod tests {
             .flat_map(|packet| packet.descriptors.iter().map(|fd| format!("{fd:?}")))
             .collect();
         assert_eq!(sent, numbers);
+    }
+
+    #[tokio::test]
+    async fn requests_that_do_not_fit_at_once_arrive_in_order_and_whole() {
+        const REQUESTS: u64 = 3000;
+        let (ours, theirs) = sys::connected_packets().unwrap();
+        sys::set_nonblocking(&theirs).unwrap();
+        let launcher = Packets::new(theirs).unwrap();
+        let link = Link::over(Packets::new(ours).unwrap());
+        for jar in 0..REQUESTS {
+            let asked = Request {
+                kind: request::SIGNAL,
+                jar,
+                ..Request::default()
+            };
+            link.send(asked, Vec::new());
+        }
+        assert!(lock(&link.outgoing).waiting > 0, "the socket took them all");
+        let mut buffer = [0; 4096];
+        for jar in 0..REQUESTS {
+            let (length, _) = launcher.receive(&mut buffer).await.unwrap();
+            assert_eq!(Request::from_bytes(&buffer[..length]).unwrap().jar, jar);
+        }
+        assert_eq!(lock(&link.outgoing).waiting, 0);
+    }
+
+    #[tokio::test]
+    async fn a_jar_that_cannot_be_asked_for_is_lost_at_once() {
+        let (ours, theirs) = sys::connected_packets().unwrap();
+        let link = Link::over(Packets::new(ours).unwrap());
+        drop(theirs);
+        let (jar, mut news) = link.enter();
+        let asked = Request {
+            kind: request::LAUNCH,
+            jar,
+            ..Request::default()
+        };
+        link.send(asked, Vec::new());
+        assert!(news.recv().await.is_none());
     }
 
     #[test]
