@@ -158,6 +158,18 @@ pub struct Dropped {
     pub reason: String,
 }
 
+impl PlannedLimit {
+    /// A limit on disk holds for the growth of granted directories too: always
+    /// in `strict`, else where somebody set it, since the other presets' own
+    /// value is for private scratch.
+    #[must_use]
+    pub fn covers_grants(&self, preset: Preset) -> bool {
+        self.limit == Limit::Disk
+            && self.hard.is_some()
+            && (preset == Preset::Strict || !self.origin.starts_with("preset "))
+    }
+}
+
 impl Plan {
     /// The limit of this name, where it is set.
     #[must_use]

@@ -322,6 +322,31 @@ fn root_of_a_rootless_container_runs_jars_as_the_user_that_it_is_outside() {
 }
 
 #[test]
+fn growth_of_grants_is_only_claimed_where_it_is_limited() {
+    let mut verified = true_program();
+    survey(&mut verified, "/data", found("/data", FileKind::Directory));
+    let mut policy = Policy::default();
+    policy.flags.write.push(Place {
+        path: path("/data"),
+        at: None,
+    });
+    let disk = |policy: &Policy| {
+        let plan = plan(&verified, policy, &machine());
+        rule(&plan, Rule::Disk).planned.clone()
+    };
+    assert!(!disk(&policy).mechanism.contains("growth"));
+    assert_eq!(disk(&policy).strength, Strength::Kernel);
+    let limit = Bound {
+        soft: None,
+        hard: Some(1 << 20),
+        stop: false,
+    };
+    policy.flags.limits.insert(Limit::Disk, limit);
+    assert!(disk(&policy).mechanism.contains("growth"));
+    assert_eq!(disk(&policy).strength, Strength::Supervisor);
+}
+
+#[test]
 fn a_grant_has_to_have_a_place_in_the_jar() {
     let mut verified = true_program();
     survey(&mut verified, "/data", found("/data", FileKind::Directory));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use belljar_plan::{Limit, Plan, Preset, Source, Step, plan::Slot};
+use belljar_plan::{Limit, Plan, Source, Step, plan::Slot};
 use tokio::sync::mpsc;
 
 use crate::sys;
@@ -35,10 +35,10 @@ impl Grants {
     /// Counts what the plan lets the guest write to; none where nothing is
     /// limited. Presets that are not strict limit scratch only.
     pub(crate) fn of_plan(plan: &Plan, slots: &[OwnedFd]) -> io::Result<Option<Self>> {
-        let Some(limit) = plan.limit(Limit::Disk) else {
-            return Ok(None);
-        };
-        if plan.preset != Preset::Strict && limit.origin.starts_with("preset ") {
+        let limit = plan
+            .limit(Limit::Disk)
+            .filter(|limit| limit.covers_grants(plan.preset));
+        if limit.is_none() {
             return Ok(None);
         }
         let mut tops = Vec::new();

@@ -129,7 +129,10 @@ pub(super) fn plan(
         rules::Placed {
             namespaces,
             limits: &limits,
-            writes: effective.grants.iter().any(|grant| grant.write),
+            growth: effective.grants.iter().any(|grant| grant.write)
+                && limits
+                    .iter()
+                    .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
             filter: filter.is_some(),
             steps: steps.of,

@@ -15,8 +15,8 @@ use crate::{effective::Effective, facts::HostFacts};
 pub(super) struct Placed<'a> {
     pub(super) namespaces: Namespaces,
     pub(super) limits: &'a [PlannedLimit],
-    /// Some granted directory can be written.
-    pub(super) writes: bool,
+    /// Some granted directory can be written, and its growth is limited.
+    pub(super) growth: bool,
     /// Something of /sys is granted, and whether for writing.
     pub(super) sys: Option<bool>,
     /// The calls that reach past namespaces are refused by a filter.
@@ -152,10 +152,10 @@ fn enforcement(
         Rule::Wall => ("the supervisor's monotonic timer".to_owned(), Supervisor),
         Rule::Output => ("the relay's count; pipes are bounded by the kernel".to_owned(), Supervisor),
         Rule::Disk => {
-            if placed.writes {
+            if placed.growth {
                 ("scratch: tmpfs sized in bytes and files; granted directories: sampled growth".to_owned(), Supervisor)
             } else {
-                own(true, root, "tmpfs sized in bytes and files; nothing else can be written")
+                own(true, root, "tmpfs sized in bytes and files; no other place that can be written has a limit")
             }
         }
         Rule::Processes => {
