@@ -5,7 +5,9 @@
 use std::time::{Duration, Instant};
 
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{alive, both_presets, children, descendants, jar, kill, wait_until};
+use belljar_tests::{
+    Ended, Started, alive, both_presets, children, descendants, jar, kill, wait_until,
+};
 use rustix::process::Signal;
 
 /// A delay that differs from trial to trial, to 10 ms.
@@ -86,30 +88,38 @@ fn killed_launcher_is_lost_and_leaves_nothing() {
     });
 }
 
+/// A jar whose guest ends by nothing but force, or its wall limit.
+fn stubborn(preset: &str) -> Started {
+    jar()
+        .preset(preset)
+        .flags(["--wall", "2s"])
+        .input_open()
+        .guest("ignore_signals", ["60"])
+        .start()
+}
+
+/// Whoever is killed before a jar uses it is replaced, and the jar runs to its limit.
+fn lost_or_replaced(ended: &Ended) {
+    assert!(
+        matches!(
+            ended.outcome(),
+            Outcome::Lost | Outcome::SetupFailed { .. } | Outcome::Limit { limit: Limit::Wall }
+        ),
+        "{ended:#?}"
+    );
+}
+
 #[test]
 fn launcher_killed_at_any_moment_leaves_nothing() {
     both_presets(|preset| {
         for trial in 0..25 {
-            let started = jar()
-                .preset(preset)
-                .flags(["--wall", "2s"])
-                .input_open()
-                .guest("ignore_signals", ["60"])
-                .start();
+            let started = stubborn(preset);
             let launcher = started.launcher();
             std::thread::sleep(delay(trial));
             kill(launcher, Signal::KILL);
             let ended = started.end();
             // Killed before it was asked for a jar, it is replaced, and the jar runs to its limit.
-            assert!(
-                matches!(
-                    ended.outcome(),
-                    Outcome::Lost
-                        | Outcome::SetupFailed { .. }
-                        | Outcome::Limit { limit: Limit::Wall }
-                ),
-                "{ended:#?}"
-            );
+            lost_or_replaced(&ended);
         }
     });
 }
@@ -136,27 +146,14 @@ fn killed_first_process_is_lost_and_leaves_nothing() {
 fn first_process_killed_at_any_moment_leaves_nothing() {
     both_presets(|preset| {
         for trial in 0..10 {
-            let started = jar()
-                .preset(preset)
-                .flags(["--wall", "2s"])
-                .input_open()
-                .guest("ignore_signals", ["60"])
-                .start();
+            let started = stubborn(preset);
             let first = started.first();
             std::thread::sleep(delay(trial));
             kill(first, Signal::KILL);
             let ended = started.end();
             // A child made ahead that is killed before its use is not used, and the
             // jar of another runs to its limit.
-            assert!(
-                matches!(
-                    ended.outcome(),
-                    Outcome::Lost
-                        | Outcome::SetupFailed { .. }
-                        | Outcome::Limit { limit: Limit::Wall }
-                ),
-                "{ended:#?}"
-            );
+            lost_or_replaced(&ended);
         }
     });
 }
