@@ -528,15 +528,24 @@ pub(crate) unsafe fn ioctl_struct<T>(
 ///
 /// By ppoll(2), whatever the processor, so that pid 1's own filter can name it.
 pub(crate) fn poll(descriptors: &mut [sys::pollfd]) -> Result<usize> {
-    let all = [
-        descriptors.as_mut_ptr() as usize,
-        descriptors.len(),
-        0,
-        0,
-        0,
-        0,
-    ];
+    let at = descriptors.as_mut_ptr() as usize;
+    let all = [at, descriptors.len(), 0, 0, 0, 0];
     // SAFETY: pointer and length are of one slice; no timeout, no signal set.
+    check(unsafe { syscall(sys::__NR_ppoll, all) })
+}
+
+/// The same without waiting: what there is now.
+pub(crate) fn poll_now(descriptors: &mut [sys::pollfd]) -> Result<usize> {
+    let at = descriptors.as_mut_ptr() as usize;
+    // The kernel writes back what is left of it.
+    let mut none = sys::__kernel_timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let timeout = (&raw mut none) as usize;
+    let all = [at, descriptors.len(), timeout, 0, 0, 0];
+    // SAFETY: pointer and length are of one slice, the timeout lives through
+    // the call, and there is no signal set.
     check(unsafe { syscall(sys::__NR_ppoll, all) })
 }
 
