@@ -341,3 +341,36 @@ fn directory_runs_strict_and_program_runs_standard() {
     let name = report.report().plugin.clone().expect("a plugin's name");
     assert_eq!(serde_json::to_value(name).unwrap()["name"], "probe");
 }
+
+/// Read by the shell itself: a strict jar has no other program.
+#[test]
+fn kernel_info_of_the_machine_is_hidden_and_its_settings_are_read_only() {
+    let hidden = ["keys", "key-users", "interrupts", "kallsyms"];
+    let there: Vec<&str> = hidden
+        .into_iter()
+        .filter(|name| std::fs::read(format!("/proc/{name}")).is_ok_and(|all| !all.is_empty()))
+        .collect();
+    assert!(!there.is_empty(), "the control: outside they can be read");
+    let names = there.join(" ");
+    let script = format!(
+        "for name in {names}; do if read -r line < /proc/$name; then echo \"$name: $line\"; fi; done
+         while read -r id parent device root at flags rest; do case $at in /proc|/proc/sys) echo \"$at $flags\";; esac; done < /proc/self/mountinfo"
+    );
+    both_presets(|preset| {
+        let ended = jar().preset(preset).shell(&script).end();
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        let place = if preset == "strict" {
+            "/proc ro,"
+        } else {
+            "/proc/sys ro,"
+        };
+        assert!(
+            lines.iter().all(|line| line.starts_with("/proc")),
+            "{ended:#?}"
+        );
+        assert!(
+            lines.iter().any(|line| line.starts_with(place)),
+            "{ended:#?}"
+        );
+    });
+}
