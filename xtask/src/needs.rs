@@ -10,7 +10,7 @@ pub(crate) const SKIPS: &str = "BELLJAR_TEST_SKIPS";
 
 /// Its words, as docs/testing.md tells them.
 const WORDS: &[&str] = &[
-    "root", "user", "userns", "idmap", "cc", "python3", "perl", "bwrap",
+    "root", "user", "userns", "idmap", "cc", "python3", "perl", "bwrap", "vm",
 ];
 
 /// Who runs the tests.

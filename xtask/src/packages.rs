@@ -20,6 +20,7 @@ pub(crate) struct Package {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Test,
+    Machine,
     Bench,
 }
 
@@ -56,6 +57,18 @@ pub(crate) const ALL: &[Package] = &[
         lane: Lane::Test,
     },
     Package {
+        name: "qemu-system-x86",
+        probes: &["/usr/bin/qemu-system-x86_64"],
+        reason: "the virtual machine for attacks that need another kernel or may do harm",
+        lane: Lane::Machine,
+    },
+    Package {
+        name: "busybox-static",
+        probes: &["/bin/busybox"],
+        reason: "the programs inside that machine",
+        lane: Lane::Machine,
+    },
+    Package {
         name: "bubblewrap",
         probes: &["/usr/bin/bwrap"],
         reason: "the peer that the benches measure against",
@@ -66,6 +79,16 @@ pub(crate) const ALL: &[Package] = &[
 /// The packages without which tests cannot run.
 pub(crate) fn for_tests() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Test)
+}
+
+/// The packages without which tests that need a virtual machine are skipped.
+pub(crate) fn for_machine() -> impl Iterator<Item = &'static Package> {
+    ALL.iter().filter(|package| package.lane == Lane::Machine)
+}
+
+/// The packages without which benches cannot run.
+pub(crate) fn for_benches() -> impl Iterator<Item = &'static Package> {
+    ALL.iter().filter(|package| package.lane != Lane::Machine)
 }
 
 impl Package {
@@ -114,6 +137,15 @@ pub(crate) fn command_for(names: &[&str]) -> String {
         "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
         names.join(" ")
     )
+}
+
+/// Tells apt what the archive has now, where this process may; a failure is seen by what follows.
+pub(crate) fn update() {
+    if cache::is_root() {
+        let _ = Command::new("timeout")
+            .args(["-k", "5s", "120s", "apt-get", "update", "-q"])
+            .status();
+    }
 }
 
 fn apt(args: &[&str]) -> bool {
