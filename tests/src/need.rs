@@ -17,6 +17,8 @@ pub enum Need {
     Python,
     /// `cc`
     Compiler,
+    /// What a virtual machine is made of; see [`vm`](crate::vm()).
+    Vm,
 }
 
 impl Need {
@@ -28,6 +30,7 @@ impl Need {
             Self::IdmappedMounts => "idmap",
             Self::Python => "python3",
             Self::Compiler => "cc",
+            Self::Vm => "vm",
         }
     }
 
@@ -42,6 +45,7 @@ impl Need {
             }
             Self::Python => Path::new("/usr/bin/python3").exists(),
             Self::Compiler => Path::new("/usr/bin/cc").exists(),
+            Self::Vm => crate::vm::is_possible(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),
         }
