@@ -17,6 +17,7 @@ mod kernel;
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     fs::{self, File},
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -95,7 +96,7 @@ pub enum VmEnd {
 }
 
 /// What became of a command in the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct VmResult {
     /// How it ended.
     pub end: VmEnd,
@@ -104,6 +105,18 @@ pub struct VmResult {
     pub stdout: Vec<u8>,
     /// The same for its errors.
     pub stderr: Vec<u8>,
+}
+
+impl fmt::Debug for VmResult {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [stdout, stderr] = [&self.stdout, &self.stderr];
+        let (stdout, stderr) = (stdout.escape_ascii(), stderr.escape_ascii());
+        write!(
+            to,
+            "{:?}, stdout \"{stdout}\", stderr \"{stderr}\"",
+            self.end
+        )
+    }
 }
 
 impl VmResult {

@@ -69,6 +69,12 @@ pub(crate) const ALL: &[Package] = &[
         lane: Lane::Machine,
     },
     Package {
+        name: "xz-utils",
+        probes: &["/usr/bin/xz"],
+        reason: "unpacks its kernel once, which an emulated processor would take seconds for at each boot",
+        lane: Lane::Machine,
+    },
+    Package {
         name: "bubblewrap",
         probes: &["/usr/bin/bwrap"],
         reason: "the peer that the benches measure against",

@@ -3,7 +3,7 @@
 //! tests' side is `tests/src/vm.rs`.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -31,6 +31,9 @@ const PARTS: &[&str] = &[
     "./lib/modules/*/kernel/lib/*",
     "./lib/modules/*/kernel/net/*",
 ];
+
+/// Counted up when what is made of the package changes.
+const FORM: u32 = 1;
 
 /// How long the package may take to come, as timeout(1) reads it.
 const FETCH: &str = "180s";
@@ -77,9 +80,9 @@ fn newest() -> Result<String, String> {
 /// The folder of a package, which it is fetched into where it is missing.
 fn have(all: &Path, package: &str) -> Result<PathBuf, String> {
     let folder = all.join(package);
-    // Written last, and told apart from what an older xtask unpacked.
-    let mark = Path::new("parts");
-    let parts = PARTS.join("\n");
+    // Written last, and told apart from what another xtask made.
+    let mark = Path::new("made");
+    let parts = format!("{FORM}\n{}", PARTS.join("\n"));
     if fs::read_to_string(folder.join(mark)).is_ok_and(|had| had == parts) {
         return Ok(folder);
     }
@@ -114,7 +117,8 @@ fn fetch(room: &Path, package: &str) -> Result<(), String> {
         .ok_or_else(|| format!("{package}: apt-get brought no file"))?;
     unpack(room, &archive)?;
     let _ = fs::remove_file(&archive);
-    list_modules(room)
+    list_modules(room)?;
+    uncompress(room).map_err(|error| format!("{package}: its kernel: {error}"))
 }
 
 fn download(room: &Path, package: &str) -> Result<(), String> {
@@ -128,7 +132,7 @@ fn download(room: &Path, package: &str) -> Result<(), String> {
 }
 
 fn unpack(room: &Path, archive: &Path) -> Result<(), String> {
-    let says = |error: std::io::Error| format!("{}: {error}", archive.display());
+    let says = |error: io::Error| format!("{}: {error}", archive.display());
     let mut files = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(archive)
@@ -167,6 +171,45 @@ fn list_modules(room: &Path) -> Result<(), String> {
         .ok_or_else(|| format!("busybox depmod: {said}"))
 }
 
+/// Puts the kernel itself in place of the program that unpacks it, where it is
+/// packed with xz: an emulator boots either, and this one in half the time.
+fn uncompress(room: &Path) -> io::Result<()> {
+    for packed in fs::read_dir(room.join("boot"))? {
+        let packed = packed?.path();
+        let bytes = fs::read(&packed)?;
+        let Some(payload) = payload(&bytes).filter(|payload| payload.starts_with(b"\xfd7zXZ\0"))
+        else {
+            continue;
+        };
+        let (input, output) = (room.join("payload"), packed.with_file_name("vmlinux"));
+        fs::write(&input, payload)?;
+        let status = Command::new("xz")
+            .arg("-dc")
+            .stdin(fs::File::open(&input)?)
+            .stdout(fs::File::create(&output)?)
+            .status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("xz: {status}")));
+        }
+        fs::remove_file(&input)?;
+        fs::remove_file(&packed)?;
+    }
+    Ok(())
+}
+
+/// What a kernel's image carries packed, without the length behind it; the
+/// kernel's arch/x86/boot.rst.
+fn payload(image: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| {
+        let bytes = image.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let sectors = usize::from(*image.get(0x1f1)?);
+    let start = (sectors + 1) * 512 + word(0x248)?;
+    let length = word(0x24c)?.checked_sub(4)?;
+    image.get(start..start.checked_add(length)?)
+}
+
 /// Makes a link name `folder`, in one step.
 fn point(link: &Path, folder: &Path) -> Result<(), String> {
     if fs::read_link(link).is_ok_and(|now| now == folder) {
@@ -176,4 +219,21 @@ fn point(link: &Path, folder: &Path) -> Result<(), String> {
     symlink(folder, &new)
         .and_then(|()| fs::rename(&new, link))
         .map_err(|error| format!("{}: {error}", link.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_of_a_kernel_is_found_behind_its_setup() {
+        let mut image = vec![0; 1024 + 16 + 10];
+        image[0x1f1] = 1;
+        image[0x248] = 16;
+        image[0x24c] = 10;
+        image[1024 + 16..].copy_from_slice(b"packed\x01\x02\x03\x04");
+        assert_eq!(payload(&image), Some(&b"packed"[..]));
+        assert_eq!(payload(&image[..1040]), None);
+        assert_eq!(payload(b"no kernel"), None);
+    }
 }

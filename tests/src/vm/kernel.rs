@@ -22,7 +22,7 @@ const MODULES: &[&str] = &[
 /// A kernel package, unpacked.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// What is booted.
+    /// What is booted: `vmlinux`, or the `vmlinuz-RELEASE` that unpacks it.
     pub(super) image: PathBuf,
     /// `lib/modules/RELEASE`
     modules: PathBuf,
@@ -46,7 +46,7 @@ impl Kernel {
                 })
         };
         Some(Self {
-            image: only("boot", "vmlinuz-")?,
+            image: only("boot", "vmlinu")?,
             modules: only("lib/modules", "")?,
         })
     }
