@@ -4,7 +4,7 @@
 //! One boot of a Debian kernel in an emulated computer without network or disk
 //! runs a list of commands, as its root or as an ordinary user. It shares
 //! nothing with the machine of the tests but the list and two serial ports,
-//! needs no root, and takes some 7 seconds before the first command.
+//! needs no root, and takes some 3 seconds of a processor before the first command.
 //!
 //! Commands of one boot see what those before them did to the machine. A command
 //! that is root there could read the memory of the first process and forge what
