@@ -159,6 +159,7 @@ fn examine_elf(
             libraries: Vec::new(),
             missing: Vec::new(),
             runtime: Vec::new(),
+            writable_code: about.writable_code,
         });
     };
     // The loader is a file of the machine even for a plugin's program.
@@ -178,6 +179,7 @@ fn examine_elf(
         )
     })?;
 
+    let writable_code = about.writable_code || loader.writable_code;
     let mut finder = Finder::new(about.machine, &at);
     finder.loader_is(&loader);
     let canonical = opened.found.path.clone();
@@ -199,6 +201,7 @@ fn examine_elf(
         libraries,
         missing: missing.into_iter().collect(),
         runtime,
+        writable_code,
     })
 }
 

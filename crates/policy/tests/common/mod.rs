@@ -169,6 +169,7 @@ pub(crate) fn elf(at: &str) -> Executable {
             )],
             missing: Vec::new(),
             runtime: Vec::new(),
+            writable_code: false,
         },
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     verified::{Executable, Subject, Verified},
 };
 
+mod code;
 mod filter;
 mod limits;
 mod places;
@@ -69,7 +70,8 @@ pub(super) fn plan(
     }
     let workdir = workdir(&mut root, verified, effective, facts)?;
     let (exec, plugin, image) = subject(&mut root, verified, effective, facts)?;
-    let foreseen = executable(verified).and_then(|program| who::foreseen(program, effective));
+    let foreseen =
+        code::executable(verified).and_then(|program| code::foreseen(program, effective));
     let hidden = hidden(&root, effective, facts);
     let unseen = shown::unseen(&root, &hidden, verified, effective)?;
     let namespaces = Namespaces {
@@ -133,6 +135,7 @@ pub(super) fn plan(
                     .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
+            own_code: code::asked_for(verified, effective),
             steps: steps.of,
         },
     );
@@ -456,17 +459,6 @@ fn subject(
             };
             Ok((exec, Some(name), Some(plugin.image.clone())))
         }
-    }
-}
-
-/// What is started, where that was found without looking at the jar.
-fn executable(verified: &Verified) -> Option<&Executable> {
-    match &verified.subject {
-        Subject::Plugin(plugin) => plugin.entry.as_ref().ok(),
-        Subject::Program(asked) => asked
-            .candidates
-            .iter()
-            .find_map(|candidate| candidate.found.as_ref().ok()),
     }
 }
 
