@@ -121,6 +121,10 @@ pub enum ExecutableKind {
         /// Directories and files that the runtime reads besides, such as
         /// `/usr/lib/python3.11`, with their libraries in `libraries`.
         runtime: Vec<Library>,
+        /// What the runtime keeps outside of the system's directories, such as
+        /// `/etc/java-17-openjdk`. It is known of the runtime by its name: no
+        /// program can add to it.
+        elsewhere: Vec<Library>,
     },
     /// A script: `#!` names the program that runs it.
     Script {

@@ -159,6 +159,7 @@ fn examine_elf(
             libraries: Vec::new(),
             missing: Vec::new(),
             runtime: Vec::new(),
+            elsewhere: Vec::new(),
         });
     };
     // The loader is a file of the machine even for a plugin's program.
@@ -188,7 +189,7 @@ fn examine_elf(
     let runtime = if search.runtime == Runtime::Always || (elsewhere && !opened.inside) {
         runtime::add(&machine, &mut finder, path, &canonical)?
     } else {
-        Vec::new()
+        runtime::Read::default()
     };
     let Closure { libraries, missing } = finder.closure;
     Ok(ExecutableKind::Elf {
@@ -198,7 +199,8 @@ fn examine_elf(
         }),
         libraries,
         missing: missing.into_iter().collect(),
-        runtime,
+        runtime: runtime.places,
+        elsewhere: runtime.elsewhere,
     })
 }
 

@@ -165,6 +165,7 @@ pub(crate) fn elf(at: &str) -> Executable {
             )],
             missing: Vec::new(),
             runtime: Vec::new(),
+            elsewhere: Vec::new(),
         },
     }
 }
