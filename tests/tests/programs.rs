@@ -13,6 +13,8 @@ mod git;
 mod java;
 #[path = "programs/node.rs"]
 mod node;
+#[path = "programs/plugins.rs"]
+mod plugins;
 #[path = "programs/python.rs"]
 mod python;
 #[path = "programs/room.rs"]

@@ -1,5 +1,7 @@
 //! A JVM: the compiler, and what it compiled.
 
+use std::path::PathBuf;
+
 use crate::room::{Room, programs, says, system};
 
 pub(crate) const SOURCE: &str = include_str!("sources/Work.java");
@@ -11,7 +13,7 @@ pub(crate) const SOCKETS: &[&str] = &["nio: over loopback"];
 pub(crate) const FILES: &[&str] = &["channel: 7 100000", "lock: true", "transfer: 100000"];
 pub(crate) const COMPUTE: &[&str] = &["compute: 399996"];
 
-/// The source compiled to classes, and those in an archive, by jars.
+/// The source compiled to `classes`, and those in `work.jar`, each by a jar.
 pub(crate) fn compiled() -> Room {
     let room = Room::new(&[("Work.java", SOURCE)]);
     let javac = [system("javac"), "-d".into(), "classes".into()];
@@ -21,7 +23,14 @@ pub(crate) fn compiled() -> Room {
             .end(),
         &[],
     );
-    assert!(room.path("classes/Work.class").exists());
+    let archive = "--create --file work.jar --main-class Work -C classes .";
+    let jar = [system("jar")].into_iter();
+    says(
+        room.jar()
+            .program(jar.chain(archive.split(' ').map(PathBuf::from)))
+            .end(),
+        &[],
+    );
     room
 }
 
