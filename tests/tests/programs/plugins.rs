@@ -167,6 +167,18 @@ fn node_with(rights: Rights) -> Script {
 }
 
 #[test]
+fn node_plugin_needs_no_right_where_it_interprets() {
+    if !programs(&["node"]) {
+        return;
+    }
+    let line = "#!/usr/bin/node --jitless";
+    says(
+        Script::new(line, node::SOURCE.as_bytes(), ALONE).granted(&["threads", "files"]),
+        &[node::THREADS, node::FILES].concat(),
+    );
+}
+
+#[test]
 fn node_plugin_works_where_it_may_make_code() {
     if !programs(&["node"]) {
         return;
