@@ -110,3 +110,17 @@ fn curl_fails_cleanly_where_there_is_no_network() {
         "{ended:#?}"
     );
 }
+
+#[test]
+fn script_makes_a_terminal_within_the_jar_s_own() {
+    let room = Room::new(&[]);
+    let script = "script -q -e -c 'tty; stty -echo; stty -a | grep -c -w -- -echo' /dev/null; tty";
+    says(
+        room.jar()
+            .host(["with_terminal"])
+            .flags(["--tty"])
+            .program(["/bin/sh", "-c", script])
+            .end(),
+        &["/dev/pts/1", "1", "/dev/pts/0"],
+    );
+}
