@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use belljar_tests::{Need, need, toolchain};
 
-use crate::room::{Room, programs, says};
+use crate::room::{Room, alone, programs, says};
 
 /// What the programs in C print, part by part.
 const C: &[(&str, &[&str])] = &[
@@ -55,8 +55,10 @@ fn gcc_compiles_and_every_way_to_start_tasks_works() {
             .iter()
             .flat_map(|(_, lines)| lines.iter().copied())
             .collect();
+        // Where no directory of the machine is to be seen a program has all
+        // sorts of unix sockets.
         says(
-            room.jar()
+            alone()
                 .program([room.at(name)].into_iter().chain(parts))
                 .end(),
             &lines,
@@ -98,7 +100,7 @@ fn go_compiles_a_static_program_that_works() {
         &[],
     );
     says(
-        room.jar().program([room.path("work")]).end(),
+        alone().program([room.path("work")]).end(),
         &[
             "goroutines: 328350",
             "exec: through cat",
@@ -133,7 +135,7 @@ fn rustc_compiles_a_static_program_that_works() {
         &[],
     );
     let ended = says(
-        room.jar().program([room.path("work")]).end(),
+        alone().program([room.path("work")]).end(),
         &[
             "threads: 140",
             "command: through cat",

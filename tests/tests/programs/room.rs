@@ -59,6 +59,11 @@ impl Room {
     }
 }
 
+/// A jar under `standard` in which nothing is granted: it sees its program.
+pub(crate) fn alone() -> Jar {
+    jar().preset("standard")
+}
+
 /// Holds a run to be clean and to have printed these lines and no other. What
 /// it says where it was not is short, and has what the jar refused.
 pub(crate) fn says(ended: Ended, lines: &[&str]) -> Ended {
