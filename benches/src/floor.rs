@@ -146,7 +146,9 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
                     format_args!("{word} {} {soft} {hard}", resource.number()),
                 );
             }
-            Step::Filter { program } => line(&mut lines, format_args!("{word} {}", hex(program))),
+            Step::Filter { program, .. } => {
+                line(&mut lines, format_args!("{word} {}", hex(program)))
+            }
             Step::DropGroups {}
             | Step::Undumpable {}
             | Step::DieWithLauncher {}

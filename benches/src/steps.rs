@@ -30,11 +30,12 @@ enum Group {
     Fork,
     Guest,
     Rlimits,
+    Landlock,
     Filter,
 }
 
 impl Group {
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 18] = [
         (Self::Detach, "detached grants, by the launcher"),
         (Self::Clone, "clone, by the launcher"),
         (Self::Maps, "id maps, by the launcher"),
@@ -51,7 +52,8 @@ impl Group {
         (Self::Fork, "fork"),
         (Self::Guest, "guest: session, streams, workdir, …"),
         (Self::Rlimits, "rlimits"),
-        (Self::Filter, "filter"),
+        (Self::Landlock, "Landlock, with its canary"),
+        (Self::Filter, "filter, with its listener"),
     ];
 
     /// None for exec, which leaves no receipt.
@@ -96,7 +98,10 @@ impl Group {
             | Step::Umask { .. }
             | Step::Signals {} => Self::Guest,
             Step::Rlimit { .. } => Self::Rlimits,
-            Step::Filter { .. } => Self::Filter,
+            Step::Filter { .. } | Step::FixedCode {} => Self::Filter,
+            Step::Canary {} | Step::Ruleset { .. } | Step::AllowPath { .. } | Step::Restrict {} => {
+                Self::Landlock
+            }
         })
     }
 }

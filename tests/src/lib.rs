@@ -11,6 +11,7 @@ mod plugin;
 mod programs;
 mod run;
 mod tasks;
+mod vm;
 
 pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
@@ -21,3 +22,4 @@ pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,
     wait_until,
 };
+pub use vm::{Vm, VmCommand, VmEnd, VmResult, vm};

@@ -21,6 +21,8 @@ pub enum Need {
     Program(&'static str),
     /// The toolchain that builds this, where the tests' user can read it.
     Rust,
+    /// What a virtual machine is made of; see [`vm`](crate::vm()).
+    Vm,
 }
 
 impl Need {
@@ -34,6 +36,7 @@ impl Need {
             Self::Compiler => "cc",
             Self::Program(name) => name,
             Self::Rust => "rust",
+            Self::Vm => "vm",
         }
     }
 
@@ -50,6 +53,7 @@ impl Need {
             Self::Compiler => Path::new("/usr/bin/cc").exists(),
             Self::Program(name) => Path::new("/usr/bin").join(name).exists(),
             Self::Rust => crate::toolchain().is_some(),
+            Self::Vm => crate::vm::is_possible(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),
         }

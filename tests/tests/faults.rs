@@ -252,7 +252,8 @@ fn broken_policies_are_one_clear_error() {
         ("[filesystem]\ndeny = [\"../x\"]", "../x"),
         ("[require]\nfiles = \"steel\"", "steel"),
         ("[require]\nfliles = \"kernel\"", "files"),
-        ("[seccomp]\nallow = [\"bpf\"]", "seccomp"),
+        ("[seccomp]\nallow = [\"bfp\"]", "did you mean `bpf`"),
+        ("end_on = [\"syscall\"]", "did you mean `syscalls`"),
     ] {
         let plugin = Plugin::new("");
         let policy = plugin.policy(text);

@@ -9,6 +9,7 @@ mod schema;
 mod stage;
 mod test;
 mod user;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -23,7 +24,8 @@ cargo xtask COMMAND
   bench     measurements with their peers; arguments are passed on
   schema    writes docs/schemas anew from the types
   packages  installs the Debian packages that tests and benches need, as root;
-            otherwise prints the command that does
+            otherwise prints the command that does; and gets the kernel of the
+            tests' virtual machine
   help      this text
 
 Build output goes to $CARGO_TARGET_DIR, else to a cache outside the clone.
@@ -39,7 +41,9 @@ fn main() -> ExitCode {
         Some("long") => test::long(&rest),
         Some("bench") => test::bench(&rest),
         Some("schema") => schema::run(&rest),
-        Some("packages") => packages::install(packages::ALL).map(|()| ExitCode::SUCCESS),
+        Some("packages") => packages::install(packages::ALL)
+            .and_then(|()| vm::prepare())
+            .map(|_| ExitCode::SUCCESS),
         // The runner that cargo starts test programs through; not for people.
         Some(user::RUNNER) => Err(user::become_user_and_run(&rest)),
         Some("help" | "--help" | "-h") => {

@@ -15,6 +15,7 @@ const WORDS: &[&str] = &[
     "userns",
     "idmap",
     "rust",
+    "vm",
     "cc",
     "python3",
     "perl",

@@ -20,6 +20,8 @@ pub(crate) struct Package {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Test,
+    Program,
+    Machine,
     Bench,
 }
 
@@ -59,79 +61,85 @@ pub(crate) const ALL: &[Package] = &[
         name: "nodejs",
         probes: &["/usr/bin/node"],
         reason: "a program that makes code while it runs, with workers and children",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "openjdk-17-jdk-headless",
         probes: &["/usr/bin/javac"],
         reason: "the same, and its compiler; of the headless ones the smallest that has one",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "golang-go",
         probes: &["/usr/bin/go"],
         reason: "static programs that make system calls without a libc",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "git",
         probes: &["/usr/bin/git"],
         reason: "a program of many small processes, links and locks",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "make",
         probes: &["/usr/bin/make"],
         reason: "jobs beside one another, with pipes between them",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "sqlite3",
         probes: &["/usr/bin/sqlite3"],
         reason: "two processes with locks and shared maps of one file",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "curl",
         probes: &["/usr/bin/curl"],
         reason: "a program that needs a network and has none",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "rsync",
         probes: &["/usr/bin/rsync"],
         reason: "copies with all that a file has",
-        lane: Lane::Test,
-    },
-    Package {
-        name: "busybox-static",
-        probes: &["/usr/bin/busybox"],
-        reason: "a shell and tools without a dynamic loader",
-        lane: Lane::Test,
-    },
-    Package {
-        name: "xz-utils",
-        probes: &["/usr/bin/xz"],
-        reason: "threads for one stream",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "openssl",
         probes: &["/usr/bin/openssl"],
         reason: "keys and digests",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "openssh-client",
         probes: &["/usr/bin/ssh-keygen"],
         reason: "keys in files of their own",
-        lane: Lane::Test,
+        lane: Lane::Program,
     },
     Package {
         name: "procps",
         probes: &["/usr/bin/ps"],
         reason: "a reader of /proc",
-        lane: Lane::Test,
+        lane: Lane::Program,
+    },
+    Package {
+        name: "qemu-system-x86",
+        probes: &["/usr/bin/qemu-system-x86_64"],
+        reason: "the virtual machine for attacks that need another kernel or may do harm",
+        lane: Lane::Machine,
+    },
+    Package {
+        name: "busybox-static",
+        probes: &["/bin/busybox"],
+        reason: "the programs inside that machine; a shell and tools without a loader",
+        lane: Lane::Machine,
+    },
+    Package {
+        name: "xz-utils",
+        probes: &["/usr/bin/xz"],
+        reason: "unpacks its kernel once, which an emulated processor would take seconds for at each boot",
+        lane: Lane::Machine,
     },
     Package {
         name: "bubblewrap",
@@ -144,6 +152,22 @@ pub(crate) const ALL: &[Package] = &[
 /// The packages without which tests cannot run.
 pub(crate) fn for_tests() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Test)
+}
+
+/// Programs that are tried in jars: without one its tests are skipped.
+pub(crate) fn for_programs() -> impl Iterator<Item = &'static Package> {
+    ALL.iter().filter(|package| package.lane == Lane::Program)
+}
+
+/// The packages without which tests that need a virtual machine are skipped.
+pub(crate) fn for_machine() -> impl Iterator<Item = &'static Package> {
+    ALL.iter().filter(|package| package.lane == Lane::Machine)
+}
+
+/// The packages without which benches cannot run.
+pub(crate) fn for_benches() -> impl Iterator<Item = &'static Package> {
+    ALL.iter()
+        .filter(|package| matches!(package.lane, Lane::Test | Lane::Bench))
 }
 
 impl Package {
@@ -192,6 +216,15 @@ pub(crate) fn command_for(names: &[&str]) -> String {
         "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
         names.join(" ")
     )
+}
+
+/// Tells apt what the archive has now, where this process may; a failure is seen by what follows.
+pub(crate) fn update() {
+    if cache::is_root() {
+        let _ = Command::new("timeout")
+            .args(["-k", "5s", "120s", "apt-get", "update", "-q"])
+            .status();
+    }
 }
 
 fn apt(args: &[&str]) -> bool {

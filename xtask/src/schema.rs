@@ -1,5 +1,6 @@
-//! docs/schemas: what `belljar schema` prints, kept in the tree so that a change
-//! of a public form is seen in review. A test of the CLI compares them.
+//! What of docs is written from types and tables, kept in the tree so that a
+//! change of them is seen in review; tests compare: docs/schemas, which `belljar
+//! schema` prints, and docs/syscalls.md.
 
 use std::{
     ffi::OsString,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// The forms that have a schema, as `belljar schema` calls them.
-const NAMES: &[&str] = &["manifest", "policy", "report", "plan"];
+const NAMES: &[&str] = &["manifest", "policy", "report", "plan", "event"];
 
 /// Writes the files anew, and names those that changed.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
@@ -30,7 +31,19 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
             .map_err(|error| format!("{}: {error}", file.display()))?;
         println!("wrote {}", file.display());
     }
+    write_page("docs/syscalls.md", &belljar_policy::seccomp::page())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page that is written from tables.
+fn write_page(path: &str, text: &str) -> Result<(), String> {
+    let file = cache::root().join(path);
+    if fs::read_to_string(&file).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    println!("wrote {}", file.display());
+    Ok(())
 }
 
 fn generate(name: &str) -> Result<Vec<u8>, String> {

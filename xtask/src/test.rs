@@ -16,6 +16,7 @@ use crate::{
     packages,
     stage::{Stages, Verdict},
     user::User,
+    vm,
 };
 
 /// The programs that tests start.
@@ -28,6 +29,9 @@ pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
     no_arguments("test", args)?;
     let words = needs::said()?;
     packages::install(packages::for_tests())?;
+    if let Err(why) = packages::install(packages::for_programs()) {
+        eprintln!("xtask: tests of programs that are not here are skipped; {why}");
+    }
     prepare_cache()?;
 
     let mut stages = Stages::default();
@@ -73,7 +77,7 @@ pub(crate) fn long(args: &[OsString]) -> Result<ExitCode, String> {
 
 /// Measurements; all arguments are the benches' own.
 pub(crate) fn bench(args: &[OsString]) -> Result<ExitCode, String> {
-    packages::install(packages::ALL)?;
+    packages::install(packages::for_benches())?;
     prepare_cache()?;
     let status = cargo(&["run", "--quiet", "--release", "-p", "belljar-benches", "--"])
         .args(args)
@@ -129,15 +133,26 @@ fn build(stages: &mut Stages) -> bool {
         && build("build of the tests", &["test", "--workspace", "--no-run"]) == Verdict::Ok
 }
 
+/// Gets what tests of other kernels need; where it is not to be had, they are skipped.
+fn machine(stages: &mut Stages) -> Option<PathBuf> {
+    vm::prepare()
+        .map_err(|why| stages.remarks.push(format!("no virtual machine: {why}")))
+        .ok()
+}
+
 /// Runs the tests as this user, and again as an unprivileged one where this is root.
 fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
     let room = Room::new()?;
+    let machine = machine(stages);
     let mut run = |name: String, mut command: Command, who: Who| {
         command
             .env(needs::HAS, value_for(words, who))
             .env(needs::SKIPS, room.skips())
             .env("BELLJAR_BIN", room.0.join(PROGRAMS[0]))
             .env("BELLJAR_GUEST", room.0.join(PROGRAMS[1]));
+        if let Some(folder) = &machine {
+            command.env(vm::FOLDER, folder);
+        }
         stages.run(&name, lane.bound(), &mut command);
     };
     if cache::is_root() {

@@ -73,6 +73,7 @@ pub fn facts_for(preset: Preset) -> HostFacts {
     let calls = Calls {
         filtered: facts::filtered(),
     };
+    let landlock_abi = facts::landlock_abi();
     HostFacts {
         os: Os::Linux,
         release: process.release,
@@ -135,6 +136,10 @@ pub fn facts_for(preset: Preset) -> HostFacts {
                 "boot a kernel with CONFIG_SECCOMP_FILTER",
             )
         },
+        listener: listener(&calls),
+        fixed_code: !calls.filtered && facts::has(Call::FixedCode),
+        landlock: landlock(landlock_abi),
+        landlock_abi: landlock_abi.unwrap_or(0),
         processes_counted: if calls.filtered || facts::has(Call::Since514) {
             Ability::Available
         } else {
@@ -145,6 +150,52 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         },
         bounds: facts::bounds(),
         layout: layout::layout(preset),
+    }
+}
+
+/// Whether denied calls can be heard of. That an outer sandbox has the one
+/// listener that the kernel allows shows when a launch tries.
+fn listener(calls: &Calls) -> Ability {
+    if let Some(learnt) = NO_LISTENER
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+    {
+        return learnt;
+    }
+    if calls.filtered || facts::has(Call::Listener) {
+        Ability::Available
+    } else {
+        unavailable(
+            "the kernel has no `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`",
+            "boot Linux 5.19 or later",
+        )
+    }
+}
+
+/// What a launch has found out for all that follow.
+static NO_LISTENER: Mutex<Option<Ability>> = Mutex::new(None);
+
+/// Remembers, for the life of the host, that nobody can listen here.
+pub(crate) fn remember_no_listener(ability: &Ability) {
+    if !ability.is_available() {
+        *NO_LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(ability.clone());
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+fn landlock(abi: Result<u32, i32>) -> Ability {
+    const EOPNOTSUPP: i32 = 95;
+    match abi {
+        Ok(_) => Ability::Available,
+        Err(EOPNOTSUPP) => unavailable(
+            "Landlock is built into the kernel and switched off",
+            "add `landlock` to the kernel's parameter `lsm=`",
+        ),
+        Err(_) => unavailable(
+            "the kernel has no Landlock, or something around this process refuses it",
+            "boot Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK",
+        ),
     }
 }
 

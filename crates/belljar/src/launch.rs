@@ -30,7 +30,7 @@ use crate::{
     facts,
     report::{self, ReportTo, Sink},
     streams::{Ends, Meter, Three},
-    supervise::{Attempt, Failure, Grants, Half, Job, Receipts, Running},
+    supervise::{Attempt, EVENTS, Failure, Grants, Half, Job, Receipts, Running},
     sys::{self, Lease},
     verify::Image,
 };
@@ -277,6 +277,7 @@ impl Decided {
         let mut facts = facts::refreshed(self.plan.preset);
         if facts == *self.facts {
             facts = facts::after_failure(&self.facts, step.word(), errno);
+            facts::remember_no_listener(&facts.listener);
         }
         if facts == *self.facts {
             return Learnt::Nothing;
@@ -381,7 +382,7 @@ impl Decided {
             output.and_then(|limit| limit.hard),
         );
         let (control, asked_of) = mpsc::unbounded_channel();
-        let (events, heard) = mpsc::unbounded_channel();
+        let (events, heard) = mpsc::channel(EVENTS);
         let (ended, report) = watch::channel(None);
         let (reply, waiter) = oneshot::channel();
         let job = Job {

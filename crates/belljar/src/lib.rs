@@ -73,7 +73,7 @@ mod sys;
 pub mod verify;
 
 pub use belljar_plan::{
-    Bytes, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,
+    Bytes, Event, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,
 };
 pub use belljar_policy::{self as policy, HostFacts, Policy};
 
@@ -85,7 +85,7 @@ pub use self::{
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
-    supervise::{Control, Event, Events, Running},
+    supervise::{Control, Events, Running},
 };
 
 /// The README's example is a test.

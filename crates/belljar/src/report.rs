@@ -10,7 +10,7 @@ use std::{
 
 use belljar_plan::{
     Limit, Outcome, Plan, Report,
-    report::{LimitReport, Usage},
+    report::{Denials, LimitReport, Usage},
 };
 
 use crate::sys;
@@ -114,6 +114,7 @@ pub(crate) fn without_plan(jar: &str, task: Option<&str>, outcome: Outcome) -> R
         usage: Usage::default(),
         enforcement: Vec::new(),
         violations: Vec::new(),
+        denials: Denials::default(),
         symptoms: Vec::new(),
         dropped: Vec::new(),
         weakenings: Vec::new(),

@@ -2,6 +2,7 @@
 //! the host holds of it is [`Running`].
 
 mod decide;
+mod denials;
 mod growth;
 mod receipts;
 mod setup;
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::{Outcome, Plan, Report, message::Request, outcome::StoppedBy, report::LimitHit};
+use belljar_plan::{Event, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 #[cfg(test)]
@@ -30,17 +31,14 @@ use crate::{
     sys::{Lease, Packets},
 };
 
-/// Something that happened in a jar and did not end it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A limit was reached, for the first time.
-    LimitReached(LimitHit),
-}
+/// So many events wait for a host that does not ask.
+pub(crate) const EVENTS: usize = 1024;
 
-/// What happens in a jar, in order.
+/// What happens in a jar, in order. A host that is slow to ask misses violations
+/// once a thousand events wait, which the gap in their ids shows; the report
+/// counts all.
 #[derive(Debug)]
-pub struct Events(mpsc::UnboundedReceiver<Event>);
+pub struct Events(mpsc::Receiver<Event>);
 
 impl Events {
     /// The next event; none when the jar has ended.
@@ -153,7 +151,7 @@ impl Running {
         self.streams.terminal.take()
     }
 
-    /// What happens in the jar, such as soft limits; once.
+    /// What happens in the jar, such as soft limits and denied calls; once.
     pub fn events(&mut self) -> Option<Events> {
         self.events.take()
     }
@@ -238,7 +236,7 @@ pub(crate) struct Job {
     pub(crate) grants: Option<Grants>,
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,
     pub(crate) asked: mpsc::UnboundedReceiver<Asked>,
-    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) events: mpsc::Sender<Event>,
     pub(crate) ended: latest::Sender<Option<Arc<Report>>>,
     pub(crate) reply: oneshot::Sender<Attempt>,
 }
@@ -286,7 +284,7 @@ impl Job {
 /// The host's half of a job.
 pub(crate) struct Half {
     pub(crate) control: mpsc::UnboundedSender<Asked>,
-    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) ended: latest::Receiver<Option<Arc<Report>>>,
 }
 

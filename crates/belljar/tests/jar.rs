@@ -286,9 +286,10 @@ fn a_soft_limit_is_an_event_and_ends_nothing() {
             .await
             .unwrap();
         let mut events = running.events().unwrap();
-        let Some(Event::LimitReached(hit)) = events.next().await else {
+        let Some(Event::Limit(reached)) = events.next().await else {
             panic!("no event");
         };
+        let hit = reached.hit();
         assert_eq!(hit.limit, Limit::Wall);
         let report = running.wait().await;
         assert_eq!(report.outcome, Outcome::Exited { code: 0 });

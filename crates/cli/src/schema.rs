@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
-use belljar_policy::data::{Plan, Report};
+use belljar_policy::data::{Event, Plan, Report};
 
 use crate::words;
 
@@ -28,6 +28,8 @@ enum Document {
     Report,
     /// What is decided before a run
     Plan,
+    /// What is told while a program runs
+    Event,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -57,6 +59,7 @@ fn schema(document: Document) -> Schema {
         Document::Policy => belljar_policy::policy::schema(),
         Document::Report => schema_for!(Report),
         Document::Plan => schema_for!(Plan),
+        Document::Event => schema_for!(Event),
     }
 }
 

@@ -213,7 +213,8 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::Keyring {}
         | Step::NoNewPrivs {}
         | Step::Securebits {}
-        | Step::Capabilities { .. } => true,
+        | Step::Capabilities { .. }
+        | Step::Canary {} => true,
         Step::Detach { .. }
         | Step::Clone { .. }
         | Step::MapIds { .. }
@@ -227,6 +228,10 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::Rlimit { .. }
         | Step::Signals {}
         | Step::Filter { .. }
+        | Step::FixedCode {}
+        | Step::Ruleset { .. }
+        | Step::AllowPath { .. }
+        | Step::Restrict {}
         | Step::Exec { .. } => false,
     }
 }

@@ -200,7 +200,7 @@ fn run_steps(task: Task, receipts: &mut Receipts, at: &mut At) -> Result<()> {
                 variables,
             } => {
                 receipts.send(PROGRESS)?;
-                return Err(crate::steps::exec::exec(path, arguments, variables));
+                return Err(jar.exec(path, arguments, variables));
             }
             step => skipped = jar.apply(&step, &rest)?,
         }

@@ -27,6 +27,10 @@ pub(crate) use linux_raw_sys::prctl::{
     PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_SECUREBITS,
 };
 
+/// Options of prctl(2) since Linux 6.3.
+pub(crate) const PR_SET_MDWE: u32 = 65;
+pub(crate) const PR_GET_MDWE: u32 = 66;
+
 #[inline]
 fn check(result: isize) -> Result<usize> {
     usize::try_from(result).map_err(|_| {
@@ -99,25 +103,27 @@ pub(crate) fn fork() -> Result<i32> {
     numbers(sys::__NR_clone, [SIGCHLD as usize, 0, 0, 0, 0, 0]).map(|pid| pid as i32)
 }
 
-/// Replaces the program; returns only why it could not; execve(2).
+/// Replaces the program; returns only why it could not; execveat(2).
+///
+/// By that call always: it is the one of which a filter lets a single one through.
 ///
 /// # Safety
 /// Both lists end with a null pointer, and all their strings with a NUL.
-pub(crate) unsafe fn execve(
+pub(crate) unsafe fn exec(
     path: &CStr,
     arguments: *const *const u8,
     variables: *const *const u8,
 ) -> Errno {
     let all = [
+        number(sys::AT_FDCWD),
         path.as_ptr() as usize,
         arguments as usize,
         variables as usize,
         0,
         0,
-        0,
     ];
     // SAFETY: `path` ends with a NUL; the caller vouches for the lists.
-    match check(unsafe { syscall(sys::__NR_execve, all) }) {
+    match check(unsafe { syscall(sys::__NR_execveat, all) }) {
         Ok(_) => Errno::NOEXEC,
         Err(errno) => errno,
     }
@@ -469,9 +475,13 @@ pub(crate) fn wait_any() -> Result<Option<Ended>> {
 }
 
 /// Installs a filter; `program` is a list of `struct sock_filter`; seccomp(2).
-pub(crate) fn seccomp_filter(program: &[u8]) -> Result<()> {
+/// Gives the descriptor by which what it asks is heard, where that is wanted.
+pub(crate) fn seccomp_filter(program: &[u8], listener: bool) -> Result<Option<OwnedFd>> {
     const INSTRUCTION: usize = 8;
     const SECCOMP_SET_MODE_FILTER: usize = 1;
+    /// A task whose call was taken up waits for the answer, or is killed:
+    /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`.
+    const LISTENER: usize = 1 << 3 | 1 << 5;
     #[repr(C)]
     struct Program {
         length: u16,
@@ -487,14 +497,28 @@ pub(crate) fn seccomp_filter(program: &[u8]) -> Result<()> {
     };
     let all = [
         SECCOMP_SET_MODE_FILTER,
-        0,
+        if listener { LISTENER } else { 0 },
         (&raw const program) as usize,
         0,
         0,
         0,
     ];
     // SAFETY: the kernel copies `length` instructions of 8 bytes each, from any alignment.
-    check(unsafe { syscall(sys::__NR_seccomp, all) }).map(drop)
+    let result = check(unsafe { syscall(sys::__NR_seccomp, all) })?;
+    if !listener {
+        return Ok(None);
+    }
+    // SAFETY: with that flag the call gives a new descriptor, which nothing else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
+}
+
+/// Asks clone3(2) for a task without saying anything of it, which the kernel
+/// itself refuses with `EINVAL`: gives the error that is answered.
+pub(crate) fn asks_for_nothing() -> Errno {
+    match numbers(sys::__NR_clone3, [0; 6]) {
+        Ok(_) => Errno::INVAL,
+        Err(errno) => errno,
+    }
 }
 
 /// An ioctl(2) that takes a number.

@@ -12,6 +12,7 @@ use crate::raw;
 
 pub(crate) mod exec;
 mod files;
+mod filter;
 mod guest;
 mod identity;
 pub(crate) mod mounts;
@@ -40,6 +41,8 @@ pub(crate) struct Jar<'a> {
     terminal: Option<OwnedFd>,
     /// The scratch, for the parent to count with.
     counted: Option<OwnedFd>,
+    /// Where the program's argument lists go, where its filter asks for that.
+    start: Option<filter::Start>,
     /// Whether the jar's own `/proc` is there.
     has_proc: bool,
     when: When,
@@ -71,6 +74,7 @@ impl<'a> Jar<'a> {
             empty_folder: None,
             terminal: None,
             counted: None,
+            start: None,
             has_proc: false,
             when,
         }
@@ -177,7 +181,24 @@ impl<'a> Jar<'a> {
                 hard,
             } => guest::rlimit(resource, soft, hard),
             Step::Signals {} => guest::signals(),
-            Step::Filter { program } => raw::seccomp_filter(program),
+            Step::FixedCode {} => guest::fixed_code(),
+            Step::Filter {
+                program,
+                listener,
+                arguments_low,
+                arguments_high,
+                variables_low,
+                variables_high,
+            } => {
+                let secrets = filter::Secrets {
+                    arguments: [arguments_low, arguments_high],
+                    variables: [variables_low, variables_high],
+                };
+                self.filter(program, listener, secrets, rest)
+            }
+            Step::Canary {} | Step::Ruleset { .. } | Step::AllowPath { .. } | Step::Restrict {} => {
+                Err(Errno::NOSYS)
+            }
             // Not for this actor: the launcher's, and those that are handled
             // where the steps are read.
             Step::Detach { .. }

@@ -38,7 +38,7 @@ fn prepare() -> Result<()> {
     // SAFETY: called by `watch`, which never returns and has only a number;
     // both have small frames, and panics do not unwind.
     unsafe { raw::forget_callers() }?;
-    raw::seccomp_filter(&filter())
+    raw::seccomp_filter(&filter(), false).map(drop)
 }
 
 /// So many ended children are reaped before the rest gets a look: a guest that

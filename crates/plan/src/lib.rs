@@ -4,7 +4,7 @@
 //! - [`step`]: one action of a launch; a plan is an ordered list of them.
 //! - [`wire`]: the bytes in which the parent hands steps to the launcher.
 //! - [`message`]: the fixed records that parent, launcher and pid 1 exchange.
-//! - `plan`, `outcome`, `report` (feature `host`): what is decided before a run
+//! - `plan`, `filter`, `event`, `outcome`, `report` (feature `host`): what is decided before a run
 //!   and what is told after it.
 //!
 //! This crate decides nothing and does no I/O. Without the feature `host` it
@@ -20,6 +20,10 @@ pub mod wire;
 #[cfg(feature = "host")]
 mod bytes;
 #[cfg(feature = "host")]
+pub mod event;
+#[cfg(feature = "host")]
+pub mod filter;
+#[cfg(feature = "host")]
 pub mod outcome;
 #[cfg(feature = "host")]
 pub mod plan;
@@ -27,7 +31,9 @@ pub mod plan;
 pub mod report;
 
 #[cfg(feature = "host")]
-pub use self::{bytes::Bytes, outcome::Outcome, plan::Plan, report::Report};
+pub use self::{
+    bytes::Bytes, event::Event, filter::Filter, outcome::Outcome, plan::Plan, report::Report,
+};
 pub use self::{
     rule::{Limit, Preset, Rule, Strength},
     step::{Attributes, Namespaces, Resource, Source, Step},

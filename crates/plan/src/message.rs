@@ -210,6 +210,9 @@ pub mod progress {
     pub const SCRATCH: u32 = 3;
     /// Carries the master end of the jar's pseudo-terminal.
     pub const TERMINAL: u32 = 4;
+    /// Carries the descriptor by which denied calls are heard and answered;
+    /// seccomp_unotify(2).
+    pub const LISTENER: u32 = 5;
 }
 
 record! {

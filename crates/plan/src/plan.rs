@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bytes::Bytes,
+    filter::Filter,
     rule::{Limit, Preset, Rule, Strength},
     step::OwnedStep,
 };
@@ -30,6 +31,10 @@ pub struct Plan {
     pub rules: Vec<PlannedRule>,
     /// Every limit that is set.
     pub limits: Vec<PlannedLimit>,
+    /// What the filter of system calls is made of; none where this machine takes none.
+    pub filter: Option<Filter>,
+    /// Rules whose violation ends the jar.
+    pub end_on: Vec<Rule>,
     /// The user inside and outside.
     pub identity: Identity,
     /// Paths of the machine that the supervisor opens and hands over.
@@ -194,6 +199,7 @@ impl Plan {
             | Step::File { path, .. }
             | Step::PluginFile { path, .. }
             | Step::Mask { path }
+            | Step::AllowPath { path, .. }
             | Step::ReadOnly { path } => Some(format!("/{}", path.escaped())),
             Step::Bind {
                 source: Source::Path { path, .. },

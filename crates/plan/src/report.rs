@@ -39,6 +39,8 @@ pub struct Report {
     pub enforcement: Vec<EnforcementReport>,
     /// What the guest tried and was refused, as far as it can be seen.
     pub violations: Vec<Violation>,
+    /// How many there were.
+    pub denials: Denials,
     /// What was noticed besides the outcome's cause, in order.
     pub symptoms: Vec<String>,
     /// Optional requests that were not granted, and grants that failed and may.
@@ -124,12 +126,35 @@ pub struct EnforcementReport {
     pub applied: Strength,
 }
 
-/// Something that the guest tried and was refused.
+/// What the guest tried and was refused, and was told of: alike attempts are one
+/// row. Whatever the guest chose in it is escaped for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Violation {
     /// The rule that refused it.
     pub rule: Rule,
-    /// What was tried, escaped for people.
+    /// What was tried, such as `a new namespace`.
     pub action: String,
+    /// The system call's name; `syscall_N` for one without.
+    pub syscall: String,
+    /// Its arguments the first time, as `name=value`.
+    pub arguments: Vec<String>,
+    /// What it was answered, such as `EPERM`; errno(3).
+    pub answer: String,
+    /// The task that tried it first, as the machine numbers it.
+    pub pid: i32,
+    /// How often it was tried.
+    pub count: u64,
+}
+
+/// How many denied calls there were, of those that are told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Denials {
+    /// All.
+    pub told: u64,
+    /// Those that had to wait for their answer, since too many came at once.
+    pub late: u64,
+    /// Those that are in no row of `violations`, for want of room.
+    pub unlisted: u64,
 }

@@ -496,9 +496,49 @@ steps! {
     }
     /// Every signal back to its default, none blocked; signal(7).
     38 "signals" Signals {}
-    /// Install a system call filter; seccomp(2).
+    /// Install the system call filter, and see that it refuses: the last step
+    /// before the program starts; seccomp(2).
+    ///
+    /// Where `secrets` says so, the launcher puts the argument lists of that
+    /// start at addresses that nobody can guess, and writes those into the
+    /// program: each number is the index of an instruction, 0 for none.
     39 "filter" Filter {
         /// `struct sock_filter`, in the machine's byte order.
         program: S,
+        /// What it does not decide alone is asked of the supervisor, who gets
+        /// the descriptor for it.
+        listener: bool,
+        /// Where the lower half of the arguments' address goes.
+        arguments_low: u16,
+        /// Its upper half.
+        arguments_high: u16,
+        /// Where the lower half of the variables' address goes.
+        variables_low: u16,
+        /// Its upper half.
+        variables_high: u16,
     }
+    /// No memory becomes executable that was writable; PR_SET_MDWE(2const).
+    40 "fixed_code" FixedCode {}
+    /// A file that nothing leads to, for [`Step::Restrict`] to try; pid 1 makes it.
+    41 "canary" Canary {}
+    /// Begin a set of Landlock rules; landlock_create_ruleset(2). Whatever is
+    /// named here is denied but where a rule allows it.
+    42 "ruleset" Ruleset {
+        /// Bits `LANDLOCK_ACCESS_FS_*`.
+        files: u64,
+        /// Bits `LANDLOCK_ACCESS_NET_*`.
+        network: u64,
+        /// Bits `LANDLOCK_SCOPE_*`.
+        scopes: u64,
+    }
+    /// Allow something below a path; landlock_add_rule(2).
+    43 "allow_path" AllowPath {
+        /// Inside.
+        path: S,
+        /// Bits `LANDLOCK_ACCESS_FS_*`.
+        access: u64,
+    }
+    /// Hold this process and all that come of it to the rules, and see that the
+    /// canary cannot be opened any more; landlock_restrict_self(2).
+    44 "restrict" Restrict {}
 }

@@ -12,7 +12,7 @@
 use crate::step::{Attributes, Namespaces, Resource, Source, StepView};
 
 /// How a plan's bytes begin; its last byte is the version of this form.
-pub const MAGIC: [u8; 8] = *b"belljar\x01";
+pub const MAGIC: [u8; 8] = *b"belljar\x02";
 
 pub(crate) const EXEC: u8 = 255;
 
@@ -486,7 +486,26 @@ mod tests {
                 hard: any::<u64>()
             }),
             step!(Signals {}),
-            step!(Filter { program: bytes() }),
+            step!(Filter {
+                program: bytes(),
+                listener: any::<bool>(),
+                arguments_low: any::<u16>(),
+                arguments_high: any::<u16>(),
+                variables_low: any::<u16>(),
+                variables_high: any::<u16>(),
+            }),
+            step!(FixedCode {}),
+            step!(Canary {}),
+            step!(Ruleset {
+                files: any::<u64>(),
+                network: any::<u64>(),
+                scopes: any::<u64>()
+            }),
+            step!(AllowPath {
+                path: string(),
+                access: any::<u64>()
+            }),
+            step!(Restrict {}),
             step!(Exec {
                 path: string(),
                 arguments: strings(),

@@ -41,6 +41,15 @@ pub struct HostFacts {
     pub tasks: Ability,
     /// seccomp(2) filters.
     pub seccomp: Ability,
+    /// A descriptor by which denied calls are heard: one in a tree of tasks, so
+    /// not where an outer sandbox has one; seccomp_unotify(2).
+    pub listener: Ability,
+    /// `PR_SET_MDWE`, by which memory that was written never becomes executable.
+    pub fixed_code: bool,
+    /// Landlock.
+    pub landlock: Ability,
+    /// The version of Landlock's interface, 0 where there is none; landlock(7).
+    pub landlock_abi: u32,
     /// Tasks are counted by user and user namespace (Linux 5.14); getrlimit(2).
     pub processes_counted: Ability,
     /// Hard bounds of the caller that a jar cannot exceed, by name; getrlimit(2).

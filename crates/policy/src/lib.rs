@@ -6,6 +6,7 @@
 //! - [`verified`]: what was found about the program and the paths it needs.
 //! - [`facts`]: what the machine can enforce.
 //! - [`effective`]: (manifest ∩ policy) ∪ flags.
+//! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
 //!
 //! Nothing here does I/O, holds unsafe code or depends on the system that it is
@@ -21,6 +22,7 @@ pub mod path;
 mod planner;
 pub mod policy;
 pub mod refusal;
+pub mod seccomp;
 pub mod units;
 pub mod verified;
 

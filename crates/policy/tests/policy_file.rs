@@ -116,8 +116,16 @@ fn what_cannot_be_is_refused_with_its_place() {
             "f line 2: unknown strength `best effort`; did you mean `best-effort`?",
         ),
         (
-            "[seccomp]\nallow = ['ptrace']",
-            "f line 1: `[seccomp]` is unsupported in this version",
+            "[seccomp]\nallow = ['ptarce']",
+            "f line 2: unknown system call `ptarce`; did you mean `ptrace`?",
+        ),
+        (
+            "[seccomp]\nallow = ['ptrace']\ndeny = ['ptrace']",
+            "f line 2: `ptrace` can never apply: it is denied (f line 3)",
+        ),
+        (
+            "end_on = ['nestling']",
+            "f line 1: unknown rule `nestling`; did you mean `nesting`?",
         ),
         (
             "[limits]\ncpu = '50%'",
@@ -257,6 +265,7 @@ fn the_schema_knows_every_table() {
         "capabilities",
         "require",
         "seccomp",
+        "end_on",
         "linux",
         "plugins",
     ] {

@@ -15,6 +15,7 @@ const ENOSYS: i32 = 38;
 const EUSERS: i32 = 87;
 const EOPNOTSUPP: i32 = 95;
 const EAGAIN: i32 = 11;
+const EBUSY: i32 = 16;
 
 /// The facts with what a failed step has taught: the true cause, and what an
 /// administrator can do. They are `facts` unchanged where the step's failure
@@ -58,6 +59,13 @@ pub fn after_failure(facts: &HostFacts, step: &str, errno: i32) -> HostFacts {
             if let Some(ability) = machine.idmap(errno) {
                 learnt.idmap = ability;
             }
+        }
+        "filter" if errno == EBUSY => {
+            learnt.listener = unavailable(
+                "something around this process listens to system calls already (a jar, a container, WSL2's mirrored \
+                 networking), and the kernel allows one listener in a tree of tasks",
+                "run belljar outside of it to have events; denials hold all the same",
+            );
         }
         "filter" | "no_new_privs" => {
             if let Some(ability) = machine.seccomp(errno) {

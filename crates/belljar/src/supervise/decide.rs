@@ -1,6 +1,6 @@
 //! The verdict: one function from evidence to outcome, by the first cause.
 
-use belljar_plan::{Limit, Outcome, outcome::StoppedBy};
+use belljar_plan::{Limit, Outcome, Rule, outcome::StoppedBy};
 
 use crate::sys;
 
@@ -11,6 +11,8 @@ pub(crate) enum Cause {
     Limit(Limit),
     /// Somebody asked for its end.
     Stop(StoppedBy),
+    /// A rule was broken for which the policy ends a jar. The call was not answered.
+    Violation(Rule),
     /// Its tasks could no longer be seen, so that no limit held, and it was killed.
     Blind,
 }
@@ -73,6 +75,8 @@ pub(crate) fn decide(evidence: &Evidence) -> Outcome {
             by,
             grace_used: evidence.killed && by_itself.is_none(),
         },
+        // Whoever tried it has not gone on since.
+        (Some(Cause::Violation(rule)), _) => Outcome::Violation { rule },
         // What was written came before the end of whoever wrote it.
         (Some(Cause::Limit(Limit::Output)), _) => over,
         (None, _) if evidence.output_over => over,
@@ -189,6 +193,8 @@ mod tests {
             ("stopped, then the launcher is lost", cause(Cause::Stop(term), Evidence { init: None, main: None, ..ENDED }), stopped(term, false)),
             ("launcher lost", Evidence { init: None, main: None, ..ENDED }, Outcome::Lost),
             ("pid 1 killed by another", Evidence { init: Some(9), main: None, ..ENDED }, Outcome::Lost),
+            ("broke a rule", cause(Cause::Violation(Rule::Nesting), killed), Outcome::Violation { rule: Rule::Nesting }),
+            ("broke a rule while another thread exited", cause(Cause::Violation(Rule::Nesting), ENDED), Outcome::Violation { rule: Rule::Nesting }),
             ("cannot be seen", cause(Cause::Blind, killed), Outcome::Lost),
         ];
         for (what, evidence, outcome) in table {

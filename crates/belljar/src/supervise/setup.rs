@@ -4,7 +4,7 @@
 use std::{os::fd::OwnedFd, time::Duration};
 
 use belljar_plan::{
-    Plan,
+    Plan, Step,
     message::{Event, event, progress},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -28,6 +28,8 @@ pub(super) struct Up {
     pub(super) receipts: Receipts,
     pub(super) scratch: Option<OwnedFd>,
     pub(super) terminal: Option<OwnedFd>,
+    /// By which denied calls are heard.
+    pub(super) listener: Option<OwnedFd>,
     /// It may have ended already.
     pub(super) ended: Option<Event>,
     /// A stop that came during the set-up.
@@ -43,6 +45,7 @@ struct Setup<'a> {
     failed: Option<Failure>,
     scratch: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
     stop: Option<Asked>,
     /// The program runs, or never will.
     silent: bool,
@@ -63,6 +66,7 @@ pub(super) async fn set_up(
         failed: None,
         scratch: None,
         terminal: None,
+        listener: None,
         stop: None,
         silent: false,
     };
@@ -159,6 +163,7 @@ impl Setup<'_> {
             }),
             progress::SCRATCH => self.scratch = descriptors.pop(),
             progress::TERMINAL => self.terminal = descriptors.pop(),
+            progress::LISTENER => self.listener = descriptors.pop(),
             _ => {}
         }
     }
@@ -174,6 +179,13 @@ impl Setup<'_> {
         {
             self.fail(Failure::Step { index, errno: 0 });
         }
+        if self.failed.is_none()
+            && self.listener.is_none()
+            && let Some(index) = awaits_listener(self.plan)
+        {
+            // The guest's denied calls would wait for good.
+            self.fail(Failure::Step { index, errno: 0 });
+        }
         match (self.failed.take(), self.init.take()) {
             (None, Some((pid, pidfd, started))) => {
                 self.receipts.note_running(self.plan);
@@ -184,6 +196,7 @@ impl Setup<'_> {
                     receipts: self.receipts,
                     scratch: self.scratch,
                     terminal: self.terminal,
+                    listener: self.listener,
                     ended: self.ended,
                     stop: self.stop,
                 })
@@ -196,6 +209,13 @@ impl Setup<'_> {
             }
         }
     }
+}
+
+/// The step that hands out a listener.
+fn awaits_listener(plan: &Plan) -> Option<usize> {
+    plan.steps
+        .iter()
+        .position(|step| matches!(step, Step::Filter { listener: true, .. }))
 }
 
 /// Kills a jar and waits until it is gone. Gives the launcher's last word on it.

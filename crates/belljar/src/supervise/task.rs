@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::{
     Asked, Attempt, Failure, Grants, Handles, Job,
     decide::{Cause, Evidence, MainEnd, decide, symptoms},
+    denials::{Denials, Tally},
     setup::{self, Up},
     watch::{Seen, Watch},
     watched::Watched,
@@ -82,8 +83,12 @@ async fn run(
     let runtime = tokio::runtime::Handle::current();
     let connected = three.connect(ours, up.terminal.take(), &job.meter, &runtime);
     let growth = job.grants.take().map(Grants::watch).transpose();
-    let ready = connected.and_then(|connected| Ok((connected, growth?)));
-    let (mut connected, mut growth) = match ready {
+    let denials = match up.listener.take() {
+        Some(listener) => Denials::listen(listener, &job.plan),
+        None => Ok(None),
+    };
+    let ready = connected.and_then(|connected| Ok((connected, growth?, denials?)));
+    let (mut connected, mut growth, denials) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             setup::end(&up.pidfd, up.ended.is_some(), &mut news).await;
@@ -112,7 +117,7 @@ async fn run(
     // Whoever waits goes on at once; nothing is watched for in the first moments.
     let given_up = reply.send(running).is_err();
     let again = job.again.take();
-    let mut watched = Watched::new(&job, link, number, &up);
+    let mut watched = Watched::new(&job, link, number, &up, denials);
     if given_up {
         watched.stop(Cause::Stop(StoppedBy::Host));
     }
@@ -129,6 +134,7 @@ async fn run(
         }
     };
     let wall = up.started.elapsed();
+    let tally = watched.tally();
     let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
     if last.is_none() {
         setup::end(&up.pidfd, true, &mut news).await;
@@ -142,6 +148,7 @@ async fn run(
         wall,
         cause,
         killed,
+        tally,
     };
     let report = conclude(&job, &mut asked, &up, &mut connected, watch, ending).await;
     finish(job, report).await;
@@ -179,6 +186,7 @@ struct Ending {
     wall: Duration,
     cause: Option<Cause>,
     killed: bool,
+    tally: Tally,
 }
 
 /// Drains what is left, decides, and puts the report together.
@@ -235,6 +243,8 @@ async fn conclude(
     report.enforcement = up.receipts.enforcement(plan);
     report.dropped.extend(up.receipts.dropped(plan));
     report.symptoms = symptoms;
+    report.violations = ending.tally.rows;
+    report.denials = ending.tally.counts;
     report
 }
 

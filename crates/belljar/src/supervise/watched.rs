@@ -8,7 +8,8 @@ use std::{
 };
 
 use belljar_plan::{
-    Limit,
+    Event, Limit,
+    event::{LimitReached, Violation},
     message::{Event as Record, Request, event, request},
     report::{Edge, LimitHit},
 };
@@ -18,8 +19,9 @@ use tokio::{
 };
 
 use super::{
-    Asked, Event, Job,
+    Asked, Job,
     decide::Cause,
+    denials::{Denials, Denied, Tally},
     growth::Growth,
     setup::Up,
     watch::{Seen, Watch},
@@ -31,6 +33,9 @@ use crate::{
 
 /// So many looks in a row at a jar that lives may see nothing.
 const BLIND: u32 = 5;
+
+/// Room that violations leave for events that are fewer.
+const KEPT_FREE: usize = 64;
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -54,10 +59,19 @@ pub(super) struct Watched<'a> {
     /// When a stop's grace ends.
     grace: Option<Instant>,
     blind: u32,
+    denials: Option<Denials>,
+    /// The id of the last event.
+    told: u64,
 }
 
 impl<'a> Watched<'a> {
-    pub(super) fn new(job: &'a Job, link: &'a Link, number: u64, up: &'a Up) -> Self {
+    pub(super) fn new(
+        job: &'a Job,
+        link: &'a Link,
+        number: u64,
+        up: &'a Up,
+        denials: Option<Denials>,
+    ) -> Self {
         let scratch = up.scratch.as_ref();
         Self {
             watch: Watch::new(&job.plan),
@@ -72,6 +86,8 @@ impl<'a> Watched<'a> {
             started: up.started,
             grace: None,
             blind: 0,
+            denials,
+            told: 0,
         }
     }
 
@@ -85,14 +101,16 @@ impl<'a> Watched<'a> {
     ) -> Option<Record> {
         let mut look = self.look(None, Duration::ZERO);
         let mut listening = true;
-        loop {
+        // Out of the way of everything else that has to do with `self`.
+        let mut denials = self.denials.take();
+        let last = loop {
             let timer = self.next_timer();
             tokio::select! {
                 biased;
                 heard = news.recv() => match heard {
-                    Some(news) if news.0.kind == event::ENDED => return Some(news.0),
+                    Some(news) if news.0.kind == event::ENDED => break Some(news.0),
                     Some(_) => {}
-                    None => return None,
+                    None => break None,
                 },
                 order = asked.recv(), if listening => match order {
                     Some(order) => self.obey(order),
@@ -101,10 +119,57 @@ impl<'a> Watched<'a> {
                 () = self.job.meter.crossed() => self.crossed(),
                 () = wait(timer) => self.timers(),
                 bytes = grown(growth) => self.grew(bytes),
+                calls = heard(&mut denials) => self.denied(calls),
                 (seen, took) = &mut look => {
                     self.saw(seen);
                     look = self.look(seen, took);
                 }
+            }
+        };
+        self.denials = denials;
+        last
+    }
+
+    /// What was denied and told of.
+    pub(super) fn tally(&mut self) -> Tally {
+        let denials = self.denials.take();
+        denials.map(|denials| denials.tally).unwrap_or_default()
+    }
+
+    fn denied(&mut self, calls: Vec<Denied>) {
+        for call in calls {
+            self.told += 1;
+            tracing::debug!(
+                target: "belljar",
+                jar = self.job.id,
+                rule = %call.rule,
+                action = call.action,
+                syscall = call.syscall,
+                arguments = call.arguments.join(", "),
+                pid = call.pid,
+                "sandbox.violation"
+            );
+            if call.ends {
+                self.stop(Cause::Violation(call.rule));
+            }
+            if self.job.events.capacity() > KEPT_FREE {
+                let violation = Violation {
+                    id: self.told,
+                    jar: self.job.id.clone(),
+                    task: self.job.task.clone(),
+                    plugin: self.job.plan.plugin.clone(),
+                    pid: call.pid,
+                    rule: call.rule,
+                    action: call.action.to_owned(),
+                    syscall: call.syscall,
+                    arguments: call.arguments,
+                    answer: call.answer.to_owned(),
+                };
+                // Not every host listens.
+                let _ = self
+                    .job
+                    .events
+                    .try_send(Event::Violation(Box::new(violation)));
             }
         }
     }
@@ -154,10 +219,19 @@ impl<'a> Watched<'a> {
         self.link.send(asked, Vec::new());
     }
 
-    fn tell(&self, hit: LimitHit) {
+    fn tell(&mut self, hit: LimitHit) {
         tracing::info!(target: "belljar", jar = self.job.id, limit = %hit.limit, at = ?hit.at, "limit reached");
+        self.told += 1;
+        let reached = LimitReached {
+            id: self.told,
+            jar: self.job.id.clone(),
+            task: self.job.task.clone(),
+            plugin: self.job.plan.plugin.clone(),
+            limit: hit.limit,
+            at: hit.at,
+        };
         // Not every host listens.
-        let _ = self.job.events.send(Event::LimitReached(hit));
+        let _ = self.job.events.try_send(Event::Limit(reached));
     }
 
     fn hit(&mut self, limit: Limit, at: Edge) {
@@ -179,7 +253,7 @@ impl<'a> Watched<'a> {
     fn grew(&mut self, bytes: u64) {
         let before = self.watch.hits.len();
         self.watch.grew(bytes);
-        for hit in self.watch.hits[before..].iter().copied() {
+        for hit in self.watch.hits[before..].to_vec() {
             self.tell(hit);
         }
         if bytes > self.watch.hard(Limit::Disk) {
@@ -277,6 +351,14 @@ async fn grown(growth: &mut Option<Growth>) -> u64 {
         *growth = None;
     }
     std::future::pending().await
+}
+
+/// Denied calls, as they come.
+async fn heard(denials: &mut Option<Denials>) -> Vec<Denied> {
+    match denials {
+        Some(denials) => denials.heard().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn wait(until: Option<Instant>) {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use belljar_plan::plan::{MachineIdentity, Slot};
+use belljar_policy::seccomp::Attempt;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub(crate) const SUPPORTED: bool = false;
@@ -18,6 +19,20 @@ pub(crate) const PACKET: usize = 1;
 
 fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) pid: i32,
+    pub(crate) attempt: Attempt,
+}
+
+pub(crate) fn next_call(_: &OwnedFd) -> io::Result<Option<Asked>> {
+    unsupported()
+}
+
+pub(crate) fn refuse_call(_: &OwnedFd, _: &Asked, _: u16) -> io::Result<()> {
+    unsupported()
 }
 
 pub(crate) fn machine_identity(_: u32, _: u32) -> Option<MachineIdentity> {

@@ -188,6 +188,7 @@ mod tests {
             usage: Usage::default(),
             enforcement: Vec::new(),
             violations: Vec::new(),
+            denials: Default::default(),
             symptoms: Vec::new(),
             dropped: Vec::new(),
             weakenings: Vec::new(),

@@ -5,6 +5,10 @@ use core::arch::asm;
 /// `AUDIT_ARCH_AARCH64`, as a seccomp filter sees it.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_00b7;
 
+/// Below it every kernel of this architecture has room for a program's memory,
+/// bytes.
+pub(crate) const HIGHEST: u128 = 1 << 38;
+
 /// Makes a system call and returns what the kernel put into `x0`.
 ///
 /// # Safety

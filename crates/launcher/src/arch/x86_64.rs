@@ -5,6 +5,10 @@ use core::arch::asm;
 /// `AUDIT_ARCH_X86_64`, as a seccomp filter sees it.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
+/// Below it every kernel of this architecture has room for a program's memory,
+/// bytes.
+pub(crate) const HIGHEST: u128 = 1 << 46;
+
 /// Makes a system call and returns what the kernel put into `rax`.
 ///
 /// # Safety

@@ -1,4 +1,4 @@
-//! The last step: the guest's process becomes the program; execve(2).
+//! The last step: the guest's process becomes the program; execveat(2).
 
 use core::ffi::c_void;
 use core::ptr;
@@ -7,37 +7,60 @@ use belljar_plan::wire::Strings;
 use rustix::io::{Errno, Result};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
+use super::{Jar, filter::Start};
 use crate::raw;
 use crate::text::text;
 
-/// Starts the program; returns only why it could not.
-pub(crate) fn exec(path: &[u8], arguments: Strings<'_>, variables: Strings<'_>) -> Errno {
-    let path = match text(path) {
-        Ok(path) => path,
-        Err(errno) => return errno,
-    };
-    // Both lists and the null that ends each.
-    let count = arguments.count() + variables.count() + 2;
-    let list = match room(count) {
-        Ok(place) => place.cast::<*const u8>(),
-        Err(errno) => return errno,
-    };
-    let mut at = 0;
-    for strings in [&arguments, &variables] {
-        for string in strings.iter() {
-            // SAFETY: below `count`: the strings are two fewer than there is room for.
-            let place = unsafe { list.add(at) };
-            // SAFETY: aligned and writable, as the mapping is.
-            unsafe { place.write(string.as_ptr()) };
-            at += 1;
-        }
-        // The mapping was zeroed, so the null is there.
-        at += 1;
+impl Jar<'_> {
+    /// Starts the program; returns only why it could not.
+    pub(crate) fn exec(
+        &self,
+        path: &[u8],
+        arguments: Strings<'_>,
+        variables: Strings<'_>,
+    ) -> Errno {
+        let path = match text(path) {
+            Ok(path) => path,
+            Err(errno) => return errno,
+        };
+        let start = match self.start {
+            Some(start) => start,
+            None => match anywhere(&arguments, &variables) {
+                Ok(start) => start,
+                Err(errno) => return errno,
+            },
+        };
+        // SAFETY: room for all of them and the null that ends them.
+        unsafe { fill(start.arguments, &arguments) };
+        // SAFETY: as above.
+        unsafe { fill(start.variables, &variables) };
+        // SAFETY: both lists end with null; `Strings` gives each string with its NUL.
+        unsafe { raw::exec(path, start.arguments, start.variables) }
     }
-    // SAFETY: within the mapping: the variables follow the arguments' null.
-    let environment = unsafe { list.add(arguments.count() + 1) };
-    // SAFETY: both lists end with null; `Strings` gives each string with its NUL.
-    unsafe { raw::execve(path, list, environment) }
+}
+
+/// Room for both lists and the null that ends each.
+fn anywhere(arguments: &Strings<'_>, variables: &Strings<'_>) -> Result<Start> {
+    let list = room(arguments.count() + variables.count() + 2)?.cast::<*const u8>();
+    Ok(Start {
+        arguments: list,
+        // SAFETY: within the mapping: the variables follow the arguments' null.
+        variables: unsafe { list.add(arguments.count() + 1) },
+    })
+}
+
+/// Writes the strings' addresses; the null behind them is there, since the
+/// mapping was zeroed.
+///
+/// # Safety
+/// There is room for one more than there are strings.
+unsafe fn fill(list: *mut *const u8, strings: &Strings<'_>) {
+    for (at, string) in strings.iter().enumerate() {
+        // SAFETY: the caller vouches for the room.
+        let place = unsafe { list.add(at) };
+        // SAFETY: aligned and writable, as the mapping is.
+        unsafe { place.write(string.as_ptr()) };
+    }
 }
 
 /// Zeroed memory for so many pointers.

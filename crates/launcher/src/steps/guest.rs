@@ -69,6 +69,16 @@ pub(super) fn rlimit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     }
 }
 
+/// Refuses what would make memory executable that was writable, and reads it back.
+pub(super) fn fixed_code() -> Result<()> {
+    const REFUSE_EXEC_GAIN: usize = 1;
+    raw::prctl(raw::PR_SET_MDWE, REFUSE_EXEC_GAIN, 0)?;
+    match raw::prctl(raw::PR_GET_MDWE, 0, 0)? {
+        REFUSE_EXEC_GAIN => Ok(()),
+        _ => Err(Errno::PERM),
+    }
+}
+
 /// Dispositions are the defaults since the launcher began, and nothing has
 /// changed them; what is left to undo is that all are blocked.
 pub(super) fn signals() -> Result<()> {

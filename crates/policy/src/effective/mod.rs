@@ -11,7 +11,7 @@ use crate::{
     manifest::{Bound, Manifest},
     parse::tame,
     path::UnixPath,
-    policy::{Ceilings, Policy, Said, caps},
+    policy::{Ceilings, Policy, Said, SeccompPolicy, caps},
     refusal::Refusal,
     verified::{Caller, Subject, Survey, Verified},
 };
@@ -59,6 +59,10 @@ pub struct Effective {
     pub capabilities: (u64, u64),
     /// Machine uids for jars that root starts: first and count.
     pub uid_range: (u32, u32),
+    /// System calls beyond the preset's list, and off it.
+    pub seccomp: SeccompPolicy,
+    /// Rules whose violation ends the jar, and where that was said.
+    pub end_on: BTreeMap<Rule, String>,
     /// Variables that stay out even where the preset passes all, `AWS_*` for
     /// all that start so.
     pub deny_env: Vec<Said<String>>,
@@ -167,6 +171,8 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
             linux.ambient.map_or(0, |said| said.value),
         ),
         uid_range: linux.uid_range.map_or(UID_RANGE, |said| said.value),
+        seccomp: policy.seccomp,
+        end_on: policy.end_on,
         deny_env: policy.ceilings.map_or_else(Vec::new, |file| file.deny_env),
         shown,
         dropped,
@@ -331,6 +337,12 @@ impl Judge<'_> {
                         .push(format!("no {name} namespace of its own ({})", said.origin));
                 }
             }
+        }
+        for said in &self.policy.seccomp.allow {
+            self.weakenings.push(format!(
+                "the system call {} is let through ({})",
+                said.value, said.origin
+            ));
         }
         for (what, said) in [("kept", &linux.keep), ("ambient", &linux.ambient)] {
             if let Some(said) = said

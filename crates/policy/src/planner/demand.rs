@@ -5,8 +5,6 @@ use belljar_plan::{Preset, Rule, Strength, plan::PlannedRule};
 use crate::facts::{Ability, HostFacts};
 
 /// The least strength that a preset demands; `none` where it has no such rule.
-///
-/// The rules that the filters bring are demanded from the day they land.
 pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
     use Strength::{Kernel, None, Supervisor};
     let minimal = matches!(preset, Preset::Minimal);
@@ -19,7 +17,17 @@ pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
         | Rule::Environment
         | Rule::Processes
         | Rule::OpenFiles
-        | Rule::FileSize => Kernel,
+        | Rule::FileSize
+        | Rule::Sockets
+        | Rule::Syscalls
+        | Rule::Nesting => Kernel,
+        Rule::Exec | Rule::WritableCode => {
+            if matches!(preset, Preset::Strict) {
+                Kernel
+            } else {
+                None
+            }
+        }
         Rule::Network | Rule::Tasks | Rule::Ipc | Rule::Devices | Rule::KernelInfo => {
             if minimal {
                 None
@@ -35,7 +43,6 @@ pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
             }
         }
         Rule::Memory | Rule::CpuTime | Rule::Wall | Rule::Output | Rule::Disk => Supervisor,
-        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => None,
         Rule::Cpu | Rule::Io => None,
     }
 }
@@ -43,12 +50,6 @@ pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
 /// Why this machine cannot hold a rule, and what to do about it.
 pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String) {
     let abilities = match planned.rule {
-        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => {
-            return (
-                "this version of Belljar has no filters yet".to_owned(),
-                "wait for the filters, or leave out the demand".to_owned(),
-            );
-        }
         Rule::Cpu | Rule::Io => {
             return (
                 "unsupported: cgroup controllers are not used yet".to_owned(),
@@ -63,7 +64,13 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
         }
         Rule::Processes => [&facts.namespaces, &facts.processes_counted],
         Rule::KernelInfo | Rule::Tasks => [&facts.namespaces, &facts.proc],
-        Rule::Ipc | Rule::Privileges => [&facts.namespaces, &facts.seccomp],
+        Rule::Ipc
+        | Rule::Privileges
+        | Rule::Syscalls
+        | Rule::Nesting
+        | Rule::Sockets
+        | Rule::Exec
+        | Rule::WritableCode => [&facts.namespaces, &facts.seccomp],
         _ => [&facts.namespaces, &facts.mounts],
     };
     abilities

@@ -171,6 +171,19 @@ impl Policy {
         self
     }
 
+    /// Ends the jar at the first violation of a rule that is seen.
+    #[must_use]
+    pub fn end_on(self, rule: Rule) -> Self {
+        self.end_on_as(rule, BUILDER)
+    }
+
+    /// As [`Policy::end_on`], with where it was said, such as `--end-on`.
+    #[must_use]
+    pub fn end_on_as(mut self, rule: Rule, origin: &str) -> Self {
+        self.end_on.insert(rule, origin.to_owned());
+        self
+    }
+
     /// Sets a variable in the jar.
     ///
     /// # Errors

@@ -6,11 +6,12 @@ use belljar_plan::{Limit, Namespaces, Preset, Rule, Strength};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Ceilings, LinuxPolicy, Policy, PolicyError, Said, caps, is_name};
+use super::{Ceilings, LinuxPolicy, Policy, PolicyError, Said, SeccompPolicy, caps, is_name};
 use crate::{
     manifest::{Bound, LimitsTable},
     parse::{self, At, Format, hint, nearest, tame},
     path::UnixPath,
+    seccomp::{CALLS, Call},
 };
 
 /// A policy, TOML or JSON: what plugins are granted at most. A key that is not
@@ -37,8 +38,11 @@ pub(crate) struct PolicyFile {
     /// How strongly each rule must be enforced at least, or `best-effort`.
     #[schemars(with = "BTreeMap<Rule, Demand>")]
     require: BTreeMap<String, At<String>>,
-    /// System calls; not supported yet.
-    seccomp: Option<At<SeccompTable>>,
+    /// System calls by name, beyond the preset's list or off it.
+    seccomp: SeccompTable,
+    /// Rules whose violation ends the jar, where it is seen.
+    #[schemars(with = "Vec<Rule>")]
+    end_on: Vec<At<String>>,
     /// What makes a jar weaker on Linux; each is named in the plan.
     linux: LinuxTable,
     /// Overrides for single plugins, by name: each key replaces the file's, and `deny` adds to it.
@@ -108,12 +112,10 @@ struct NetworkTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct SeccompTable {
-    /// Beyond the preset's list.
-    #[serde(rename = "allow")]
-    _allow: Vec<String>,
+    /// Beyond the preset's list; each makes a jar weaker and is named in the plan.
+    allow: Vec<At<String>>,
     /// Off the preset's list.
-    #[serde(rename = "deny")]
-    _deny: Vec<String>,
+    deny: Vec<At<String>>,
 }
 
 /// What makes a jar weaker on Linux.
@@ -185,12 +187,6 @@ pub(super) fn preset(word: &str) -> Result<Preset, String> {
 
 impl PolicyFile {
     fn read(self, file: &str) -> Result<Policy, PolicyError> {
-        if let Some(seccomp) = &self.seccomp {
-            return Err(PolicyError::Unsupported {
-                origin: seccomp.origin.clone(),
-                what: "`[seccomp]`".into(),
-            });
-        }
         let preset = self
             .preset
             .map(|At { value, origin }| match preset(&value) {
@@ -235,6 +231,8 @@ impl PolicyFile {
             require,
             best_effort,
             linux: linux(self.linux)?,
+            seccomp: seccomp(self.seccomp)?,
+            end_on: rules(self.end_on)?,
             ..Policy::default()
         })
     }
@@ -279,6 +277,47 @@ impl Ceilings {
         }
         Ok(())
     }
+}
+
+/// Calls by their names. One that is both allowed and denied can never apply.
+fn seccomp(table: SeccompTable) -> Result<SeccompPolicy, PolicyError> {
+    let read = |list: Vec<At<String>>| {
+        list.into_iter()
+            .map(|At { value, origin }| match Call::named(&value) {
+                Some(_) => Ok(Said { value, origin }),
+                None => Err(bad(
+                    &origin,
+                    &unknown("system call", &value, CALLS.iter().map(|call| call.name)),
+                )),
+            })
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (allow, deny) = (read(table.allow)?, read(table.deny)?);
+    for said in &allow {
+        if let Some(denied) = deny.iter().find(|denied| denied.value == said.value) {
+            return Err(bad(
+                &said.origin,
+                &format!(
+                    "`{}` can never apply: it is denied ({})",
+                    said.value, denied.origin
+                ),
+            ));
+        }
+    }
+    Ok(SeccompPolicy { allow, deny })
+}
+
+/// Rules by their names, with where each was said.
+fn rules(list: Vec<At<String>>) -> Result<BTreeMap<Rule, String>, PolicyError> {
+    list.into_iter()
+        .map(|At { value, origin }| match Rule::from_word(&value) {
+            Some(rule) => Ok((rule, origin)),
+            None => Err(bad(
+                &origin,
+                &unknown("rule", &value, Rule::ALL.iter().map(|rule| rule.word())),
+            )),
+        })
+        .collect()
 }
 
 fn bad(origin: &str, reason: &str) -> PolicyError {

@@ -37,6 +37,8 @@ pub struct Policy {
     pub linux: LinuxPolicy,
     /// `[seccomp]`
     pub seccomp: SeccompPolicy,
+    /// `end_on` and `--end-on`: rules whose violation ends the jar, and where that was said.
+    pub end_on: BTreeMap<Rule, String>,
     /// The operator's explicit words for this one launch.
     pub flags: Flags,
 }
@@ -95,7 +97,7 @@ pub struct LinuxPolicy {
     pub uid_range: Option<Said<(u32, u32)>>,
 }
 
-/// `[seccomp]`: kept for the filters; until they land a policy that uses it is refused.
+/// `[seccomp]`: system calls by name, each known; deny beats allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeccompPolicy {
     /// `allow`
@@ -253,6 +255,7 @@ impl Policy {
         };
         whole.seccomp.allow.extend(over.seccomp.allow);
         whole.seccomp.deny.extend(over.seccomp.deny);
+        whole.end_on.extend(over.end_on);
         whole.ceilings = match (whole.ceilings.take(), over.ceilings) {
             (Some(all), Some(own)) => Some(all.replaced_by(own)),
             (all, own) => own.or(all),

@@ -58,6 +58,10 @@ pub(crate) fn machine() -> HostFacts {
         idmap: Ability::Available,
         tasks: Ability::Available,
         seccomp: Ability::Available,
+        listener: Ability::Available,
+        fixed_code: true,
+        landlock: Ability::Available,
+        landlock_abi: 7,
         processes_counted: Ability::Available,
         bounds: Bounds {
             open_files: 1 << 20,

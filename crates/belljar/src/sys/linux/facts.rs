@@ -103,6 +103,10 @@ pub(crate) enum Call {
     PidfdOpen,
     CloseRange,
     SeccompFilter,
+    /// A listener that is not left waiting for a task that was killed.
+    Listener,
+    /// `PR_SET_MDWE`
+    FixedCode,
     /// Any that came with Linux 5.14 or later.
     Since514,
 }
@@ -133,6 +137,14 @@ pub(crate) fn has(call: Call) -> bool {
         // SECCOMP_SET_MODE_FILTER of a filter at address zero: EFAULT where
         // filters are built in, EINVAL where not.
         Call::SeccompFilter => error_of(libc::SYS_seccomp, [1, 0, 0, 0, 0]) == Some(libc::EFAULT),
+        // SECCOMP_FILTER_FLAG_NEW_LISTENER and WAIT_KILLABLE_RECV: flags are
+        // looked at before the filter.
+        Call::Listener => {
+            error_of(libc::SYS_seccomp, [1, 0b10_1000, 0, 0, 0]) == Some(libc::EFAULT)
+        }
+        // PR_SET_MDWE with a bit that means nothing: EINVAL too, but PR_GET_MDWE
+        // knows of itself.
+        Call::FixedCode => error_of(libc::SYS_prctl, [66, 0, 0, 0, 0]).is_none(),
         // The count of tasks by user namespace came with 5.14 and has no sign of
         // its own, so the calls of that release and of the next ones stand for
         // it; each can be left out of a kernel, all together hardly.
@@ -144,6 +156,17 @@ pub(crate) fn has(call: Call) -> bool {
                 || known(libc::SYS_fchmodat2, [wrong, 0, 0, flags, 0])
         }
     }
+}
+
+/// The version of Landlock's interface, or why there is none; landlock_create_ruleset(2).
+pub(crate) fn landlock_abi() -> Result<u32, i32> {
+    const VERSION: libc::c_long = 1;
+    // SAFETY: with this flag the call takes no attributes and makes nothing.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, VERSION) };
+    if abi < 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    Ok(u32::try_from(abi).unwrap_or(0))
 }
 
 fn known(number: libc::c_long, arguments: [libc::c_long; 5]) -> bool {

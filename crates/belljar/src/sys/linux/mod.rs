@@ -6,6 +6,7 @@ mod files;
 mod launcher;
 mod lease;
 pub(crate) mod look;
+mod notify;
 mod packets;
 mod size;
 mod tree;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     files::{Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,
+    notify::{Asked, next_call, refuse_call},
     packets::{Packets, connected_packets},
     size::held,
     tree::{sample, shared_once},

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belljar_plan::{
-    Attributes, Bytes, Limit, Namespaces, Plan, Preset, Rule, Source, Step,
+    Attributes, Bytes, Filter, Limit, Namespaces, Plan, Preset, Rule, Source, Step,
     plan::{PluginName, SCHEMA},
     step::OwnedStep,
 };
@@ -89,11 +89,8 @@ pub(super) fn plan(
         root.tmp,
         namespaces.network,
     );
-    let filter = facts
-        .seccomp
-        .is_available()
-        .then(|| filter::program(&facts.machine))
-        .flatten();
+    let filter = filter::planned(verified, effective, facts, namespaces);
+    filter::unseen(effective, filter.as_ref(), facts)?;
 
     let mut steps = Steps::default();
     before(&mut steps, &root, namespaces, effective, facts);
@@ -106,7 +103,7 @@ pub(super) fn plan(
         facts,
         &workdir,
         filter.as_ref(),
-    );
+    )?;
     let program = exec.path.as_str().into();
     steps.push(
         Step::Exec {
@@ -134,7 +131,7 @@ pub(super) fn plan(
                     .iter()
                     .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
-            filter: filter.is_some(),
+            filter: filter.as_ref(),
             steps: steps.of,
         },
     );
@@ -145,6 +142,8 @@ pub(super) fn plan(
         program,
         rules,
         limits,
+        filter,
+        end_on: effective.end_on.keys().copied().collect(),
         identity: identity(effective, facts),
         slots: root.slots,
         image,
@@ -363,8 +362,8 @@ fn guest(
     effective: &Effective,
     facts: &HostFacts,
     workdir: &UnixPath,
-    filter: Option<&Bytes>,
-) {
+    filter: Option<&Filter>,
+) -> Result<(), Refusal> {
     steps.push(
         Step::Session {
             terminal: effective.terminal.is_some(),
@@ -385,14 +384,14 @@ fn guest(
         steps.push(step, rule.as_slice());
     }
     steps.push(Step::Signals {}, &[]);
-    if let Some(program) = filter {
-        steps.push(
-            Step::Filter {
-                program: program.clone(),
-            },
-            &[Rule::Ipc, Rule::Privileges],
-        );
+    if let Some(filter) = filter {
+        let rules = filter::rules(filter);
+        for step in filter::steps(filter, facts)? {
+            let fixes = matches!(step, Step::FixedCode {});
+            steps.push(step, if fixes { &[Rule::WritableCode] } else { &rules });
+        }
     }
+    Ok(())
 }
 
 /// What is executed, the plugin's name, and the digest of its image.

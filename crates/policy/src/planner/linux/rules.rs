@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use belljar_plan::{
-    Limit, Namespaces, Rule, Strength,
+    Filter, Limit, Namespaces, Rule, Strength,
     plan::{Enforcement, PlannedLimit, PlannedRule},
 };
 
-use super::super::demand;
+use super::{super::demand, filter};
 use crate::{effective::Effective, facts::HostFacts};
 
 /// What the steps of a plan put in place, known once they are listed.
@@ -19,8 +19,8 @@ pub(super) struct Placed<'a> {
     pub(super) growth: bool,
     /// Something of /sys is granted, and whether for writing.
     pub(super) sys: Option<bool>,
-    /// The calls that reach past namespaces are refused by a filter.
-    pub(super) filter: bool,
+    /// The filter of system calls.
+    pub(super) filter: Option<&'a Filter>,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
 }
 
@@ -34,7 +34,12 @@ pub(super) fn planned(
         .iter()
         .map(|rule| {
             let (mechanism, strength) = enforcement(*rule, effective, facts, &placed);
-            let least = demand::least(*rule, effective.preset.value);
+            let least = match rule {
+                // Granted, so there is no such rule.
+                Rule::Exec if effective.subprocesses => Strength::None,
+                Rule::WritableCode if effective.jit => Strength::None,
+                _ => demand::least(*rule, effective.preset.value),
+            };
             // A limit that is not set makes no promise.
             let least = if is_unset_limit(*rule, placed.limits) {
                 Strength::None
@@ -88,7 +93,15 @@ fn enforcement(
             ("nothing".to_owned(), None)
         }
     };
-    let not_yet = || ("nothing yet: comes with the filters".to_owned(), None);
+    if placed
+        .filter
+        .is_some_and(|filter| filter::lifted(filter).contains(&rule))
+    {
+        return (
+            "nothing: the policy's [seccomp] allow gives it up".to_owned(),
+            None,
+        );
+    }
     if is_unset_limit(rule, placed.limits) {
         return ("no limit is set".to_owned(), None);
     }
@@ -101,10 +114,17 @@ fn enforcement(
                 ("the machine's network, as the policy says".to_owned(), None)
             }
         }
-        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => not_yet(),
+        Rule::Exec if effective.subprocesses => ("granted: other programs may be started".to_owned(), None),
+        Rule::WritableCode if effective.jit => ("granted: code may be made".to_owned(), None),
+        Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => {
+            match placed.filter.and_then(|placed| filter::mechanism(rule, placed, facts)) {
+                Some(mechanism) => own(true, jar, &mechanism),
+                std::option::Option::None => ("nothing".to_owned(), None),
+            }
+        }
         Rule::Tasks => own(placed.namespaces.pid, jar && facts.proc.is_available(), "pid namespace and a /proc of its own"),
         Rule::Ipc => own(
-            placed.namespaces.ipc && placed.filter,
+            placed.namespaces.ipc && placed.filter.is_some(),
             root,
             "ipc namespace; session keyring of its own and keyring calls refused by seccomp; /dev/shm of its own",
         ),
@@ -116,7 +136,7 @@ fn enforcement(
             }
         }
         Rule::Privileges => own(
-            placed.filter,
+            placed.filter.is_some(),
             jar,
             "no_new_privs; bounding, permitted, effective, inheritable and ambient sets emptied and read back; securebits locked; \
              set-id bits and new user namespaces refused by seccomp",

@@ -1,0 +1,302 @@
+//! Denied calls of one jar that are told of: heard, answered, counted, passed on.
+//!
+//! Nothing is decided here: the evaluator of the filter that the kernel runs says
+//! what each call is answered. A guest can make such calls without end, so that
+//! only so many are taken up in a second: the others wait, in the kernel, and
+//! cost nobody but their own threads.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use belljar_plan::{
+    Plan, Rule,
+    report::{Denials as Counts, Violation},
+};
+use belljar_policy::seccomp::{Denial, Filter, Verdict, decode};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, sleep_until},
+};
+
+use crate::sys::{self, Asked};
+
+/// So many calls may come at once.
+const BURST: u32 = 128;
+/// So many are taken up in a second after that. Each takes about 20 us of a
+/// processor, with what the host does about it.
+const EACH_SECOND: u32 = 500;
+/// So many before others get a turn.
+const AT_ONCE: u32 = 16;
+/// Rows of the report; a guest must not make it grow.
+const ROWS: usize = 64;
+
+/// A denied call, answered unless it ends the jar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) rule: Rule,
+    /// The jar ends for it.
+    pub(super) ends: bool,
+    pub(super) pid: i32,
+    pub(super) action: &'static str,
+    pub(super) answer: &'static str,
+    pub(super) syscall: String,
+    pub(super) arguments: Vec<String>,
+}
+
+/// The ear of one jar.
+#[derive(Debug)]
+pub(super) struct Denials {
+    listener: AsyncFd<OwnedFd>,
+    asked: belljar_plan::Filter,
+    /// Made at the first call: most jars make none.
+    filter: Option<Arc<Filter>>,
+    end_on: Vec<Rule>,
+    bucket: Bucket,
+    /// Whoever could ask is gone.
+    closed: bool,
+    /// Calls had to wait before this one.
+    waited: bool,
+    pub(super) tally: Tally,
+}
+
+impl Denials {
+    /// Listens; on the supervisor's runtime.
+    pub(super) fn listen(listener: OwnedFd, plan: &Plan) -> io::Result<Option<Self>> {
+        let Some(asked) = plan.filter.clone() else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            listener: sys::watch(listener, Interest::READABLE)?,
+            asked,
+            filter: None,
+            end_on: plan.end_on.clone(),
+            bucket: Bucket::full(Instant::now()),
+            closed: false,
+            waited: false,
+            tally: Tally::default(),
+        }))
+    }
+
+    /// Waits for denied calls and answers them: at least one, never many at once.
+    /// Dropping the future loses none.
+    pub(super) async fn heard(&mut self) -> Vec<Denied> {
+        loop {
+            if self.closed {
+                return std::future::pending().await;
+            }
+            if let Some(later) = self.bucket.empty_until(Instant::now()) {
+                self.waited = true;
+                sleep_until(later).await;
+            }
+            let Ok(mut ready) = self.listener.readable().await else {
+                self.closed = true;
+                continue;
+            };
+            let mut calls = Vec::new();
+            let mut more = true;
+            while more && calls.len() < AT_ONCE as usize && self.bucket.take(Instant::now()) {
+                match sys::next_call(self.listener.get_ref()) {
+                    Ok(Some(call)) => calls.push(call),
+                    Ok(None) => {
+                        more = false;
+                        self.waited = false;
+                    }
+                    Err(_) => {
+                        more = false;
+                        self.closed = true;
+                    }
+                }
+            }
+            if !more {
+                ready.clear_ready();
+            }
+            drop(ready);
+            let late = self.waited;
+            let denied: Vec<Denied> = calls
+                .into_iter()
+                .map(|call| self.answer(call, late))
+                .collect();
+            if !denied.is_empty() {
+                return denied;
+            }
+        }
+    }
+
+    fn answer(&mut self, call: Asked, late: bool) -> Denied {
+        let filter = self
+            .filter
+            .get_or_insert_with(|| shared(&self.asked))
+            .clone();
+        let denial = match filter.evaluate(&call.attempt, None) {
+            Verdict::Deny(denial) => denial,
+            // The kernel asks of nothing else. Whatever it was, it is refused.
+            Verdict::Allow | Verdict::Perform => unexpected(),
+        };
+        let ends = self.end_on.contains(&denial.rule);
+        if !ends
+            && let Err(error) =
+                sys::refuse_call(self.listener.get_ref(), &call, denial.errno.number())
+        {
+            tracing::warn!(target: "belljar", %error, "cannot answer a denied call");
+        }
+        let (syscall, arguments) = decode(filter.architecture(), &call.attempt);
+        let denied = Denied {
+            rule: denial.rule,
+            ends,
+            pid: call.pid,
+            action: denial.what,
+            answer: denial.errno.name(),
+            syscall,
+            arguments,
+        };
+        self.tally.note(&denied, late);
+        denied
+    }
+}
+
+fn unexpected() -> Denial {
+    use belljar_policy::seccomp::{Errno, Seen};
+    Denial {
+        errno: Errno::Perm,
+        seen: Seen::Told,
+        rule: Rule::Syscalls,
+        what: "a call that the filter does not ask about",
+    }
+}
+
+/// One filter for all jars that have the same.
+fn shared(asked: &belljar_plan::Filter) -> Arc<Filter> {
+    static KNOWN: Mutex<Vec<(belljar_plan::Filter, Weak<Filter>)>> = Mutex::new(Vec::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|(_, filter)| filter.strong_count() > 0);
+    let found = known.iter().find(|(other, _)| other == asked);
+    if let Some(filter) = found.and_then(|(_, filter)| filter.upgrade()) {
+        return filter;
+    }
+    let filter = Arc::new(Filter::new(asked).expect("the plan was made with this filter"));
+    known.push((asked.clone(), Arc::downgrade(&filter)));
+    filter
+}
+
+/// How many calls may be taken up: refilled with time, never over its brim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bucket {
+    /// When it would be full again.
+    full_at: Instant,
+}
+
+impl Bucket {
+    const EACH: Duration = Duration::from_nanos(1_000_000_000 / EACH_SECOND as u64);
+
+    const fn full(now: Instant) -> Self {
+        Self { full_at: now }
+    }
+
+    /// When there is one again; none where there is one now.
+    fn empty_until(&self, now: Instant) -> Option<Instant> {
+        let brim = Self::EACH * BURST;
+        // One more would be taken.
+        let owed = (self.full_at + Self::EACH).saturating_duration_since(now);
+        (owed > brim).then(|| now + (owed - brim))
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        if self.empty_until(now).is_some() {
+            return false;
+        }
+        self.full_at = self.full_at.max(now) + Self::EACH;
+        true
+    }
+}
+
+/// What is told in the report.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) rows: Vec<Violation>,
+    pub(super) counts: Counts,
+}
+
+impl Tally {
+    fn note(&mut self, denied: &Denied, late: bool) {
+        self.counts.told += 1;
+        self.counts.late += u64::from(late);
+        let alike = |row: &&mut Violation| {
+            row.rule == denied.rule && row.action == denied.action && row.syscall == denied.syscall
+        };
+        if let Some(row) = self.rows.iter_mut().find(alike) {
+            row.count += 1;
+        } else if self.rows.len() < ROWS {
+            self.rows.push(Violation {
+                rule: denied.rule,
+                action: denied.action.to_owned(),
+                syscall: denied.syscall.clone(),
+                arguments: denied.arguments.clone(),
+                answer: denied.answer.to_owned(),
+                pid: denied.pid,
+                count: 1,
+            });
+        } else {
+            self.counts.unlisted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_a_burst_and_then_so_many_a_second() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(start);
+        let taken = |bucket: &mut Bucket, at: Duration| {
+            (0..10_000).take_while(|_| bucket.take(start + at)).count()
+        };
+        assert_eq!(taken(&mut bucket, Duration::ZERO), BURST as usize);
+        let wait = bucket.empty_until(start).unwrap() - start;
+        assert!(wait <= Bucket::EACH);
+        assert_eq!(taken(&mut bucket, Bucket::EACH * 10), 10);
+        // Never more than its brim, however long nothing came.
+        assert_eq!(
+            taken(&mut bucket, Duration::from_secs(3600)),
+            BURST as usize
+        );
+    }
+
+    fn denied(syscall: &str) -> Denied {
+        Denied {
+            rule: Rule::Syscalls,
+            ends: false,
+            pid: 7,
+            action: "x",
+            answer: "EPERM",
+            syscall: syscall.to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn alike_attempts_are_one_row_and_rows_are_few() {
+        let mut tally = Tally::default();
+        for _ in 0..1000 {
+            tally.note(&denied("bpf"), true);
+        }
+        assert_eq!(tally.rows.len(), 1);
+        assert_eq!(tally.rows[0].count, 1000);
+        for number in 0..1000 {
+            tally.note(&denied(&format!("syscall_{number}")), false);
+        }
+        assert_eq!(tally.rows.len(), ROWS);
+        let unlisted = 1000 - (ROWS as u64 - 1);
+        let counts = Counts {
+            told: 2000,
+            late: 1000,
+            unlisted,
+        };
+        assert_eq!(tally.counts, counts);
+    }
+}

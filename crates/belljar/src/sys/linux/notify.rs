@@ -1,0 +1,104 @@
+//! Denied calls that the kernel asks about, one at a time; seccomp_unotify(2).
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
+
+use belljar_policy::seccomp::Attempt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// `SECCOMP_IOCTL_NOTIF_RECV`, for the struct of today.
+const RECEIVE: libc::Ioctl = 0xc050_2100_u32 as libc::Ioctl;
+/// `SECCOMP_IOCTL_NOTIF_SEND`
+const SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
+
+/// A call that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    id: u64,
+    /// The thread that makes it, as this process numbers it; 0 where it has no
+    /// number here.
+    pub(crate) pid: i32,
+    /// What it is.
+    pub(crate) attempt: Attempt,
+}
+
+/// Takes the next call that waits; none where none does now.
+///
+/// # Errors
+/// Where nobody can ask any more.
+pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Option<Asked>> {
+    // Receiving ignores O_NONBLOCK.
+    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
+    if poll(&mut waiting, Some(&Timespec::default()))? == 0 {
+        return Ok(None);
+    }
+    let ready = waiting[0].revents();
+    if !ready.contains(PollFlags::IN) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    let mut asked = libc::seccomp_notif {
+        id: 0,
+        pid: 0,
+        flags: 0,
+        data: libc::seccomp_data {
+            nr: 0,
+            arch: 0,
+            instruction_pointer: 0,
+            args: [0; 6],
+        },
+    };
+    // SAFETY: the request fills the struct of which its number holds the size,
+    // which must be zeroed, and is.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut asked) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            // It was killed meanwhile, or this thread was interrupted.
+            Some(libc::ENOENT | libc::EINTR) => Ok(None),
+            _ => Err(error),
+        };
+    }
+    Ok(Some(Asked {
+        id: asked.id,
+        pid: i32::try_from(asked.pid).unwrap_or(0),
+        attempt: Attempt {
+            audit: asked.data.arch,
+            number: asked.data.nr as u32,
+            arguments: asked.data.args,
+        },
+    }))
+}
+
+/// Answers with an error. Whoever was killed meanwhile needs no answer.
+pub(crate) fn refuse_call(listener: &OwnedFd, asked: &Asked, errno: u16) -> io::Result<()> {
+    let mut answer = libc::seccomp_notif_resp {
+        id: asked.id,
+        val: 0,
+        error: -i32::from(errno),
+        flags: 0,
+    };
+    // SAFETY: the request reads the struct of which its number holds the size.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENOENT) => Ok(()),
+            _ => Err(error),
+        };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_requests_are_of_the_structs_sizes() {
+        let size = |request: libc::Ioctl| (request as u32 >> 16 & 0x3fff) as usize;
+        assert_eq!(size(RECEIVE), size_of::<libc::seccomp_notif>());
+        assert_eq!(size(SEND), size_of::<libc::seccomp_notif_resp>());
+    }
+}

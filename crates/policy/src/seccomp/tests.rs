@@ -1,0 +1,576 @@
+//! The compiler is held to the evaluator, and both to what the lists promise.
+
+use belljar_plan::{
+    Filter as Asked, Preset, Rule,
+    filter::{Code, Exec, Unix},
+};
+use proptest::prelude::*;
+
+use super::{
+    filter::{UNKNOWN, X32},
+    *,
+};
+
+const SECRETS: Secrets = Secrets {
+    arguments: 0x7f12_3456_7000,
+    variables: 0x5512_0000_0ff8,
+};
+
+fn asked(machine: &str, preset: Preset) -> Asked {
+    let strict = preset == Preset::Strict;
+    Asked {
+        machine: machine.to_owned(),
+        preset,
+        exec: if strict { Exec::Once } else { Exec::Any },
+        code: if strict { Code::Fixed } else { Code::Any },
+        unix: Unix::Visible,
+        internet: true,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        events: true,
+    }
+}
+
+/// Every filter that a plan can ask for, but for a policy's own lists.
+fn every() -> impl Strategy<Value = Asked> {
+    let machine = prop::sample::select(vec!["x86_64", "aarch64"]);
+    let preset = prop::sample::select(Preset::ALL);
+    let exec = prop::sample::select(vec![Exec::Any, Exec::Once]);
+    let code = prop::sample::select(vec![Code::Any, Code::Fixed, Code::FixedByMdwe]);
+    let unix = prop::sample::select(vec![Unix::Visible, Unix::Pairs, Unix::Performed]);
+    (
+        machine,
+        preset,
+        exec,
+        code,
+        unix,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(machine, preset, exec, code, unix, internet, events)| Asked {
+                exec,
+                code,
+                unix,
+                internet,
+                events,
+                ..asked(machine, preset)
+            },
+        )
+}
+
+/// Arguments that the checks look for, often, with anything in the upper half.
+fn argument() -> impl Strategy<Value = u64> {
+    let likely = vec![
+        0_u64,
+        1,
+        2,
+        3,
+        5,
+        6,
+        7,
+        8,
+        10,
+        15,
+        16,
+        17,
+        22,
+        33,
+        34,
+        38,
+        40,
+        47,
+        58,
+        0x20,
+        0x21,
+        0x22,
+        0x80,
+        0x5401,
+        0x5412,
+        0x541c,
+        0x5423,
+        0o644,
+        0o4755,
+        0o102,
+        0o020_644,
+        0o060_600,
+        0o100_644,
+        0x1000_0000,
+        0x2000_0000,
+        0x0002_0000,
+        0x0040_0000,
+        1031,
+        0xffff_ffff,
+        0x8004_5430,
+    ];
+    prop_oneof![
+        4 => prop::sample::select(likely),
+        1 => any::<u64>(),
+        1 => any::<u32>().prop_map(u64::from),
+        1 => Just(SECRETS.arguments),
+        1 => Just(SECRETS.variables),
+    ]
+    .prop_flat_map(|low| {
+        prop_oneof![
+            3 => Just(low),
+            1 => any::<u32>().prop_map(move |high| low | u64::from(high) << 32),
+        ]
+    })
+}
+
+fn agree(filter: &Filter, program: &Program, attempt: &Attempt) {
+    let verdict = filter.evaluate(attempt, Some(SECRETS));
+    let (action, steps) = program.run(attempt);
+    assert_eq!(action, bpf::action(verdict, filter.events), "{attempt:x?}");
+    assert!(steps < 64, "{steps} instructions for {attempt:x?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_program_answers_as_the_evaluator_for_every_number(
+        asked in every(),
+        arguments in prop::array::uniform6(argument()),
+    ) {
+        let filter = Filter::new(&asked).unwrap();
+        let program = filter.compile().with(SECRETS);
+        let audits = [0xc000_003e_u32, 0xc000_00b7, 0x4000_0003, 0x4000_0028, 0];
+        for audit in audits {
+            for number in (0..=600).chain([X32 - 1, X32, X32 | 39, u32::MAX]) {
+                agree(&filter, &program, &Attempt { audit, number, arguments });
+            }
+        }
+    }
+
+    #[test]
+    fn any_decisions_compile_to_what_they_say(
+        decisions in prop::collection::btree_map(0..40_u32, decision(), 0..20),
+        arguments in prop::collection::vec(prop::array::uniform6(0..4_u64), 8),
+        events in any::<bool>(),
+    ) {
+        let filter = Filter { architecture: Architecture::Aarch64, events, decisions };
+        let program = filter.compile().with(SECRETS);
+        for arguments in arguments {
+            for number in 0..45 {
+                agree(&filter, &program, &Attempt { audit: Architecture::Aarch64.audit(), number, arguments });
+            }
+        }
+    }
+}
+
+/// Decisions over small numbers, so that checks meet what they look for.
+fn decision() -> impl Strategy<Value = Decision> {
+    let verdict = || {
+        prop::sample::select(vec![
+            Verdict::Allow,
+            Verdict::Perform,
+            UNKNOWN,
+            filter::FOREIGN,
+        ])
+    };
+    let test = prop_oneof![
+        (0..4_u32).prop_map(Test::Any),
+        (0..4_u32, prop::collection::vec(0..4_u32, 0..6))
+            .prop_map(|(mask, values)| Test::Among { mask, values }),
+        prop::collection::vec(0..4_u32, 0..6).prop_map(|values| Test::Among {
+            mask: u32::MAX,
+            values
+        }),
+        (0..4_u64).prop_map(Test::Whole),
+    ];
+    let check = (0..6_u8, test, any::<bool>()).prop_map(|(argument, test, wanted)| Check {
+        argument,
+        test,
+        wanted,
+    });
+    let clause = (prop::collection::vec(check, 0..4), verdict())
+        .prop_map(|(checks, verdict)| Clause { checks, verdict });
+    (prop::collection::vec(clause, 0..6), verdict())
+        .prop_map(|(clauses, otherwise)| Decision { clauses, otherwise })
+}
+
+fn verdict(asked: &Asked, name: &str, arguments: [u64; 6]) -> Option<Verdict> {
+    let filter = Filter::new(asked).unwrap();
+    let architecture = filter.architecture();
+    let number = Call::named(name).expect(name).number(architecture)?;
+    let attempt = Attempt {
+        audit: architecture.audit(),
+        number,
+        arguments,
+    };
+    Some(filter.evaluate(&attempt, None))
+}
+
+fn each(test: impl Fn(&Asked)) {
+    for machine in ["x86_64", "aarch64"] {
+        for preset in Preset::ALL {
+            test(&asked(machine, *preset));
+        }
+    }
+}
+
+#[track_caller]
+fn denied(asked: &Asked, name: &str, arguments: [u64; 6]) -> Option<Denial> {
+    match verdict(asked, name, arguments)? {
+        Verdict::Deny(denial) => Some(denial),
+        other => panic!("{name} {arguments:x?} under {}: {other:?}", asked.preset),
+    }
+}
+
+#[track_caller]
+fn allowed(asked: &Asked, name: &str, arguments: [u64; 6]) {
+    if let Some(verdict) = verdict(asked, name, arguments) {
+        assert_eq!(verdict, Verdict::Allow, "{name} under {}", asked.preset);
+    }
+}
+
+#[test]
+fn dangerous_groups_are_gone_in_every_preset() {
+    let groups = [
+        Group::Rings,
+        Group::KernelPrograms,
+        Group::Keyrings,
+        Group::Tracing,
+        Group::Mounts,
+        Group::Handles,
+        Group::Machine,
+        Group::Clock,
+        Group::Rare,
+        Group::Gone,
+        Group::Unreadable,
+    ];
+    each(|asked| {
+        for call in CALLS.iter().filter(|call| groups.contains(&call.group)) {
+            denied(asked, call.name, [0; 6]);
+        }
+        for name in ["setns", "chroot"] {
+            denied(asked, name, [0; 6]);
+        }
+    });
+}
+
+/// The upper half of a register holds nothing that the kernel looks at.
+fn with_upper_bits(value: u64) -> [u64; 2] {
+    [value, value | 0xdead_beef << 32]
+}
+
+#[test]
+fn flags_and_requests_are_refused_whatever_the_upper_half_holds() {
+    each(|asked| {
+        for request in [0x5412, 0x541c, 0x5423] {
+            for request in with_upper_bits(request) {
+                denied(asked, "ioctl", [0, request, 0, 0, 0, 0]);
+            }
+        }
+        for (flag, _) in names::NAMESPACES {
+            for flags in with_upper_bits(u64::from(*flag)) {
+                let denial = denied(asked, "clone", [flags | 17, 0, 0, 0, 0, 0]);
+                assert!(denial.is_none_or(|denial| denial.rule == Rule::Nesting));
+                denied(asked, "unshare", [flags, 0, 0, 0, 0, 0]);
+            }
+        }
+        denied(asked, "unshare", [0x80, 0, 0, 0, 0, 0]);
+        // Threads, fork and vfork, as libcs make them.
+        for flags in [0x3d_0f00, 0x0120_0011, 0x4111, 17] {
+            allowed(asked, "clone", [flags, 0, 0, 0, 0, 0]);
+        }
+        for family in with_upper_bits(38) {
+            denied(asked, "socket", [family, 5, 0, 0, 0, 0]);
+        }
+        for mode in with_upper_bits(0o4755) {
+            denied(asked, "fchmodat", [0, 0, mode, 0, 0, 0]);
+        }
+    });
+}
+
+#[test]
+fn sockets_are_of_few_families_and_never_raw() {
+    each(|asked| {
+        for family in 0..64 {
+            for kind in 0..12 {
+                let arguments = [family, kind | 0x80000, 0, 0, 0, 0];
+                let ordinary = match family {
+                    1 | 16 => true,
+                    2 | 10 => matches!(kind, 1 | 2),
+                    _ => false,
+                };
+                match ordinary {
+                    true => allowed(asked, "socket", arguments),
+                    false => drop(denied(asked, "socket", arguments)),
+                }
+            }
+        }
+        for protocol in 1..32 {
+            denied(asked, "socket", [16, 3, protocol, 0, 0, 0]);
+        }
+        for protocol in [33, 115, 132, 136, 256] {
+            let denial = denied(asked, "socket", [2, 1, protocol, 0, 0, 0]).unwrap();
+            assert_eq!(denial.errno, Errno::Protonosupport);
+        }
+    });
+}
+
+#[test]
+fn where_sockets_of_the_machine_may_be_seen_only_pairs_are_made_unheld() {
+    each(|asked| {
+        for unix in [Unix::Pairs, Unix::Performed] {
+            let asked = Asked {
+                unix,
+                ..asked.clone()
+            };
+            denied(&asked, "socket", [1, 2, 0, 0, 0, 0]);
+            denied(&asked, "socketpair", [1, 2, 0, 0, 0, 0]);
+            denied(&asked, "socketpair", [1, 3, 0, 0, 0, 0]);
+            allowed(&asked, "socketpair", [1, 1 | 0x800, 0, 0, 0, 0]);
+            let stream = verdict(&asked, "socket", [1, 1, 0, 0, 0, 0]);
+            let connect = verdict(&asked, "connect", [0; 6]);
+            match unix {
+                Unix::Performed => {
+                    assert_eq!(stream, Some(Verdict::Allow));
+                    assert_eq!(connect, Some(Verdict::Perform));
+                }
+                _ => assert!(matches!(stream, Some(Verdict::Deny(_)))),
+            }
+        }
+    });
+}
+
+#[test]
+fn what_libcs_probe_answers_enosys_unseen() {
+    each(|asked| {
+        for name in ["clone3", "openat2", "io_uring_setup"] {
+            let denial = denied(asked, name, [0; 6]).unwrap();
+            assert_eq!((denial.errno, denial.seen), (Errno::Nosys, Seen::Quiet));
+        }
+    });
+}
+
+#[test]
+fn no_call_makes_a_set_id_file_or_a_device() {
+    each(|asked| {
+        for name in ["chmod", "fchmod", "creat"] {
+            denied(asked, name, [0, 0o2755, 0, 0, 0, 0]);
+            allowed(asked, name, [0, 0o1755, 0, 0, 0, 0]);
+        }
+        for name in ["fchmodat", "fchmodat2"] {
+            denied(asked, name, [0, 0, 0o4755, 0, 0, 0]);
+        }
+        denied(asked, "openat", [0, 0, 0o102, 0o4755, 0, 0]);
+        denied(asked, "openat", [0, 0, 0o20_200_002, 0o2755, 0, 0]);
+        // An open that creates nothing has no mode.
+        allowed(asked, "openat", [0, 0, 0o2, 0o4755, 0, 0]);
+        for kind in [0o020_000, 0o060_000] {
+            denied(asked, "mknodat", [0, 0, kind | 0o644, 0, 0, 0]);
+        }
+        allowed(asked, "mknodat", [0, 0, 0o010_644, 0, 0, 0]);
+        denied(asked, "mknodat", [0, 0, 0o104_755, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn pid_1_s_limits_and_priority_are_not_the_guest_s_to_set() {
+    each(|asked| {
+        for name in ["prlimit64", "sched_setaffinity", "sched_setparam"] {
+            for task in with_upper_bits(1) {
+                denied(asked, name, [task, 0, 0, 0, 0, 0]);
+            }
+            allowed(asked, name, [0; 6]);
+        }
+        denied(asked, "setpriority", [0, 1, 5, 0, 0, 0]);
+        denied(asked, "setpriority", [2, 7, 5, 0, 0, 0]);
+        denied(asked, "ioprio_set", [3, 7, 5, 0, 0, 0]);
+        denied(asked, "sched_setscheduler", [1, 0, 0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn scheduling_stays_fair_and_memory_as_it_is_laid_out() {
+    each(|asked| {
+        for policy in [0, 3, 5, 0x4000_0000] {
+            allowed(asked, "sched_setscheduler", [0, policy, 0, 0, 0, 0]);
+        }
+        for policy in [1, 2, 6, 0x4000_0001] {
+            denied(asked, "sched_setscheduler", [0, policy, 0, 0, 0, 0]);
+        }
+        allowed(asked, "personality", [0xffff_ffff, 0, 0, 0, 0, 0]);
+        for persona in [0x0004_0000, 0x0040_0000] {
+            denied(asked, "personality", [persona, 0, 0, 0, 0, 0]);
+        }
+    });
+}
+
+#[test]
+fn urgent_data_is_refused_in_each_call_that_has_flags() {
+    each(|asked| {
+        for (name, at) in [
+            ("sendto", 3),
+            ("sendmsg", 2),
+            ("sendmmsg", 3),
+            ("recvfrom", 3),
+            ("recvmsg", 2),
+            ("recvmmsg", 3),
+        ] {
+            let mut arguments = [0; 6];
+            arguments[at] = 0x4001;
+            denied(asked, name, arguments);
+            allowed(asked, name, [0; 6]);
+        }
+    });
+}
+
+#[test]
+fn in_strict_one_start_is_let_through_and_only_by_its_addresses() {
+    for machine in ["x86_64", "aarch64"] {
+        let filter = Filter::new(&asked(machine, Preset::Strict)).unwrap();
+        let architecture = filter.architecture();
+        let attempt = |name, arguments, variables| Attempt {
+            audit: architecture.audit(),
+            number: Call::named(name).unwrap().number(architecture).unwrap(),
+            arguments: [0, 0, arguments, variables, 0, 0],
+        };
+        let (a, v) = (SECRETS.arguments, SECRETS.variables);
+        let answers = |attempt| filter.evaluate(&attempt, Some(SECRETS)) == Verdict::Allow;
+        assert!(answers(attempt("execveat", a, v)));
+        for (arguments, variables) in [(a, 0), (0, v), (v, a), (a | 1 << 63, v), (a ^ 8, v)] {
+            assert!(!answers(attempt("execveat", arguments, variables)));
+        }
+        assert!(!answers(attempt("execve", a, v)));
+        let nobody = filter.evaluate(&attempt("execveat", a, v), None);
+        assert!(matches!(nobody, Verdict::Deny(denial) if denial.rule == Rule::Exec));
+        assert!(filter.compile().secrets.is_some());
+        let loose = Filter::new(&asked(machine, Preset::Standard)).unwrap();
+        assert!(loose.compile().secrets.is_none());
+    }
+}
+
+#[test]
+fn in_strict_no_memory_that_was_written_is_executed() {
+    let strict = asked("x86_64", Preset::Strict);
+    let map = |protection, flags| [0, 4096, protection, flags, u64::MAX, 0];
+    for arguments in [
+        map(7, 0x22),
+        map(6, 2),
+        // Nothing is in it, but another name of it might be written.
+        map(5, 0x21),
+        map(5, 0x22),
+        map(5, 1),
+        map(5, 3),
+        map(4 | 1 << 40, 1),
+    ] {
+        let denial = denied(&strict, "mmap", arguments).unwrap();
+        assert_eq!(denial.rule, Rule::WritableCode, "{arguments:x?}");
+    }
+    // A library's code, and memory.
+    allowed(&strict, "mmap", map(5, 0x812));
+    allowed(&strict, "mmap", map(3, 0x22));
+    for name in ["mprotect", "pkey_mprotect"] {
+        denied(&strict, name, [0, 0, 5, 0, 0, 0]);
+        allowed(&strict, name, [0, 0, 1, 0, 0, 0]);
+        let by_mdwe = Asked {
+            code: Code::FixedByMdwe,
+            ..strict.clone()
+        };
+        allowed(&by_mdwe, name, [0, 0, 5, 0, 0, 0]);
+    }
+    denied(&strict, "memfd_create", [0; 6]);
+    let jit = Asked {
+        code: Code::Any,
+        ..strict
+    };
+    allowed(&jit, "mmap", map(7, 0x22));
+    allowed(&jit, "mprotect", [0, 0, 7, 0, 0, 0]);
+    allowed(&jit, "memfd_create", [0; 6]);
+}
+
+#[test]
+fn strict_has_no_filter_of_the_guest_s_own_and_standard_has() {
+    let standard = asked("x86_64", Preset::Standard);
+    allowed(&standard, "seccomp", [1, 0, 0, 0, 0, 0]);
+    allowed(&standard, "prctl", [22, 2, 0, 0, 0, 0]);
+    let strict = asked("x86_64", Preset::Strict);
+    denied(&strict, "seccomp", [1, 0, 0, 0, 0, 0]);
+    denied(&strict, "prctl", [22, 2, 0, 0, 0, 0]);
+    allowed(&strict, "prctl", [15, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_policy_s_word_replaces_the_preset_s_and_its_deny_wins() {
+    let asked = Asked {
+        allow: vec!["bpf".into(), "uname".into()],
+        deny: vec!["uname".into()],
+        ..asked("x86_64", Preset::Strict)
+    };
+    allowed(&asked, "bpf", [0; 6]);
+    let denial = denied(&asked, "uname", [0; 6]).unwrap();
+    assert_eq!((denial.errno, denial.seen), (Errno::Perm, Seen::Told));
+    let unknown = Asked {
+        deny: vec!["unmae".into()],
+        ..asked
+    };
+    assert_eq!(
+        Filter::new(&unknown),
+        Err(FilterError::NoSuchCall {
+            name: "unmae".into()
+        })
+    );
+}
+
+#[test]
+fn what_a_launch_itself_calls_after_the_filter_is_allowed() {
+    each(|asked| {
+        // Receipts, the listener's way out, and the end of a launch that failed.
+        allowed(asked, "write", [3, 0, 0, 0, 0, 0]);
+        allowed(asked, "sendmsg", [3, 0, 0x4000, 0, 0, 0]);
+        allowed(asked, "exit_group", [0; 6]);
+        allowed(asked, "close", [0; 6]);
+        allowed(asked, "clock_gettime", [0; 6]);
+    });
+}
+
+#[test]
+fn nobody_s_ear_changes_what_a_call_answers() {
+    each(|with| {
+        let without = Asked {
+            events: false,
+            ..with.clone()
+        };
+        let (with, without) = (Filter::new(with).unwrap(), Filter::new(&without).unwrap());
+        assert_eq!(with.decisions, without.decisions);
+        let program = without.compile();
+        assert!(
+            program
+                .instructions
+                .iter()
+                .all(|instruction| instruction.k != bpf::NOTIFY || instruction.code != bpf::RETURN)
+        );
+    });
+}
+
+#[test]
+fn no_two_calls_share_a_number_or_a_name() {
+    for (at, call) in CALLS.iter().enumerate() {
+        for other in &CALLS[at + 1..] {
+            assert_ne!(call.name, other.name);
+            for architecture in Architecture::ALL {
+                let number = call.number(architecture);
+                assert!(number.is_none() || number != other.number(architecture));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_about_calls_is_written_from_the_tables() {
+    let written = include_str!("../../../../docs/syscalls.md");
+    assert!(written == page(), "cargo xtask schema writes it anew");
+}
+
+#[test]
+fn filters_stay_small_and_shallow() {
+    each(|asked| {
+        let program = Filter::new(asked).unwrap().compile();
+        let length = program.instructions.len();
+        assert!(length < 800, "{length} instructions for {}", asked.preset);
+    });
+}

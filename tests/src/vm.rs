@@ -1,0 +1,345 @@
+//! A virtual machine for attacks that need another kernel than this one's, or
+//! that may do harm: reboot it, bring it down, take it over.
+//!
+//! One boot of a Debian kernel in an emulated computer without network or disk
+//! runs a list of commands, as its root or as an ordinary user. It shares
+//! nothing with the machine of the tests but the list and two serial ports,
+//! needs no root, and takes some 3 seconds of a processor before the first command.
+//!
+//! Commands of one boot see what those before them did to the machine. A command
+//! that is root there could read the memory of the first process and forge what
+//! is told of commands after it: give one that might a run of its own.
+
+mod archive;
+mod frames;
+mod image;
+mod kernel;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use frames::{Frame, Frames};
+use kernel::Kernel;
+
+use crate::spawn;
+
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// How long a kernel may take to its first command.
+const BOOT: Duration = Duration::from_secs(180);
+
+/// How long the machine may take beyond a command's own bound.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// A command for the machine.
+#[derive(Clone, Debug)]
+pub struct VmCommand {
+    words: Vec<OsString>,
+    root: bool,
+    bound: Duration,
+}
+
+impl VmCommand {
+    /// A command as the machine's root. Found are `belljar`, `belljar-guest` and
+    /// `busybox`, with all that it is, and what the test added.
+    #[must_use]
+    pub fn root<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            words: words
+                .into_iter()
+                .map(|word| word.as_ref().to_owned())
+                .collect(),
+            root: true,
+            bound: Duration::from_secs(60),
+        }
+    }
+
+    /// The same as its user, uid 1000.
+    #[must_use]
+    pub fn user<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            root: false,
+            ..Self::root(words)
+        }
+    }
+
+    /// How long it may take, in whole seconds, instead of a minute.
+    #[must_use]
+    pub fn within(self, bound: Duration) -> Self {
+        Self { bound, ..self }
+    }
+}
+
+/// How a command in the machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmEnd {
+    /// By itself; as a shell numbers it, 128 and the signal's number for a signal.
+    Exited(u8),
+    /// It was killed with all that it started: its time was over.
+    OutOfTime,
+    /// The machine started anew.
+    Rebooted,
+    /// The machine was switched off.
+    PoweredOff,
+    /// The kernel panicked, or would have gone on after an oops.
+    Panicked,
+    /// Nothing was heard of it, and the machine was ended from outside.
+    Hung,
+}
+
+/// What became of a command in the machine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VmResult {
+    /// How it ended.
+    pub end: VmEnd,
+    /// What it wrote; nothing where the machine did not outlive it. Of both
+    /// together no more than 1 MiB can be written: then there is no space left.
+    pub stdout: Vec<u8>,
+    /// The same for its errors.
+    pub stderr: Vec<u8>,
+}
+
+impl fmt::Debug for VmResult {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [stdout, stderr] = [&self.stdout, &self.stderr];
+        let (stdout, stderr) = (stdout.escape_ascii(), stderr.escape_ascii());
+        write!(
+            to,
+            "{:?}, stdout \"{stdout}\", stderr \"{stderr}\"",
+            self.end
+        )
+    }
+}
+
+impl VmResult {
+    /// What it wrote, as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    fn of_machine(end: VmEnd) -> Self {
+        Self {
+            end,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+}
+
+/// A virtual machine to be.
+#[derive(Debug, Default)]
+pub struct Vm {
+    added: Vec<(String, PathBuf)>,
+}
+
+/// Begins a virtual machine; a test that does needs [`Need::Vm`](crate::Need::Vm).
+#[must_use]
+pub fn vm() -> Vm {
+    Vm::default()
+}
+
+/// Whether everything is there for one.
+pub(crate) fn is_possible() -> bool {
+    cfg!(target_arch = "x86_64")
+        && [QEMU, image::BUSYBOX, image::SETPRIV]
+            .iter()
+            .all(|program| Path::new(program).exists())
+        && Kernel::find().is_some()
+}
+
+impl Vm {
+    /// Adds a program of this machine, with the libraries that it loads, at a
+    /// whole path of the other.
+    #[must_use]
+    pub fn program(mut self, at: &str, from: &Path) -> Self {
+        self.added.push((at.to_owned(), from.to_owned()));
+        self
+    }
+
+    /// Runs commands one after another, and gives what became of each. Where a
+    /// command ends the machine, those after it get a new one.
+    ///
+    /// # Panics
+    /// Where the machine does not come as far as the first command.
+    #[must_use]
+    pub fn run(&self, commands: &[VmCommand]) -> Vec<VmResult> {
+        let kernel = Kernel::find().expect("a kernel: cargo xtask test gets it");
+        let base = image::base(&kernel, &self.added);
+        let mut results = Vec::new();
+        while results.len() < commands.len() {
+            results.extend(boot(&kernel, &base, &commands[results.len()..]));
+        }
+        results
+    }
+}
+
+/// One boot: runs commands until one ends the machine, at least the first.
+fn boot(kernel: &Kernel, base: &[u8], commands: &[VmCommand]) -> Vec<VmResult> {
+    let mut machine = Machine::start(kernel, base, commands);
+    let mut results = Vec::new();
+    let mut running = false;
+    let mut deadline = Instant::now() + BOOT;
+    while results.len() < commands.len() {
+        let end = match machine.hear(deadline) {
+            Heard::Frame(Frame::Begin(number)) if number == results.len() => {
+                running = true;
+                deadline = Instant::now() + commands[number].bound + GRACE;
+                continue;
+            }
+            Heard::Frame(Frame::End(number, result)) if running && number == results.len() => {
+                results.push(result);
+                running = false;
+                deadline = Instant::now() + GRACE;
+                continue;
+            }
+            Heard::Frame(frame) => panic!("the machine told out of order: {frame:?}"),
+            Heard::Nothing => VmEnd::Hung,
+            Heard::End => machine.how_it_ended(),
+        };
+        if running {
+            results.push(VmResult::of_machine(end));
+        }
+        assert!(
+            !results.is_empty(),
+            "{end:?} before the first command: {}",
+            machine.console()
+        );
+        break;
+    }
+    results
+}
+
+/// What came next.
+enum Heard {
+    Frame(Frame),
+    /// Nothing until the deadline.
+    Nothing,
+    /// The machine has ended.
+    End,
+}
+
+/// A running emulator; ended with this value, and with the thread that made it.
+struct Machine {
+    room: tempfile::TempDir,
+    emulator: Child,
+    port: Receiver<Vec<u8>>,
+    frames: Frames,
+}
+
+impl Machine {
+    fn start(kernel: &Kernel, base: &[u8], commands: &[VmCommand]) -> Self {
+        let room = tempfile::Builder::new()
+            .prefix("vm-test-")
+            .tempdir()
+            .expect("a temporary directory");
+        let nonce = nonce();
+        let archive = room.path().join("archive");
+        File::create(&archive)
+            .and_then(|mut file| {
+                file.write_all(base)?;
+                file.write_all(&image::commands(&nonce, commands))
+            })
+            .expect("the machine's files");
+        let console = format!("file:{}", room.path().join("console").display());
+        let mut emulator = spawn(
+            Command::new(image::SETPRIV)
+                .args(["--pdeathsig", "KILL", "--", QEMU])
+                .args(["-nodefaults", "-no-user-config", "-display", "none"])
+                .args(["-sandbox", "on,elevateprivileges=deny,spawn=deny"])
+                .args(["-accel", "tcg", "-cpu", "max", "-m", "512", "-nic", "none"])
+                .args(["-no-reboot", "-serial", &console, "-serial", "stdio"])
+                .args([
+                    "-append",
+                    "console=ttyS0 quiet panic=-1 oops=panic syscall.x32=y",
+                ])
+                .arg("-kernel")
+                .arg(&kernel.image)
+                .arg("-initrd")
+                .arg(&archive)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(File::create(room.path().join("errors")).expect("a file")),
+        );
+        let mut stdout = emulator.stdout.take().expect("a pipe");
+        let (sender, port) = mpsc::sync_channel(16);
+        std::thread::spawn(move || {
+            let mut part = [0; 65536];
+            while let Ok(count @ 1..) = stdout.read(&mut part) {
+                if sender.send(part[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            room,
+            emulator,
+            port,
+            frames: Frames::new(nonce),
+        }
+    }
+
+    fn hear(&mut self, deadline: Instant) -> Heard {
+        loop {
+            if let Some(frame) = self.frames.next() {
+                return Heard::Frame(frame);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Heard::Nothing;
+            }
+            match self.port.recv_timeout(left) {
+                Ok(part) => self.frames.add(&part),
+                Err(RecvTimeoutError::Timeout) => return Heard::Nothing,
+                Err(RecvTimeoutError::Disconnected) => return Heard::End,
+            }
+        }
+    }
+
+    /// For an emulator that ended by itself. The kernel tells of its end as what it is.
+    fn how_it_ended(&mut self) -> VmEnd {
+        let status = self.emulator.wait().expect("a child");
+        assert!(status.success(), "{QEMU}: {status}: {}", self.console());
+        let console = self.console();
+        if console.contains("Kernel panic - not syncing") {
+            VmEnd::Panicked
+        } else if console.contains("reboot: Power down") {
+            VmEnd::PoweredOff
+        } else {
+            VmEnd::Rebooted
+        }
+    }
+
+    /// What the kernel said, and the emulator.
+    fn console(&self) -> String {
+        ["console", "errors"]
+            .iter()
+            .map(|name| fs::read(self.room.path().join(name)).unwrap_or_default())
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
+            .collect()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+    }
+}
+
+/// A word that nobody guesses.
+fn nonce() -> String {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .expect("random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,146 @@
+//! The first file system of the machine: a busybox, belljar and the guests with
+//! the libraries that they load, the kernel's modules, and what a test adds.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{VmCommand, archive::Archive, kernel::Kernel};
+use crate::{belljar, guest, output};
+
+/// Where busybox-static has it.
+pub(super) const BUSYBOX: &str = "/bin/busybox";
+
+/// util-linux's: takes on ids, as busybox's cannot.
+pub(super) const SETPRIV: &str = "/usr/bin/setpriv";
+
+/// All of the machine but the commands of one boot.
+pub(super) fn base(kernel: &Kernel, added: &[(String, PathBuf)]) -> Vec<u8> {
+    let mut archive = Archive::default();
+    // /usr holds all, as on every system that belljar knows.
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        archive.directory(&format!("/usr/{name}"), 0o755);
+        archive.link(&format!("/{name}"), &format!("usr/{name}"));
+    }
+    for name in [
+        "dev",
+        "etc",
+        "home/user",
+        "mnt",
+        "proc",
+        "root",
+        "run",
+        "sys",
+        "tmp",
+        "var/tmp",
+    ] {
+        archive.directory(&format!("/{name}"), 0o755);
+    }
+    archive.directory("/machine", 0o700);
+    archive.directory("/machine/results", 0o700);
+    archive.file(
+        "/etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
+    );
+    archive.file("/etc/group", 0o644, b"root:x:0:\nuser:x:1000:\n");
+
+    let init = include_bytes!("init.sh");
+    archive.file("/init", 0o700, init);
+    archive.link("/usr/bin/sh", "busybox");
+
+    let mut modules = String::new();
+    for path in kernel.modules() {
+        let name = path.file_name().expect("a module's file").to_string_lossy();
+        let _ = writeln!(modules, "{name}");
+        archive.file(&format!("/machine/{name}"), 0o600, &read(&path));
+    }
+    archive.file("/machine/modules", 0o600, modules.as_bytes());
+
+    let own = [
+        ("/usr/bin/busybox", Path::new(BUSYBOX)),
+        ("/usr/bin/belljar", belljar()),
+        ("/usr/bin/belljar-guest", guest()),
+        (SETPRIV, Path::new(SETPRIV)),
+    ];
+    let added = added.iter().map(|(at, path)| (at.as_str(), path.as_path()));
+    let mut libraries = BTreeSet::new();
+    for (at, path) in own.into_iter().chain(added) {
+        archive.file(at, 0o755, &read(path));
+        libraries.extend(libraries_of(path));
+    }
+    for library in libraries {
+        let at = if library.starts_with("/usr") {
+            library.clone()
+        } else {
+            format!("/usr{library}")
+        };
+        archive.file(&at, 0o755, &read(Path::new(&library)));
+    }
+    archive.finish()
+}
+
+/// The commands of one boot, behind the word by which its frames are known.
+pub(super) fn commands(nonce: &str, commands: &[VmCommand]) -> Vec<u8> {
+    let mut script = Vec::new();
+    for command in commands {
+        let who = if command.root {
+            "0 /root"
+        } else {
+            "1000 /home/user"
+        };
+        let bound = command.bound.as_secs().max(1);
+        script.extend_from_slice(format!("run {who} {bound}").as_bytes());
+        for word in &command.words {
+            script.push(b' ');
+            script.extend_from_slice(&quoted(word));
+        }
+        script.push(b'\n');
+    }
+    let mut archive = Archive::default();
+    archive.directory("/machine", 0o700);
+    archive.file("/machine/nonce", 0o600, format!("{nonce}\n").as_bytes());
+    archive.file("/machine/commands.sh", 0o600, &script);
+    archive.finish()
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &OsStr) -> Vec<u8> {
+    let parts: Vec<&[u8]> = word.as_bytes().split(|byte| *byte == b'\'').collect();
+    [b"'", parts.join(&b"'\\''"[..]).as_slice(), b"'"].concat()
+}
+
+/// What the loader of a program of ours would load, and itself; ldd(1). Nothing
+/// for a static program.
+fn libraries_of(program: &Path) -> Vec<String> {
+    let told = output(Command::new("ldd").arg(program));
+    String::from_utf8_lossy(&told.stdout)
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_through_a_shell_as_they_are() {
+        for word in ["", "a b", "it's", "'", "''\\''", "$HOME `id` \"x\"\n*"] {
+            let script = [b"printf %s ", quoted(OsStr::new(word)).as_slice()].concat();
+            let told = output(Command::new("sh").arg("-c").arg(OsStr::from_bytes(&script)));
+            assert_eq!(String::from_utf8_lossy(&told.stdout), word);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+#!/bin/busybox sh
+# The first program of the virtual machine: makes the machine ready, runs each
+# command of /machine/commands.sh, and tells of it on the second serial port.
+# When this script ends, the kernel panics.
+
+if [ "$1" != moved ]; then
+    # pivot_root(2) refuses the initial file system as the root that is left,
+    # and jars leave theirs: so the same tree is mounted once more, over it.
+    /bin/busybox mount -o bind / /mnt
+    cd /mnt && /bin/busybox mount -o move . / && exec /bin/busybox chroot . /init moved
+    exit 1
+fi
+
+export PATH=/usr/bin
+/bin/busybox mount -t proc proc /proc
+# All that it is, beside the programs that are there already.
+/bin/busybox --install -s /usr/bin 2> /dev/null
+mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t devtmpfs devtmpfs /dev
+mkdir /dev/pts /dev/shm
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
+for place in /run /var/tmp /tmp; do
+    mount -t tmpfs tmpfs "$place"
+done
+chmod 755 /run
+chown 1000:1000 /home/user
+hostname machine
+ip link set lo up
+for module in $(cat /machine/modules); do
+    insmod "/machine/$module" || exit 1
+done
+
+# What a command wrote is kept here until it has ended; more does not fit.
+mount -t tmpfs -o mode=700,size=1m tmpfs /machine/results
+cd /machine/results || exit 1
+stty -F /dev/ttyS1 raw -echo
+exec 3> /dev/ttyS1
+read -r nonce < /machine/nonce
+rm /machine/nonce
+
+# run UID HOME BOUND WORDS…: one command, and what became of it.
+number=0
+run() {
+    uid=$1 home=$2 bound=$3
+    shift 3
+    printf '%s begin %s\n' "$nonce" "$number" >&3
+    (
+        cd /
+        exec setsid env -i PATH=/usr/bin:/bin HOME="$home" \
+            /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
+    ) < /dev/null > out 2> err 3>&- &
+    command=$!
+    # All but this watchdog and the first process get the signal; kill(2).
+    (
+        sleep "$bound"
+        : > late
+        kill -9 -1
+    ) < /dev/null > /dev/null 2>&1 3>&- &
+    wait "$command"
+    end=$?
+    # The watchdog, and whatever the command left behind.
+    kill -9 -1
+    wait
+    [ ! -e late ] || end=late
+    printf '%s end %s %s %s %s\n' "$nonce" "$number" "$end" "$(stat -c %s out)" "$(stat -c %s err)" >&3
+    cat out err >&3
+    rm -rf ./*
+    number=$((number + 1))
+}
+
+. /machine/commands.sh
+# Told of all; whoever waits for that ends the machine.
+sleep 1000
