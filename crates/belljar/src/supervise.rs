@@ -4,6 +4,7 @@
 mod decide;
 mod denials;
 mod growth;
+mod perform;
 mod receipts;
 mod setup;
 mod task;

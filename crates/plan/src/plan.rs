@@ -33,6 +33,8 @@ pub struct Plan {
     pub limits: Vec<PlannedLimit>,
     /// What the filter of system calls is made of; none where this machine takes none.
     pub filter: Option<Filter>,
+    /// Unix sockets of the machine that the jar may connect to.
+    pub sockets: Vec<Slot>,
     /// Rules whose violation ends the jar.
     pub end_on: Vec<Rule>,
     /// The user inside and outside.

@@ -14,6 +14,7 @@ use std::{
 
 use belljar_plan::{
     Plan, Rule,
+    filter::Unix,
     report::{Denials as Counts, Violation},
 };
 use belljar_policy::seccomp::{Denial, Filter, Verdict, decode};
@@ -22,13 +23,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::sys::{self, Asked};
+use super::perform::Performer;
+use crate::sys::{self, Asked, Reachable};
 
 /// So many calls may come at once.
-const BURST: u32 = 128;
-/// So many are taken up in a second after that. Each takes about 20 us of a
-/// processor, with what the host does about it.
-const EACH_SECOND: u32 = 500;
+const BURST: u32 = 256;
+/// So many are taken up in a second after that.
+const EACH_SECOND: u32 = 2000;
+/// A call that is made in the guest's stead counts as so many: it takes a thread.
+const PERFORMED: u32 = 2;
 /// So many before others get a turn.
 const AT_ONCE: u32 = 16;
 /// Rows of the report; a guest must not make it grow.
@@ -56,6 +59,8 @@ pub(super) struct Denials {
     filter: Option<Arc<Filter>>,
     end_on: Vec<Rule>,
     bucket: Bucket,
+    /// Who makes the calls that the filter leaves to the supervisor.
+    performer: Option<Performer>,
     /// Whoever could ask is gone.
     closed: bool,
     /// Calls had to wait before this one.
@@ -65,11 +70,20 @@ pub(super) struct Denials {
 
 impl Denials {
     /// Listens; on the supervisor's runtime.
-    pub(super) fn listen(listener: OwnedFd, plan: &Plan) -> io::Result<Option<Self>> {
+    pub(super) fn listen(
+        listener: OwnedFd,
+        plan: &Plan,
+        reachable: Reachable,
+    ) -> io::Result<Option<Self>> {
         let Some(asked) = plan.filter.clone() else {
             return Ok(None);
         };
+        let performer = match asked.unix {
+            Unix::Performed => Some(Performer::new(&listener, reachable)?),
+            Unix::Visible | Unix::Pairs => None,
+        };
         Ok(Some(Self {
+            performer,
             listener: sys::watch(listener, Interest::READABLE)?,
             asked,
             filter: None,
@@ -81,65 +95,80 @@ impl Denials {
         }))
     }
 
-    /// Waits for denied calls and answers them: at least one, never many at once.
-    /// Dropping the future loses none.
+    /// Waits for denied calls and answers them: a few at a time. Dropping the
+    /// future loses none.
     pub(super) async fn heard(&mut self) -> Vec<Denied> {
         loop {
-            if self.closed {
-                return std::future::pending().await;
-            }
-            if let Some(later) = self.bucket.empty_until(Instant::now()) {
-                self.waited = true;
-                sleep_until(later).await;
-            }
-            let Ok(mut ready) = self.listener.readable().await else {
-                self.closed = true;
-                continue;
-            };
-            let mut calls = Vec::new();
-            let mut more = true;
-            while more && calls.len() < AT_ONCE as usize && self.bucket.take(Instant::now()) {
-                match sys::next_call(self.listener.get_ref()) {
-                    Ok(Some(call)) => calls.push(call),
-                    Ok(None) => {
-                        more = false;
-                        self.waited = false;
+            let until = self.bucket.empty_until(Instant::now());
+            self.waited |= until.is_some();
+            tokio::select! {
+                refused = ended(&mut self.performer) => {
+                    if let Some(mut refused) = refused {
+                        refused.ends = self.end_on.contains(&refused.rule);
+                        self.tally.note(&refused, false);
+                        return vec![refused];
                     }
-                    Err(_) => {
-                        more = false;
-                        self.closed = true;
-                    }
+                    continue;
                 }
+                () = ready(&self.listener, until), if !self.closed => {}
             }
-            if !more {
-                ready.clear_ready();
-            }
-            drop(ready);
-            let late = self.waited;
-            let denied: Vec<Denied> = calls
-                .into_iter()
-                .map(|call| self.answer(call, late))
-                .collect();
+            let denied = self.take_some();
             if !denied.is_empty() {
                 return denied;
             }
         }
     }
 
-    fn answer(&mut self, call: Asked, late: bool) -> Denied {
+    /// Takes up what there is, as far as the bucket goes.
+    fn take_some(&mut self) -> Vec<Denied> {
+        let mut denied = Vec::new();
+        for _ in 0..AT_ONCE {
+            if !self.bucket.take(Instant::now()) {
+                return denied;
+            }
+            let call = self
+                .listener
+                .try_io(Interest::READABLE, |listener| sys::next_call(listener));
+            match call {
+                Ok(call) => denied.extend(self.answer(call)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.bucket.give_back();
+                    self.waited = false;
+                    return denied;
+                }
+                Err(error) => {
+                    tracing::debug!(target: "belljar", %error, "nobody can be denied any more");
+                    self.closed = true;
+                    return denied;
+                }
+            }
+        }
+        denied
+    }
+
+    /// Answers a call; gives it where it was denied.
+    fn answer(&mut self, call: Asked) -> Option<Denied> {
         let filter = self
             .filter
             .get_or_insert_with(|| shared(&self.asked))
             .clone();
-        let denial = match filter.evaluate(&call.attempt, None) {
-            Verdict::Deny(denial) => denial,
+        let denial = match (
+            filter.evaluate(&call.attempt, None),
+            self.performer.as_mut(),
+        ) {
+            (Verdict::Deny(denial), _) => denial,
+            (Verdict::Perform, Some(performer)) => {
+                self.bucket.take_more(PERFORMED - 1);
+                performer.perform(call);
+                return None;
+            }
             // The kernel asks of nothing else. Whatever it was, it is refused.
-            Verdict::Allow | Verdict::Perform => unexpected(),
+            (Verdict::Allow | Verdict::Perform, _) => unexpected(),
         };
         let ends = self.end_on.contains(&denial.rule);
         if !ends
             && let Err(error) =
-                sys::refuse_call(self.listener.get_ref(), &call, denial.errno.number())
+                sys::answer_call(self.listener.get_ref(), &call, denial.errno.number().into())
         {
             tracing::warn!(target: "belljar", %error, "cannot answer a denied call");
         }
@@ -153,8 +182,26 @@ impl Denials {
             syscall,
             arguments,
         };
-        self.tally.note(&denied, late);
-        denied
+        self.tally.note(&denied, self.waited);
+        Some(denied)
+    }
+}
+
+/// Waits until there may be a call, and that it may be taken up.
+async fn ready(listener: &AsyncFd<OwnedFd>, until: Option<Instant>) {
+    if let Some(until) = until {
+        sleep_until(until).await;
+    }
+    // Whoever takes a call and finds none says that it is not ready any more.
+    if listener.readable().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn ended(performer: &mut Option<Performer>) -> Option<Denied> {
+    match performer {
+        Some(performer) => performer.ended().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -210,6 +257,16 @@ impl Bucket {
         }
         self.full_at = self.full_at.max(now) + Self::EACH;
         true
+    }
+
+    /// Takes more than one for what was taken up.
+    fn take_more(&mut self, more: u32) {
+        self.full_at += Self::EACH * more;
+    }
+
+    /// Nothing was there to take up.
+    fn give_back(&mut self) {
+        self.full_at -= Self::EACH;
     }
 }
 

@@ -188,6 +188,9 @@ pub(crate) mod tests {
                 })
                 .collect(),
             limits: Vec::new(),
+            filter: None,
+            sockets: Vec::new(),
+            end_on: Vec::new(),
             identity: Identity {
                 uid: 1000,
                 gid: 1000,

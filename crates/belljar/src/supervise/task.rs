@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use belljar_plan::{
-    Limit, Plan, Report,
+    Limit, Plan, Report, Step,
     message::Event as Record,
     outcome::StoppedBy,
     report::{Edge, Usage},
@@ -22,7 +22,7 @@ use crate::{
     launch::{Again, Ahead, Begun, Link, News, parking},
     report,
     streams::{Connected, Meter, Stream},
-    sys,
+    sys::{self, Lease, Reachable},
 };
 
 /// Output that nobody reads is given up after so long, where Belljar ended the jar.
@@ -84,7 +84,8 @@ async fn run(
     let connected = three.connect(ours, up.terminal.take(), &job.meter, &runtime);
     let growth = job.grants.take().map(Grants::watch).transpose();
     let denials = match up.listener.take() {
-        Some(listener) => Denials::listen(listener, &job.plan),
+        Some(listener) => reachable(&job, &up)
+            .and_then(|reachable| Denials::listen(listener, &job.plan, reachable)),
         None => Ok(None),
     };
     let ready = connected.and_then(|connected| Ok((connected, growth?, denials?)));
@@ -152,6 +153,26 @@ async fn run(
     };
     let report = conclude(&job, &mut asked, &up, &mut connected, watch, ending).await;
     finish(job, report).await;
+}
+
+/// What the jar's unix sockets may be connected to.
+fn reachable(job: &Job, up: &Up) -> std::io::Result<Reachable> {
+    let network = job
+        .plan
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::Clone { namespaces } if namespaces.network));
+    Ok(Reachable {
+        scratch: up.scratch.as_ref().map(sys::device).transpose()?,
+        granted: job
+            .plan
+            .sockets
+            .iter()
+            .map(|socket| (socket.device, socket.inode))
+            .collect(),
+        names: network,
+        ids: job.lease.as_ref().map(Lease::id),
+    })
 }
 
 fn take_handles(connected: &mut Connected) -> Handles {

@@ -27,12 +27,34 @@ pub(crate) struct Asked {
     pub(crate) attempt: Attempt,
 }
 
-pub(crate) fn next_call(_: &OwnedFd) -> io::Result<Option<Asked>> {
+pub(crate) fn next_call(_: &OwnedFd) -> io::Result<Asked> {
     unsupported()
 }
 
-pub(crate) fn refuse_call(_: &OwnedFd, _: &Asked, _: u16) -> io::Result<()> {
+pub(crate) fn answer_call(_: &OwnedFd, _: &Asked, _: i32) -> io::Result<()> {
     unsupported()
+}
+
+pub(crate) fn device(_: &OwnedFd) -> io::Result<u64> {
+    unsupported()
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reachable {
+    pub(crate) scratch: Option<u64>,
+    pub(crate) granted: Vec<(u64, u64)>,
+    pub(crate) names: bool,
+    pub(crate) ids: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Connected {
+    Answered(i32),
+    Refused(Vec<u8>),
+}
+
+pub(crate) fn connect(_: &OwnedFd, _: &Asked, _: &Reachable) -> Connected {
+    Connected::Refused(Vec::new())
 }
 
 pub(crate) fn machine_identity(_: u32, _: u32) -> Option<MachineIdentity> {

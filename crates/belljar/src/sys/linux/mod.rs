@@ -1,6 +1,7 @@
 //! Linux: the launcher's process and socket, sealed files, leases of machine
 //! uids, and what `/proc` tells about a jar's tasks.
 
+mod connect;
 pub(crate) mod facts;
 mod files;
 mod launcher;
@@ -23,10 +24,11 @@ use belljar_plan::{
 };
 
 pub(crate) use self::{
+    connect::{Connected, Reachable, connect},
     files::{Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,
-    notify::{Asked, next_call, refuse_call},
+    notify::{Asked, answer_call, next_call},
     packets::{Packets, connected_packets},
     size::held,
     tree::{sample, shared_once},
@@ -96,6 +98,11 @@ pub(crate) fn own_stream(number: u8) -> io::Result<OwnedFd> {
         1 => again(rustix::stdio::stdout()),
         _ => again(rustix::stdio::stderr()),
     }
+}
+
+/// The file system on which something lies: `st_dev`.
+pub(crate) fn device(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(fd)?.st_dev)
 }
 
 /// Bytes that can be read from a pipe at once.

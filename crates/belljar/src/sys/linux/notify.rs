@@ -6,12 +6,18 @@ use std::{
 };
 
 use belljar_policy::seccomp::Attempt;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 /// `SECCOMP_IOCTL_NOTIF_RECV`, for the struct of today.
 const RECEIVE: libc::Ioctl = 0xc050_2100_u32 as libc::Ioctl;
 /// `SECCOMP_IOCTL_NOTIF_SEND`
 const SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
+
+/// `SECCOMP_IOCTL_NOTIF_ID_VALID`
+const STILL: libc::Ioctl = 0x4008_2102_u32 as libc::Ioctl;
 
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,20 +30,30 @@ pub(crate) struct Asked {
     pub(crate) attempt: Attempt,
 }
 
-/// Takes the next call that waits; none where none does now.
+/// Takes the next call that waits; an error of kind `WouldBlock` where none does.
 ///
 /// # Errors
-/// Where nobody can ask any more.
-pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Option<Asked>> {
-    // Receiving ignores O_NONBLOCK.
-    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
-    if poll(&mut waiting, Some(&Timespec::default()))? == 0 {
-        return Ok(None);
+/// Any other where nobody can ask any more.
+pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Asked> {
+    loop {
+        // Receiving ignores O_NONBLOCK.
+        let mut waiting = [PollFd::new(listener, PollFlags::IN)];
+        if poll(&mut waiting, Some(&Timespec::default()))? == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let [waiting] = waiting;
+        if !waiting.revents().contains(PollFlags::IN) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        match receive(listener) {
+            // Whoever asked was killed meanwhile, or this thread was interrupted.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => {}
+            other => return other,
+        }
     }
-    let ready = waiting[0].revents();
-    if !ready.contains(PollFlags::IN) {
-        return Err(io::ErrorKind::BrokenPipe.into());
-    }
+}
+
+fn receive(listener: &OwnedFd) -> io::Result<Asked> {
     let mut asked = libc::seccomp_notif {
         id: 0,
         pid: 0,
@@ -53,14 +69,9 @@ pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Option<Asked>> {
     // which must be zeroed, and is.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut asked) };
     if result < 0 {
-        let error = io::Error::last_os_error();
-        return match error.raw_os_error() {
-            // It was killed meanwhile, or this thread was interrupted.
-            Some(libc::ENOENT | libc::EINTR) => Ok(None),
-            _ => Err(error),
-        };
+        return Err(io::Error::last_os_error());
     }
-    Ok(Some(Asked {
+    Ok(Asked {
         id: asked.id,
         pid: i32::try_from(asked.pid).unwrap_or(0),
         attempt: Attempt {
@@ -68,15 +79,27 @@ pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Option<Asked>> {
             number: asked.data.nr as u32,
             arguments: asked.data.args,
         },
-    }))
+    })
 }
 
-/// Answers with an error. Whoever was killed meanwhile needs no answer.
-pub(crate) fn refuse_call(listener: &OwnedFd, asked: &Asked, errno: u16) -> io::Result<()> {
+/// Whether a call still waits: then its thread is who it was, and what was read
+/// of it was its own.
+pub(super) fn is_waiting(listener: &OwnedFd, asked: &Asked) -> Result<(), Errno> {
+    let id = asked.id;
+    // SAFETY: the request reads one 64-bit number.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), STILL, &raw const id) } {
+        0 => Ok(()),
+        _ => Err(Errno::SRCH),
+    }
+}
+
+/// Answers with an error, or with success where it is 0. Whoever was killed
+/// meanwhile needs no answer.
+pub(crate) fn answer_call(listener: &OwnedFd, asked: &Asked, errno: i32) -> io::Result<()> {
     let mut answer = libc::seccomp_notif_resp {
         id: asked.id,
         val: 0,
-        error: -i32::from(errno),
+        error: -errno,
         flags: 0,
     };
     // SAFETY: the request reads the struct of which its number holds the size.

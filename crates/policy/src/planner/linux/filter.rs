@@ -6,6 +6,7 @@ use belljar_plan::{
     Filter, Namespaces, Preset, Rule, Step,
     filter::{Code, Exec, Unix},
     outcome::Unmet,
+    plan::Slot,
     step::OwnedStep,
 };
 
@@ -48,10 +49,13 @@ pub(super) fn planned(
             (true, Architecture::Aarch64) if facts.fixed_code => Code::FixedByMdwe,
             (true, _) => Code::Fixed,
         },
-        unix: if sees_sockets(verified, effective, namespaces) {
-            Unix::Pairs
-        } else {
-            Unix::Visible
+        unix: match (
+            sees_sockets(verified, effective, namespaces),
+            facts.listener.is_available(),
+        ) {
+            (false, _) => Unix::Visible,
+            (true, true) => Unix::Performed,
+            (true, false) => Unix::Pairs,
         },
         internet: true,
         allow: names(&effective.seccomp.allow),
@@ -72,6 +76,21 @@ fn sees_sockets(verified: &Verified, effective: &Effective, namespaces: Namespac
                 .find(&grant.path)
                 .is_ok_and(|found| matches!(found.kind, FileKind::Directory | FileKind::Socket))
         })
+}
+
+/// The unix sockets that are granted by their own paths.
+pub(super) fn sockets(verified: &Verified, effective: &Effective) -> Vec<Slot> {
+    effective
+        .grants
+        .iter()
+        .filter_map(|grant| verified.survey.find(&grant.path).ok())
+        .filter(|found| found.kind == FileKind::Socket)
+        .map(|found| Slot {
+            path: found.path.as_str().into(),
+            device: found.device,
+            inode: found.inode,
+        })
+        .collect()
 }
 
 /// The step that installs it, and one that fixes code where the kernel can.

@@ -142,6 +142,7 @@ pub(super) fn plan(
         program,
         rules,
         limits,
+        sockets: filter::sockets(verified, effective),
         filter,
         end_on: effective.end_on.keys().copied().collect(),
         identity: identity(effective, facts),
