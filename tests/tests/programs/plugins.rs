@@ -208,6 +208,42 @@ fn node_plugin_starts_processes_where_that_is_granted() {
     );
 }
 
+/// What a plugin uses without asking is refused while it runs; where it fails
+/// for that, the operator is told the rule and the line.
+fn fails_for(ended: &Ended, rule: Rule, line: &str) {
+    assert!(!ended.status.success(), "{ended:#?}");
+    let seen = &ended.report().violations;
+    assert!(seen.iter().any(|tried| tried.rule == rule), "{ended:#?}");
+    for words in [
+        format!("belljar: refused by the rule {rule}: "),
+        format!("`{line}`"),
+    ] {
+        assert!(ended.stderr.contains(&words), "no `{words}`: {ended:#?}");
+    }
+}
+
+#[test]
+fn plugin_that_fails_for_a_right_it_lacks_is_told_the_line() {
+    if !need(Need::Python) {
+        return;
+    }
+    let python = python_with(ALONE);
+    for (part, rule, line) in [
+        ("children", Rule::Exec, "subprocesses = true"),
+        ("callbacks", Rule::WritableCode, "jit = true"),
+    ] {
+        fails_for(&python.granted(&[part]), rule, line);
+    }
+    if programs(&["node"]) {
+        let ended = node_with(ALONE).granted(&["compute"]);
+        fails_for(&ended, Rule::WritableCode, "jit = true");
+    }
+    if programs(&["java", "javac"]) {
+        let ended = java_with(ALONE).granted(&["compute"]);
+        fails_for(&ended, Rule::WritableCode, "jit = true");
+    }
+}
+
 /// An archive that `java -jar` finds behind the first line.
 fn java_with(rights: Rights) -> Script {
     let archive = fs::read(java::compiled().path("work.jar")).expect("an archive");

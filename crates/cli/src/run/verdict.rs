@@ -8,11 +8,13 @@ use belljar_policy::{
     units::{flag, format_value},
 };
 
-/// The words for a report's outcome; none for a clean run, for a signal of the
-/// program's own, and for a stop, whose cause the operator knows.
+/// The words for a report's outcome; none for a clean run, for an end of the
+/// program's own that no refused right explains, and for a stop, whose cause the
+/// operator knows.
 pub(super) fn words(report: &Report) -> Option<String> {
     match &report.outcome {
-        Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Stopped { .. } => None,
+        Outcome::Exited { code: 1.. } | Outcome::Signaled { .. } => lacking(report),
+        Outcome::Exited { .. } | Outcome::Stopped { .. } => None,
         Outcome::Limit { limit } => Some(reached(report, *limit)),
         Outcome::Violation { rule } => Some(broken(report, *rule)),
         Outcome::Refused { unmet } => Some(refused(unmet)),
@@ -26,6 +28,35 @@ pub(super) fn words(report: &Report) -> Option<String> {
         Outcome::NotRunnable { path, errno } => Some(not_runnable(path, *errno)),
         Outcome::NotFound { path, searched } => Some(not_found(path, searched)),
     }
+}
+
+/// What a program that failed may have failed for: each right that it used and
+/// does not have, with the line that gives it.
+fn lacking(report: &Report) -> Option<String> {
+    let rights = [
+        (Rule::Exec, "subprocesses = true"),
+        (Rule::WritableCode, "jit = true"),
+    ];
+    let lines: Vec<String> = rights
+        .into_iter()
+        .filter_map(|(rule, line)| {
+            let tried = report.violations.iter().find(|tried| tried.rule == rule)?;
+            let remedy = if report.plugin.is_some() {
+                format!(
+                    "if it needs that: `{line}` under `[process]`, in its manifest to ask for it and in a policy file to grant it"
+                )
+            } else {
+                format!(
+                    "if it needs that: `{line}` under `[process]` in a policy file, or `--preset standard`"
+                )
+            };
+            Some(format!(
+                "refused by the rule {rule}: {} ({})\nremedy: {remedy}",
+                tried.action, tried.syscall
+            ))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn reached(report: &Report, limit: Limit) -> String {
@@ -164,7 +195,8 @@ mod tests {
     use belljar_policy::data::{
         Strength,
         outcome::StoppedBy,
-        report::{LimitReport, SCHEMA, Usage},
+        plan::PluginName,
+        report::{LimitReport, SCHEMA, Usage, Violation},
     };
 
     use super::*;
@@ -232,6 +264,45 @@ mod tests {
         ] {
             assert_eq!(words(&report(outcome)), None);
         }
+    }
+
+    #[test]
+    fn a_program_that_failed_is_told_of_the_rights_that_it_used_and_lacks() {
+        let refused = |rule, action: &str, syscall: &str| Violation {
+            rule,
+            action: action.into(),
+            syscall: syscall.into(),
+            arguments: Vec::new(),
+            answer: "EPERM".into(),
+            pid: 2,
+            count: 1,
+        };
+        let failed = |code| Report {
+            violations: vec![
+                refused(Rule::Nesting, "a new namespace", "unshare"),
+                refused(Rule::WritableCode, "writable code", "mmap"),
+                refused(Rule::Exec, "another program", "execve"),
+                refused(Rule::Exec, "another program", "execveat"),
+            ],
+            ..report(Outcome::Exited { code })
+        };
+        // It lived with what it was refused.
+        assert_eq!(words(&failed(0)), None);
+        assert_eq!(
+            words(&failed(1)).unwrap(),
+            "refused by the rule exec: another program (execve)\n\
+             remedy: if it needs that: `subprocesses = true` under `[process]` in a policy file, or `--preset standard`\n\
+             refused by the rule writable_code: writable code (mmap)\n\
+             remedy: if it needs that: `jit = true` under `[process]` in a policy file, or `--preset standard`"
+        );
+        let plugin = Report {
+            plugin: Some(PluginName {
+                name: "p".into(),
+                version: "1.0.0".into(),
+            }),
+            ..failed(1)
+        };
+        assert!(words(&plugin).unwrap().contains("in its manifest"));
     }
 
     #[test]
