@@ -215,7 +215,7 @@ fn fails_for(ended: &Ended, rule: Rule, line: &str) {
     let seen = &ended.report().violations;
     assert!(seen.iter().any(|tried| tried.rule == rule), "{ended:#?}");
     for words in [
-        format!("belljar: refused by the rule {rule}: "),
+        format!("belljar: rule {rule} refused "),
         format!("`{line}`"),
     ] {
         assert!(ended.stderr.contains(&words), "no `{words}`: {ended:#?}");

@@ -4,17 +4,18 @@
 use std::io;
 
 use belljar_policy::{
-    data::{Bytes, Limit, Outcome, Report, Rule, Strength, outcome::Unmet},
+    data::{Bytes, Limit, Outcome, Report, Rule, Strength, outcome::Unmet, report::Violation},
+    policy::Right,
     units::{flag, format_value},
 };
 
-/// The words for a report's outcome; none for a clean run, for an end of the
-/// program's own that no refused right explains, and for a stop, whose cause the
-/// operator knows.
+/// The words for a report's outcome; none for a clean run, for a failure of the
+/// program's own, and for a stop, whose cause the operator knows. A program that
+/// failed and was refused what a right would give is told of that right.
 pub(super) fn words(report: &Report) -> Option<String> {
     match &report.outcome {
-        Outcome::Exited { code: 1.. } | Outcome::Signaled { .. } => lacking(report),
-        Outcome::Exited { .. } | Outcome::Stopped { .. } => None,
+        Outcome::Exited { code: 0 } | Outcome::Stopped { .. } => None,
+        Outcome::Exited { .. } | Outcome::Signaled { .. } => missing(report),
         Outcome::Limit { limit } => Some(reached(report, *limit)),
         Outcome::Violation { rule } => Some(broken(report, *rule)),
         Outcome::Refused { unmet } => Some(refused(unmet)),
@@ -30,32 +31,43 @@ pub(super) fn words(report: &Report) -> Option<String> {
     }
 }
 
-/// What a program that failed may have failed for: each right that it used and
-/// does not have, with the line that gives it.
-fn lacking(report: &Report) -> Option<String> {
-    let rights = [
-        (Rule::Exec, "subprocesses = true"),
-        (Rule::WritableCode, "jit = true"),
-    ];
-    let lines: Vec<String> = rights
-        .into_iter()
-        .filter_map(|(rule, line)| {
-            let tried = report.violations.iter().find(|tried| tried.rule == rule)?;
-            let remedy = if report.plugin.is_some() {
-                format!(
-                    "if it needs that: `{line}` under `[process]`, in its manifest to ask for it and in a policy file to grant it"
-                )
-            } else {
-                format!(
-                    "if it needs that: `{line}` under `[process]` in a policy file, or `--preset standard`"
-                )
-            };
-            Some(format!(
-                "refused by the rule {rule}: {} ({})\nremedy: {remedy}",
-                tried.action, tried.syscall
-            ))
-        })
-        .collect();
+/// Rights that the program would have needed, as far as that was seen; or what
+/// the plan foresaw.
+fn missing(report: &Report) -> Option<String> {
+    let mut lines = Vec::new();
+    for right in Right::ALL {
+        let tried: Vec<&Violation> = report
+            .violations
+            .iter()
+            .filter(|tried| tried.rule == right.rule())
+            .collect();
+        let Some(first) = tried.first() else {
+            continue;
+        };
+        let count: u64 = tried.iter().map(|tried| tried.count).sum();
+        let times = if count == 1 {
+            "once".to_owned()
+        } else {
+            format!("{count} times")
+        };
+        lines.push(format!(
+            "rule {} refused {}: {} ({times}), which the right `{}` would allow",
+            right.rule(),
+            first.action,
+            first.syscall,
+            right.word()
+        ));
+        lines.push(format!("remedy: if the program may, {}", right.remedy()));
+    }
+    if lines.is_empty() {
+        lines.extend(
+            report
+                .notes
+                .iter()
+                .filter(|note| note.contains("`--allow "))
+                .cloned(),
+        );
+    }
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
@@ -195,8 +207,7 @@ mod tests {
     use belljar_policy::data::{
         Strength,
         outcome::StoppedBy,
-        plan::PluginName,
-        report::{LimitReport, SCHEMA, Usage, Violation},
+        report::{LimitReport, SCHEMA, Usage},
     };
 
     use super::*;
@@ -267,42 +278,34 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_failed_is_told_of_the_rights_that_it_used_and_lacks() {
-        let refused = |rule, action: &str, syscall: &str| Violation {
+    fn a_program_that_failed_for_want_of_a_right_is_told_which() {
+        let tried = |rule, syscall: &str, count| Violation {
             rule,
-            action: action.into(),
+            action: "another program".into(),
             syscall: syscall.into(),
             arguments: Vec::new(),
             answer: "EPERM".into(),
-            pid: 2,
-            count: 1,
+            pid: 7,
+            count,
         };
-        let failed = |code| Report {
-            violations: vec![
-                refused(Rule::Nesting, "a new namespace", "unshare"),
-                refused(Rule::WritableCode, "writable code", "mmap"),
-                refused(Rule::Exec, "another program", "execve"),
-                refused(Rule::Exec, "another program", "execveat"),
-            ],
-            ..report(Outcome::Exited { code })
-        };
-        // It lived with what it was refused.
-        assert_eq!(words(&failed(0)), None);
-        assert_eq!(
-            words(&failed(1)).unwrap(),
-            "refused by the rule exec: another program (execve)\n\
-             remedy: if it needs that: `subprocesses = true` under `[process]` in a policy file, or `--preset standard`\n\
-             refused by the rule writable_code: writable code (mmap)\n\
-             remedy: if it needs that: `jit = true` under `[process]` in a policy file, or `--preset standard`"
+        let mut failed = report(Outcome::Exited { code: 1 });
+        failed.violations = vec![
+            tried(Rule::Syscalls, "bpf", 9),
+            tried(Rule::Exec, "execve", 2),
+            tried(Rule::Exec, "execveat", 1),
+        ];
+        let said = words(&failed).unwrap();
+        assert!(
+            said.starts_with(
+                "rule exec refused another program: execve (3 times), which the right `subprocesses` would allow\n\
+                 remedy: if the program may, grant it: say `--allow subprocesses`, or "
+            ),
+            "{said}"
         );
-        let plugin = Report {
-            plugin: Some(PluginName {
-                name: "p".into(),
-                version: "1.0.0".into(),
-            }),
-            ..failed(1)
-        };
-        assert!(words(&plugin).unwrap().contains("in its manifest"));
+        assert_eq!(said.lines().count(), 2);
+        // It went well without.
+        failed.outcome = Outcome::Exited { code: 0 };
+        assert_eq!(words(&failed), None);
     }
 
     #[test]

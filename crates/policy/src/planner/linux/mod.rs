@@ -69,6 +69,7 @@ pub(super) fn plan(
     }
     let workdir = workdir(&mut root, verified, effective, facts)?;
     let (exec, plugin, image) = subject(&mut root, verified, effective, facts)?;
+    let foreseen = executable(verified).and_then(|program| who::foreseen(program, effective));
     let hidden = hidden(&root, effective, facts);
     let unseen = shown::unseen(&root, &hidden, verified, effective)?;
     let namespaces = Namespaces {
@@ -151,7 +152,7 @@ pub(super) fn plan(
         terminal: effective.terminal.is_some(),
         dropped: [&effective.dropped[..], &unseen].concat(),
         weakenings: effective.weakenings.clone(),
-        notes: notes(facts),
+        notes: [notes(facts), foreseen.into_iter().collect()].concat(),
         steps: steps.list,
     })
 }
@@ -455,6 +456,17 @@ fn subject(
             };
             Ok((exec, Some(name), Some(plugin.image.clone())))
         }
+    }
+}
+
+/// What is started, where that was found without looking at the jar.
+fn executable(verified: &Verified) -> Option<&Executable> {
+    match &verified.subject {
+        Subject::Plugin(plugin) => plugin.entry.as_ref().ok(),
+        Subject::Program(asked) => asked
+            .candidates
+            .iter()
+            .find_map(|candidate| candidate.found.as_ref().ok()),
     }
 }
 
