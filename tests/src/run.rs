@@ -481,7 +481,8 @@ impl Ended {
             self.status.code() == Some(0)
                 && self.outcome() == &(Outcome::Exited { code: 0 })
                 && !self.stderr.contains("belljar:"),
-            "not a clean run: {self:#?}"
+            "not a clean run; violations: {:#?}\n{self:#?}",
+            self.report.as_ref().map(|report| &report.violations)
         );
         self
     }

@@ -127,6 +127,10 @@ pub enum ExecutableKind {
         /// It, or its loader, asks the kernel for memory that is writable and
         /// executable when it is started: an executable stack, or such a segment.
         writable_code: bool,
+        /// What the runtime keeps outside of the system's directories, such as
+        /// `/etc/java-17-openjdk`. It is known of the runtime by its name: no
+        /// program can add to it.
+        elsewhere: Vec<Library>,
     },
     /// A script: `#!` names the program that runs it.
     Script {

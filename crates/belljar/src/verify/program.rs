@@ -160,6 +160,7 @@ fn examine_elf(
             missing: Vec::new(),
             runtime: Vec::new(),
             writable_code: about.writable_code,
+            elsewhere: Vec::new(),
         });
     };
     // The loader is a file of the machine even for a plugin's program.
@@ -190,7 +191,7 @@ fn examine_elf(
     let runtime = if search.runtime == Runtime::Always || (elsewhere && !opened.inside) {
         runtime::add(&machine, &mut finder, path, &canonical)?
     } else {
-        Vec::new()
+        runtime::Read::default()
     };
     let Closure { libraries, missing } = finder.closure;
     Ok(ExecutableKind::Elf {
@@ -200,8 +201,9 @@ fn examine_elf(
         }),
         libraries,
         missing: missing.into_iter().collect(),
-        runtime,
+        runtime: runtime.places,
         writable_code,
+        elsewhere: runtime.elsewhere,
     })
 }
 

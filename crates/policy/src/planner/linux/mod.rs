@@ -466,6 +466,7 @@ fn subject(
 /// not to be seen.
 fn prepare(root: &mut Root, executable: &Executable, facts: &HostFacts) -> Result<(), Refusal> {
     root.needed(&program::needs(executable), facts);
+    root.needed_elsewhere(program::elsewhere(executable));
     match program::hidden_interpreter(executable, |path, found| root.tree.shows(path, &found.path))
     {
         Some(unmet) => Err(Refusal::Unmet { unmet: vec![unmet] }),
