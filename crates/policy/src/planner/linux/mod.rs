@@ -9,7 +9,7 @@ use belljar_plan::{
 };
 
 use super::{
-    environment::{SYSTEM_PATH, environment},
+    environment::{Denied, SYSTEM_PATH, environment},
     program,
     program::Exec,
 };
@@ -85,15 +85,20 @@ pub(super) fn plan(
         });
     }
     let limits = limits::planned(effective, &facts.bounds);
+    let filter = filter::planned(verified, effective, facts, namespaces);
+    filter::unseen(effective, filter.as_ref(), facts)?;
     let variables = environment(
         effective,
         &verified.caller,
         &root.tree,
         root.tmp,
-        namespaces.network,
+        Denied {
+            network: namespaces.network,
+            programs: filter
+                .as_ref()
+                .is_some_and(|filter| filter.exec == belljar_plan::filter::Exec::Once),
+        },
     );
-    let filter = filter::planned(verified, effective, facts, namespaces);
-    filter::unseen(effective, filter.as_ref(), facts)?;
 
     let mut steps = Steps::default();
     before(&mut steps, &root, namespaces, effective, facts);
