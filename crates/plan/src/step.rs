@@ -541,4 +541,9 @@ steps! {
     /// Hold this process and all that come of it to the rules, and see that the
     /// canary cannot be opened any more; landlock_restrict_self(2).
     44 "restrict" Restrict {}
+    /// Take over what the guest's tasks leave behind, and end it with the jar:
+    /// PR_SET_CHILD_SUBREAPER(2const). For a jar without a pid namespace.
+    45 "adopt" Adopt {}
+    /// Die when the jar's first process dies: PR_SET_PDEATHSIG(2const).
+    46 "die_with_first" DieWithFirst {}
 }

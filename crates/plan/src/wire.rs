@@ -506,6 +506,8 @@ mod tests {
                 access: any::<u64>()
             }),
             step!(Restrict {}),
+            step!(Adopt {}),
+            step!(DieWithFirst {}),
             step!(Exec {
                 path: string(),
                 arguments: strings(),
