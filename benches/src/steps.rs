@@ -101,9 +101,10 @@ impl Group {
             | Step::Signals {} => Self::Guest,
             Step::Rlimit { .. } => Self::Rlimits,
             Step::Filter { .. } | Step::FixedCode {} => Self::Filter,
-            Step::Canary {} | Step::Ruleset { .. } | Step::AllowPath { .. } | Step::Restrict {} => {
-                Self::Landlock
-            }
+            Step::Canary {}
+            | Step::Ruleset { .. }
+            | Step::AllowPath { .. }
+            | Step::Restrict { .. } => Self::Landlock,
         })
     }
 }

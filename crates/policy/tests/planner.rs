@@ -741,7 +741,7 @@ fn another_system_is_unsupported_and_says_so() {
 
 proptest! {
     #[test]
-    fn fewer_facts_never_enforce_more(bits in 0_u8..128, fewer in 0_u8..128, which in 0_usize..3) {
+    fn fewer_facts_never_enforce_more(bits in 0_u8..=255, fewer in 0_u8..=255, which in 0_usize..3) {
         let facts = |bits: u8| {
             let ability = |bit: u8| if bits & (1 << bit) != 0 {
                 Ability::Available
@@ -756,6 +756,7 @@ proptest! {
                 tasks: ability(4),
                 seccomp: ability(5),
                 processes_counted: ability(6),
+                landlock: ability(7),
                 ..machine()
             }
         };

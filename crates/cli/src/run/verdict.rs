@@ -230,6 +230,7 @@ mod tests {
             }],
             usage: Usage::default(),
             enforcement: Vec::new(),
+            landlock: None,
             violations: Vec::new(),
             denials: Default::default(),
             symptoms: Vec::new(),
