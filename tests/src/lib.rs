@@ -5,6 +5,7 @@
 //! both. No test writes below the source tree.
 #![cfg(target_os = "linux")]
 
+mod attack;
 mod bare;
 mod leftovers;
 mod need;

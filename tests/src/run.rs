@@ -14,14 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use belljar_plan::{Outcome, Report};
+use belljar_attacks::Guest;
+use belljar_plan::{Outcome, Preset, Report};
 use tempfile::TempDir;
 
 use rustix::process::Signal;
 
 use crate::{
-    Leftovers, belljar, children, command_line, descendants, guest, is_namespace_root, kill, spawn,
-    wait_until,
+    Leftovers, attack::Attack, belljar, children, command_line, descendants, guest,
+    is_namespace_root, kill, spawn, wait_until,
 };
 
 /// No run of a test takes longer.
@@ -47,6 +48,8 @@ pub struct Jar {
     input_file: Option<File>,
     workdir: Option<PathBuf>,
     report: ReportTo,
+    preset: Option<&'static str>,
+    guest: Option<&'static Guest>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub fn jar() -> Jar {
         input_file: None,
         workdir: None,
         report: ReportTo::File,
+        preset: None,
+        guest: None,
     }
 }
 
@@ -82,7 +87,8 @@ impl Jar {
 
     /// `--preset`
     #[must_use]
-    pub fn preset(self, preset: &str) -> Self {
+    pub fn preset(mut self, preset: &str) -> Self {
+        self.preset = Preset::from_word(preset).map(Preset::word);
         self.flags(["--preset", preset])
     }
 
@@ -108,7 +114,8 @@ impl Jar {
 
     /// A guest with its arguments.
     #[must_use]
-    pub fn guest<S: AsRef<OsStr>>(self, name: &str, args: impl IntoIterator<Item = S>) -> Self {
+    pub fn guest<S: AsRef<OsStr>>(mut self, name: &str, args: impl IntoIterator<Item = S>) -> Self {
+        self.guest = Guest::named(name);
         let mut words: Vec<OsString> = vec![guest().into(), name.into()];
         words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self.program(words)
@@ -232,6 +239,10 @@ impl Jar {
             task,
             leftovers,
             reports: self.report == ReportTo::File,
+            attack: self.guest.map(|guest| Attack {
+                guest,
+                preset: self.preset,
+            }),
         }
     }
 
@@ -244,12 +255,21 @@ impl Jar {
     /// Runs a guest's attack to its end, and holds it to have failed.
     ///
     /// # Panics
-    /// Where it did not.
+    /// Where it did not, or where the report should tell of it and does not.
     pub fn stops(self) -> Ended {
+        self.end().stopped()
+    }
+
+    /// Runs a guest's attack to its end in a jar that lets it be, and holds it
+    /// to have come through.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn escapes(self) -> Ended {
         let ended = self.end();
         assert!(
-            ended.status.code() == Some(0) && ended.stdout.starts_with("stopped: "),
-            "the attack was not stopped: {ended:#?}"
+            ended.status.code() == Some(42) && ended.stdout.contains("ESCAPED: "),
+            "a control that is no attack: {ended:#?}"
         );
         ended
     }
@@ -299,6 +319,7 @@ pub struct Started {
     task: String,
     leftovers: Leftovers,
     reports: bool,
+    attack: Option<Attack>,
 }
 
 impl Started {
@@ -396,6 +417,7 @@ impl Started {
             stdout,
             stderr,
             report,
+            attack: self.attack,
         };
         self.leftovers.assert_none();
         let left: Vec<_> = fs::read_dir(self.room.path().join("tmp"))
@@ -448,6 +470,7 @@ pub struct Ended {
     pub stderr: String,
     /// None where none was written.
     pub report: Option<Report>,
+    pub(crate) attack: Option<Attack>,
 }
 
 impl Ended {

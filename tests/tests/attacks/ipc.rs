@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use belljar_tests::{Need, bare, both_presets, guest, jar, need, spawn, unshared};
+use belljar_tests::{bare, both_presets, guest, jar, spawn};
 
 /// A task of the machine that holds objects of every kind.
 pub(crate) struct Holder {
@@ -145,17 +145,4 @@ pub(crate) fn machine_s_network_is_not_reached() {
         jar().preset(preset).guest("connect_tcp", &ways).stops();
     });
     bare(["connect_tcp", &ways[0]]).escapes();
-}
-
-#[test]
-pub(crate) fn raw_sockets_are_refused() {
-    both_presets(|preset| {
-        jar()
-            .preset(preset)
-            .guest("open_raw_socket", [""; 0])
-            .stops();
-    });
-    if need(Need::UserNamespaces) {
-        unshared(&["-rn"], ["open_raw_socket"]).escapes();
-    }
 }
