@@ -163,12 +163,33 @@ impl Guest {
     }
 }
 
+/// Prints the list for `cargo xtask attacks`, a line each, with tabs between.
+#[cfg(target_os = "linux")]
+fn list_all() {
+    for guest in GUESTS {
+        let test = format!("{}::{}", guest.room, guest.test);
+        let words = [
+            guest.name,
+            &test,
+            guest.layer,
+            guest.event.word(),
+            guest.only.unwrap_or("-"),
+            guest.tries,
+        ];
+        println!("{}", words.join("\t"));
+    }
+}
+
 /// Runs the guest or plain program of this name, and says how to exit.
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn run(name: &str, args: &[String]) -> std::process::ExitCode {
     use std::process::ExitCode;
 
+    if name == "list" {
+        list_all();
+        return ExitCode::SUCCESS;
+    }
     if let Some(guest) = Guest::named(name) {
         return match (guest.program)(args) {
             Verdict::Stopped(how) => {

@@ -93,6 +93,8 @@ macro_rules! guests {
             resources::fill_disk => scratch_is_bounded: "sized tmpfs", quiet;
             /// Opens descriptors without end.
             resources::open_many => open_files_are_bounded: "rlimit", quiet;
+            /// Fills the buffers of sockets, which are no task's memory.
+            resources::fill_buffers => buffers_are_bounded: "rlimit", quiet in strict;
             /// Dumps core into a granted directory.
             resources::dump_core => no_core_is_dumped: "rlimit", quiet;
             /// Opens a socket of the kernel's cryptography.

@@ -186,8 +186,17 @@ pub(crate) fn alias_code(_: &[String]) -> Verdict {
         })?;
         code.run()
     });
+    let zero = OpenOptions::new().read(true).write(true).open("/dev/zero");
+    let by_device = zero.and_then(|zero| {
+        let code = Page::of_file(RX, SHARED, &zero)?;
+        let data = again(code)?;
+        data.protect(RW)?;
+        data.write();
+        code.run()
+    });
     Verdict::of_tries([
         named("data made of an alias of code", by_alias),
+        named("the same of /dev/zero", by_device),
         named("code made of an alias of data", from_data),
         named("data in a child", by_child),
     ])

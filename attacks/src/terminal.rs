@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Verdict,
-    kernel::{Arg, Try, UPPER, attempt, call, call_with, in_child, refuses, setsid},
+    kernel::{Arg, Try, UPPER, attempt, call, call_with, ignore, in_child, refuses, setsid},
 };
 
 /// Both ends of a new terminal; the second is this session's own.
@@ -77,6 +77,8 @@ pub(crate) fn steer_terminal(_: &[String]) -> Verdict {
     // A session of its own can take the terminal, which typing asks for.
     let typed = in_child(|| {
         setsid()?;
+        // Which comes when the other end is closed, before this end has told.
+        ignore(libc::SIGHUP);
         let (_master, slave) = terminal()?;
         let at = i64::from(slave.as_raw_fd());
         call_with(libc::SYS_ioctl, &[at, libc::TIOCSCTTY as i64, 0])?;

@@ -114,6 +114,10 @@ pub(crate) fn send_to_pathname(args: &[String]) -> Verdict {
         }
     };
     let from = unbound.as_raw_fd();
+    // A full queue must not keep the guest waiting.
+    for socket in [&unbound, &pair.0] {
+        drop(socket.set_nonblocking(true));
+    }
     let mut tries: Vec<Try> = Vec::new();
     for (what, name) in names(path) {
         tries.push((

@@ -4,6 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -28,11 +29,18 @@ use crate::{
 /// No run of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Does the same for both presets of untrusted programs.
+/// Does the same for both presets of untrusted programs, for the second also
+/// where the first fails.
 pub fn both_presets(test: impl Fn(&str)) {
+    let mut failed = None;
     for preset in ["standard", "strict"] {
         eprintln!("preset {preset}");
-        test(preset);
+        // What a test holds is gone with its unwinding, or looked at by no other.
+        let done = catch_unwind(AssertUnwindSafe(|| test(preset)));
+        failed = failed.or(done.err());
+    }
+    if let Some(why) = failed {
+        resume_unwind(why);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Attacks by other ways into the kernel than a program's own.
 
-use crate::alike::{both_stop, both_stop_and_bare_does_not};
+use crate::alike::{bare_does_not_stop_and_both_do, both_stop};
 
 #[test]
 pub(crate) fn calls_of_32_bits_are_refused() {
-    both_stop_and_bare_does_not("make_32_bit_calls");
+    bare_does_not_stop_and_both_do("make_32_bit_calls");
 }
 
 /// This kernel may be built without x32: the control is in `machine`.

@@ -1,6 +1,7 @@
-//! What most tests of attacks do alike.
+//! What most tests of attacks do alike. The control comes first: what does not
+//! come through where nothing stops it is no attack.
 
-use belljar_tests::{bare, both_presets, jar};
+use belljar_tests::{Ended, bare, both_presets, jar};
 
 /// Without words.
 pub(crate) const NONE: [&str; 0] = [];
@@ -12,15 +13,15 @@ pub(crate) fn both_stop(guest: &str) {
     });
 }
 
-/// The same, and it comes through without a jar, where all that it does is to
-/// be heard by the kernel.
-pub(crate) fn both_stop_and_bare_does_not(guest: &str) {
-    both_stop(guest);
+/// The same, for a guest that comes through without a jar, where all that it
+/// does is to be heard by the kernel.
+pub(crate) fn bare_does_not_stop_and_both_do(guest: &str) {
     bare([guest]).escapes();
+    both_stop(guest);
 }
 
-/// `strict` stops a guest that `standard` lets be, which is the control.
-pub(crate) fn only_strict_stops(guest: &str, words: &[&str]) {
-    jar().preset("strict").guest(guest, words).stops();
+/// `strict` stops a guest that `standard` lets be.
+pub(crate) fn standard_does_not_stop_and_strict_does(guest: &str, words: &[&str]) -> Ended {
     jar().preset("standard").guest(guest, words).escapes();
+    jar().preset("strict").guest(guest, words).stops()
 }

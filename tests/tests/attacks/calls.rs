@@ -4,48 +4,48 @@ use std::fs;
 
 use belljar_tests::{bare, is_root};
 
-use crate::alike::{both_stop, both_stop_and_bare_does_not};
+use crate::alike::{bare_does_not_stop_and_both_do, both_stop};
 
 #[test]
 pub(crate) fn bpf_is_refused() {
-    both_stop_and_bare_does_not("use_bpf");
+    bare_does_not_stop_and_both_do("use_bpf");
 }
 
 #[test]
 pub(crate) fn performance_counters_are_refused() {
-    both_stop_and_bare_does_not("open_perf_event");
+    bare_does_not_stop_and_both_do("open_perf_event");
 }
 
 #[test]
 pub(crate) fn faults_are_not_the_guest_s_to_handle() {
-    both_stop_and_bare_does_not("use_userfaultfd");
+    bare_does_not_stop_and_both_do("use_userfaultfd");
 }
 
 #[test]
 pub(crate) fn calls_on_keys_are_refused() {
-    both_stop_and_bare_does_not("use_keys");
+    bare_does_not_stop_and_both_do("use_keys");
 }
 
 #[test]
 pub(crate) fn personalities_are_refused() {
-    both_stop_and_bare_does_not("change_personality");
+    bare_does_not_stop_and_both_do("change_personality");
 }
 
 #[test]
 pub(crate) fn log_of_the_kernel_is_not_read() {
-    both_stop("read_kernel_log");
     let restricted = fs::read_to_string("/proc/sys/kernel/dmesg_restrict");
     if is_root() || restricted.is_ok_and(|restricted| restricted.trim() == "0") {
         bare(["read_kernel_log"]).escapes();
     }
+    both_stop("read_kernel_log");
 }
 
 #[test]
 pub(crate) fn real_time_is_refused() {
-    both_stop_and_bare_does_not("take_real_time");
+    bare_does_not_stop_and_both_do("take_real_time");
 }
 
 #[test]
 pub(crate) fn clock_is_not_set() {
-    both_stop_and_bare_does_not("set_clock");
+    bare_does_not_stop_and_both_do("set_clock");
 }

@@ -2,21 +2,21 @@
 
 use belljar_tests::jar;
 
-use crate::alike::{NONE, both_stop_and_bare_does_not, only_strict_stops};
+use crate::alike::{NONE, bare_does_not_stop_and_both_do, standard_does_not_stop_and_strict_does};
 
 #[test]
 pub(crate) fn filters_of_its_own_are_refused() {
-    only_strict_stops("add_filter", &[]);
+    standard_does_not_stop_and_strict_does("add_filter", &[]);
 }
 
 #[test]
 pub(crate) fn listener_of_its_own_is_refused() {
-    both_stop_and_bare_does_not("add_listener");
+    bare_does_not_stop_and_both_do("add_listener");
 }
 
 #[test]
 pub(crate) fn calls_are_not_hidden() {
-    only_strict_stops("hide_calls", &[]);
+    standard_does_not_stop_and_strict_does("hide_calls", &[]);
 }
 
 /// A denied call that a guest's own filter answers first is no event: Belljar's

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use belljar_tests::{Started, bare, both_presets, guest, jar, spawn};
+use belljar_tests::{Started, bare, both_presets, jar};
 
-use crate::outside::Canary;
+use crate::outside::{Canary, Companion};
 
 /// The accomplice, in a jar of its own, with a directory that only it may read.
 fn accomplice(preset: &str, shared: &str, canary: &Canary, name: &str) -> Started {
@@ -23,6 +23,13 @@ fn accomplice(preset: &str, shared: &str, canary: &Canary, name: &str) -> Starte
 pub(crate) fn two_jars_pass_no_directories() {
     let canary = Canary::new();
     let name = format!("belljar-test-offer-{}", std::process::id());
+    let room = tempfile::tempdir().expect("a directory");
+    let shared = room.path().to_string_lossy().into_owned();
+    let secrets = canary.directory().to_string_lossy().into_owned();
+    let other = Companion::new(["offer", &shared, &secrets, &name]);
+    bare(["conspire", &shared, "canary", &name]).escapes();
+    drop(other);
+
     both_presets(|preset| {
         let room = tempfile::tempdir().expect("a directory");
         let shared = room.path().to_string_lossy().into_owned();
@@ -35,24 +42,6 @@ pub(crate) fn two_jars_pass_no_directories() {
         other.close_input();
         let _ = other.end().clean();
     });
-
-    use std::{io::Read, process::Command, process::Stdio};
-    let room = tempfile::tempdir().expect("a directory");
-    let shared = room.path().to_string_lossy().into_owned();
-    let mut other = spawn(
-        Command::new(guest())
-            .args(["offer".as_ref(), room.path().as_os_str()])
-            .arg(canary.directory())
-            .arg(&name)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped()),
-    );
-    let mut said = [0; 5];
-    let stdout = other.stdout.as_mut().expect("a pipe");
-    stdout.read_exact(&mut said).expect("a word");
-    bare(["conspire", &shared, "canary", &name]).escapes();
-    drop(other.stdin.take());
-    drop(other.wait());
 }
 
 /// What both may write, both may read: that is what was granted, and all of it.

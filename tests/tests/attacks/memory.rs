@@ -3,36 +3,36 @@
 
 use belljar_tests::jar;
 
-use crate::alike::{both_stop_and_bare_does_not, only_strict_stops};
+use crate::alike::{bare_does_not_stop_and_both_do, standard_does_not_stop_and_strict_does};
 
 #[test]
 pub(crate) fn no_memory_is_writable_code() {
-    only_strict_stops("map_writable_code", &[]);
+    standard_does_not_stop_and_strict_does("map_writable_code", &[]);
 }
 
 #[test]
 pub(crate) fn data_does_not_become_code() {
-    only_strict_stops("make_code_of_data", &[]);
+    standard_does_not_stop_and_strict_does("make_code_of_data", &[]);
 }
 
 #[test]
 pub(crate) fn code_is_not_rewritten() {
-    only_strict_stops("rewrite_code", &[]);
+    standard_does_not_stop_and_strict_does("rewrite_code", &[]);
 }
 
 #[test]
 pub(crate) fn attached_memory_is_no_code() {
-    only_strict_stops("attach_code", &[]);
+    standard_does_not_stop_and_strict_does("attach_code", &[]);
 }
 
 #[test]
 pub(crate) fn code_has_no_writable_alias() {
-    only_strict_stops("alias_code", &[]);
+    standard_does_not_stop_and_strict_does("alias_code", &[]);
 }
 
 #[test]
 pub(crate) fn written_files_are_no_code() {
-    only_strict_stops("map_written_file", &[]);
+    standard_does_not_stop_and_strict_does("map_written_file", &[]);
     let room = tempfile::tempdir().expect("a directory");
     let granted = room.path().to_string_lossy().into_owned();
     jar()
@@ -44,10 +44,10 @@ pub(crate) fn written_files_are_no_code() {
 
 #[test]
 pub(crate) fn own_code_is_not_overwritten() {
-    only_strict_stops("write_over_code", &[]);
+    standard_does_not_stop_and_strict_does("write_over_code", &[]);
 }
 
 #[test]
 pub(crate) fn reading_implies_no_running() {
-    both_stop_and_bare_does_not("imply_code");
+    bare_does_not_stop_and_both_do("imply_code");
 }

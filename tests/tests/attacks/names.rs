@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{Ended, bare, both_presets, jar};
+use belljar_tests::{Ended, Plugin, bare, both_presets, jar};
 
 use crate::{alike::NONE, resources::after};
 
@@ -160,6 +160,29 @@ fn escapes_in_names_and_words_are_told_escaped() {
     ] {
         let ended = jar().flags(&flags).program(&program).end();
         says_nothing_raw(&ended, &ended.stderr);
+    }
+}
+
+/// What a plugin's author wrote is hostile before the plugin runs.
+#[test]
+fn escapes_in_a_manifest_are_told_escaped() {
+    let long = "n".repeat(65536);
+    let quoted = r"\u001b]0;evil\u0007\u001b[2J\r\nbelljar: all is well";
+    for manifest in [
+        format!("[plugin]\nname = \"{quoted}\"\nversion = \"1.0.0\"\nentry = \"guest\"\n"),
+        format!("[plugin]\nname = \"probe\"\nversion = \"{quoted}\"\nentry = \"guest\"\n"),
+        format!("[plugin]\nname = \"probe\"\nversion = \"1.0.0\"\nentry = \"{quoted}\"\n"),
+        format!("[plugin]\nname = \"{long}\"\nversion = \"1.0.0\"\nentry = \"guest\"\n"),
+        format!("[plugin]\n\"{quoted}\" = 1\n"),
+        format!("[plugin]\nname = {EVIL}\n"),
+        format!("[filesystem]\nread = [\"/{quoted}\"]\n"),
+    ] {
+        let plugin = Plugin::new("");
+        fs::write(plugin.path().join("belljar.toml"), &manifest).expect("a manifest");
+        let ended = jar().plugin(plugin.path(), &[]).end();
+        assert_eq!(ended.status.code(), Some(125), "{manifest:?}: {ended:#?}");
+        says_nothing_raw(&ended, &ended.stderr);
+        assert!(ended.stderr.len() < 2 * long.len(), "{manifest:?}");
     }
 }
 

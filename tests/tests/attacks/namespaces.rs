@@ -1,27 +1,47 @@
 //! Attacks by namespaces; and a jar in a jar, which would need some.
 
+use belljar_plan::Rule;
 use belljar_tests::{belljar, both_presets, guest, jar};
 
-use crate::alike::{NONE, both_stop_and_bare_does_not};
+use crate::alike::{NONE, bare_does_not_stop_and_both_do};
 
 #[test]
 pub(crate) fn namespaces_are_not_unshared() {
-    both_stop_and_bare_does_not("unshare_each");
+    bare_does_not_stop_and_both_do("unshare_each");
 }
 
 #[test]
 pub(crate) fn children_get_no_namespaces() {
-    both_stop_and_bare_does_not("clone_into_each");
+    bare_does_not_stop_and_both_do("clone_into_each");
 }
 
 #[test]
 pub(crate) fn clone3_looks_like_an_older_kernel() {
-    both_stop_and_bare_does_not("clone3_into_namespace");
+    bare_does_not_stop_and_both_do("clone3_into_namespace");
 }
 
 #[test]
 pub(crate) fn namespaces_are_not_joined() {
-    both_stop_and_bare_does_not("join_namespaces");
+    bare_does_not_stop_and_both_do("join_namespaces");
+}
+
+#[test]
+fn namespaces_and_mounts_are_told_as_nesting() {
+    both_presets(|preset| {
+        for attack in [
+            "unshare_each",
+            "clone_into_each",
+            "join_namespaces",
+            "mount_by_old_calls",
+            "mount_by_new_calls",
+        ] {
+            jar()
+                .preset(preset)
+                .guest(attack, NONE)
+                .stops()
+                .told(Rule::Nesting);
+        }
+    });
 }
 
 #[test]

@@ -2,17 +2,15 @@
 
 use std::{
     fs,
-    io::Read,
     os::unix::fs::symlink,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{alive, bare, both_presets, command_line, guest, jar, kill, spawn, wait_until};
+use belljar_tests::{alive, bare, both_presets, command_line, guest, jar, kill, wait_until};
 use rustix::process::Signal;
 
-use crate::outside::Canary;
+use crate::outside::{Canary, Companion};
 
 /// Tasks of the machine with a word on their command line.
 fn tasks_with(word: &str) -> Vec<i32> {
@@ -26,6 +24,15 @@ fn tasks_with(word: &str) -> Vec<i32> {
 
 #[test]
 pub(crate) fn what_forks_on_is_gone() {
+    let word = format!("fork-bare-{}", std::process::id());
+    bare([
+        "kill_by_group".as_ref(),
+        guest().as_os_str(),
+        "fork_away".as_ref(),
+        "2".as_ref(),
+        word.as_ref(),
+    ])
+    .escapes();
     both_presets(|preset| {
         let word = format!("fork-{preset}-{}", std::process::id());
         // By its first process, by belljar, and by a signal that belljar passes on.
@@ -49,22 +56,13 @@ pub(crate) fn what_forks_on_is_gone() {
             }
         }
     });
-    let word = format!("fork-bare-{}", std::process::id());
-    bare([
-        "kill_by_group".as_ref(),
-        guest().as_os_str(),
-        "fork_away".as_ref(),
-        "2".as_ref(),
-        word.as_ref(),
-    ])
-    .escapes();
 }
 
 /// A task that becomes another at every moment is stopped, continued and
 /// signalled at any of them.
 #[test]
 pub(crate) fn starting_again_ends_at_wall() {
-    jar().preset("strict").guest("start_again", ["200"]).stops();
+    bare(["start_again", "20"]).escapes();
     let started = jar()
         .preset("standard")
         .flags(["--wall", "1s"])
@@ -82,37 +80,22 @@ pub(crate) fn starting_again_ends_at_wall() {
     let limit = Limit::Wall;
     assert_eq!(ended.outcome(), &Outcome::Limit { limit }, "{ended:#?}");
     ended.held();
-    bare(["start_again", "20"]).escapes();
+    jar().preset("strict").guest("start_again", ["200"]).stops();
 }
 
-/// A task of the machine that exchanges two names as fast as it can.
-struct Swapper(Child);
+/// A task of the machine that exchanges two names as fast as it can, until this
+/// is finished; and how often it did.
+struct Swapper(Companion);
 
 impl Swapper {
     fn new(one: &str, other: &str) -> Self {
-        let mut child = spawn(
-            Command::new(guest())
-                .args(["swap_paths", one, other, "10000"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped()),
-        );
-        let mut said = [0; 5];
-        let stdout = child.stdout.as_mut().expect("a pipe");
-        stdout.read_exact(&mut said).expect("a word");
-        Self(child)
+        Self(Companion::new(["swap_paths", one, other, "10000"]))
     }
 
-    /// Ends it, and tells how often it did so.
-    fn finish(mut self) -> u64 {
-        drop(self.0.stdin.take());
-        let mut said = String::new();
-        let stdout = self.0.stdout.as_mut().expect("a pipe");
-        stdout.read_to_string(&mut said).expect("its words");
-        drop(self.0.wait());
-        said.rsplit(' ')
-            .next()
-            .and_then(|count| count.trim().parse().ok())
-            .unwrap_or(0)
+    fn finish(self) -> u64 {
+        let said = self.0.finish();
+        let count = said.rsplit(' ').next().unwrap_or_default();
+        count.trim().parse().unwrap_or_else(|_| panic!("{said:?}"))
     }
 }
 

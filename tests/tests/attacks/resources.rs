@@ -175,6 +175,19 @@ pub(crate) fn open_files_are_bounded() {
     bare(["open_many", "400"]).escapes();
 }
 
+/// `standard` lets programs have more sockets than there is memory for: the plan
+/// says of its rule `memory` what escapes it.
+#[test]
+pub(crate) fn buffers_are_bounded() {
+    let words = ["200"];
+    jar()
+        .preset("standard")
+        .guest("fill_buffers", words)
+        .escapes();
+    let ended = jar().preset("strict").guest("fill_buffers", words).stops();
+    assert!(after(&ended) <= 64, "{ended:#?}");
+}
+
 #[test]
 pub(crate) fn no_core_is_dumped() {
     both_presets(|preset| {

@@ -3,55 +3,55 @@
 
 use belljar_tests::{Need, need, unshared};
 
-use crate::alike::both_stop_and_bare_does_not;
+use crate::alike::bare_does_not_stop_and_both_do;
 
 #[test]
 pub(crate) fn cryptography_sockets_are_refused() {
-    both_stop_and_bare_does_not("open_alg");
+    bare_does_not_stop_and_both_do("open_alg");
 }
 
 #[test]
 pub(crate) fn sockets_to_the_hypervisor_are_refused() {
-    both_stop_and_bare_does_not("open_vsock");
+    bare_does_not_stop_and_both_do("open_vsock");
 }
 
 #[test]
 pub(crate) fn key_sockets_are_refused() {
-    both_stop_and_bare_does_not("open_key");
+    bare_does_not_stop_and_both_do("open_key");
 }
 
 #[test]
 pub(crate) fn packet_sockets_are_refused() {
-    both_stop_and_bare_does_not("open_packets");
     if need(Need::UserNamespaces) {
         unshared(&["-rn"], ["open_packets"]).escapes();
     }
+    bare_does_not_stop_and_both_do("open_packets");
 }
 
 #[test]
 pub(crate) fn raw_sockets_are_refused() {
-    both_stop_and_bare_does_not("open_raw_socket");
     if need(Need::UserNamespaces) {
         unshared(&["-rn"], ["open_raw_socket"]).escapes();
     }
+    bare_does_not_stop_and_both_do("open_raw_socket");
 }
 
 #[test]
 pub(crate) fn netlink_beyond_routes_is_refused() {
-    both_stop_and_bare_does_not("open_netlink");
+    bare_does_not_stop_and_both_do("open_netlink");
 }
 
 #[test]
 pub(crate) fn rare_protocols_are_refused() {
-    both_stop_and_bare_does_not("open_rare_protocol");
+    bare_does_not_stop_and_both_do("open_rare_protocol");
 }
 
 #[test]
 pub(crate) fn every_other_family_is_refused() {
-    both_stop_and_bare_does_not("sweep_families");
+    bare_does_not_stop_and_both_do("sweep_families");
 }
 
 #[test]
 pub(crate) fn urgent_bytes_are_refused() {
-    both_stop_and_bare_does_not("send_out_of_band");
+    bare_does_not_stop_and_both_do("send_out_of_band");
 }

@@ -1,9 +1,9 @@
 //! Attacks on the machine as a whole. The controls reach the kernel, and do
 //! nothing there.
 
-use belljar_tests::{Need, bare, need, unshared};
+use belljar_tests::{Need, bare, is_root, need, unshared};
 
-use crate::alike::{both_stop, both_stop_and_bare_does_not};
+use crate::alike::{bare_does_not_stop_and_both_do, both_stop};
 
 /// This kernel may be built without it: the control is in `machine`.
 #[test]
@@ -19,27 +19,27 @@ pub(crate) fn modules_are_refused() {
 
 #[test]
 pub(crate) fn machine_is_not_restarted() {
-    both_stop("restart");
     if need(Need::UserNamespaces) {
         // The right to it is that of a pid namespace's owner.
         unshared(&["-rpf"], ["restart"]).escapes();
     }
+    both_stop("restart");
 }
 
 #[test]
 pub(crate) fn swap_is_not_changed() {
-    both_stop_and_bare_does_not("change_swap");
+    bare_does_not_stop_and_both_do("change_swap");
 }
 
 #[test]
 pub(crate) fn accounting_is_refused() {
-    both_stop("account_processes");
-    if need(Need::Root) {
+    if is_root() {
         bare(["account_processes"]).escapes();
     }
+    both_stop("account_processes");
 }
 
 #[test]
 pub(crate) fn quotas_are_refused() {
-    both_stop_and_bare_does_not("set_quota");
+    bare_does_not_stop_and_both_do("set_quota");
 }

@@ -6,15 +6,12 @@ use crate::alike::NONE;
 
 #[test]
 pub(crate) fn terminal_of_its_own_is_not_steered() {
+    let control = bare(["steer_terminal"]).escapes();
+    let own = "a terminal of its own: asked";
+    assert!(control.stdout.contains(own), "{control:?}");
     both_presets(|preset| {
         jar().preset(preset).guest("steer_terminal", NONE).stops();
     });
-    // Asked on its streams, and typed on a terminal that it made.
-    let control = bare(["steer_terminal"]).escapes();
-    assert!(
-        control.stdout.contains("a terminal of its own: asked"),
-        "{control:?}"
-    );
 }
 
 /// With `--tty` the terminal is the jar's; its other end is the operator's.

@@ -3,7 +3,7 @@
 
 use belljar_tests::{bare, is_root};
 
-use crate::alike::{both_stop, both_stop_and_bare_does_not};
+use crate::alike::{bare_does_not_stop_and_both_do, both_stop};
 
 /// Where the machine lets only parents trace, a sibling is no control.
 fn siblings_may_trace() -> bool {
@@ -14,28 +14,28 @@ fn siblings_may_trace() -> bool {
 
 #[test]
 pub(crate) fn own_child_is_not_traced() {
-    both_stop_and_bare_does_not("trace_child");
+    bare_does_not_stop_and_both_do("trace_child");
 }
 
 #[test]
 pub(crate) fn sibling_is_not_traced() {
-    both_stop("trace_sibling");
     if siblings_may_trace() {
         bare(["trace_sibling"]).escapes();
     }
+    both_stop("trace_sibling");
 }
 
 #[test]
 pub(crate) fn memory_is_not_copied_between_tasks() {
-    both_stop_and_bare_does_not("copy_memory");
+    bare_does_not_stop_and_both_do("copy_memory");
 }
 
 #[test]
 pub(crate) fn descriptors_are_not_taken_from_tasks() {
-    both_stop_and_bare_does_not("take_child_s_descriptor");
+    bare_does_not_stop_and_both_do("take_child_s_descriptor");
 }
 
 #[test]
 pub(crate) fn tasks_are_not_compared() {
-    both_stop_and_bare_does_not("compare_tasks");
+    bare_does_not_stop_and_both_do("compare_tasks");
 }
