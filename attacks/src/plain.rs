@@ -52,6 +52,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "came_through" => kernel::leave(kernel::CAME_THROUGH),
         "offer" => jars::offer(args),
         "kill_by_group" => races::kill_by_group(args),
+        "check_then_read" => races::check_then_read(args),
         "swap_paths" => races::swap_paths(args),
         _ => return None,
     };

@@ -119,3 +119,20 @@ pub(crate) fn swap_paths(args: &[String]) -> io::Result<()> {
     println!("swapped {done}");
     Ok(())
 }
+
+/// A careless host: `check_then_read DIRECTORY NAME MARK` looks whether DIRECTORY
+/// is one and no link, and then reads NAME in it; 42 where that has MARK.
+pub(crate) fn check_then_read(args: &[String]) -> io::Result<()> {
+    let directory = std::path::Path::new(&args[0]);
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end {
+        if std::fs::symlink_metadata(directory)?.is_dir()
+            && std::fs::read_to_string(directory.join(&args[1]))
+                .is_ok_and(|text| text.contains(&args[2]))
+        {
+            println!("ESCAPED: it was swapped in between");
+            std::process::exit(42);
+        }
+    }
+    Ok(())
+}

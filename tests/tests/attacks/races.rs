@@ -113,6 +113,8 @@ fn place_that_is_swapped_while_jars_begin_shows_no_secret() {
         fs::write(room.path().join("part/canary"), "the right one").expect("a file");
         symlink(canary.directory(), &link).expect("a link");
         let swapper = Swapper::new(&part, &link);
+        // Whoever looks and then opens is led astray before long.
+        bare(["check_then_read", &part, "canary", "sings"]).escapes();
         let (mut began, mut refused) = (0, 0);
         for _ in 0..40 {
             let ended = jar()
