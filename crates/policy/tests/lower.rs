@@ -1,5 +1,6 @@
 //! The lower tier: what is left of a jar where user namespaces are refused.
 
+#[expect(dead_code, reason = "the planner's own tests use the rest")]
 mod common;
 
 use belljar_plan::{Plan, Preset, Rule, Step, Strength};

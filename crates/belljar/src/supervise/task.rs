@@ -170,11 +170,6 @@ fn namespaces(plan: &Plan) -> Namespaces {
 
 /// What the jar's unix sockets may be connected to.
 fn reachable(job: &Job, up: &Up) -> std::io::Result<Reachable> {
-    let network = job
-        .plan
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Clone { namespaces } if namespaces.network));
     Ok(Reachable {
         scratch: up.scratch.as_ref().map(sys::device).transpose()?,
         granted: job
