@@ -284,9 +284,14 @@ fn socket(asked: &belljar_plan::Filter) -> Decision {
                 ],
                 Verdict::Allow,
             ),
+            // Go asks for it first and takes TCP then.
+            clause(
+                vec![internet.clone(), low(PROTOCOL, MPTCP)],
+                quietly(Errno::Protonosupport, "multipath TCP"),
+            ),
             clause(
                 vec![internet.clone(), ordinary],
-                quietly(Errno::Protonosupport, "a rare internet protocol"),
+                deny(Rule::Syscalls, "a rare internet protocol"),
             ),
             clause(vec![internet], deny(Rule::Syscalls, "a raw socket")),
         ]);

@@ -97,6 +97,8 @@ pub(super) const PROTOCOLS: &[Named] = &[
     (58, "IPPROTO_ICMPV6"),
 ];
 
+pub(super) const MPTCP: u32 = 262;
+
 /// Netlink's protocols; netlink(7).
 pub(super) const NETLINK: &[Named] = &[
     (0, "NETLINK_ROUTE"),
