@@ -91,7 +91,9 @@ impl Group {
             | Step::Terminal { .. } => Self::Names,
             Step::NoNewPrivs {} | Step::Securebits {} | Step::Capabilities { .. } => Self::Caps,
             Step::Fork {} => Self::Fork,
-            Step::Session { .. }
+            Step::Adopt {}
+            | Step::DieWithFirst {}
+            | Step::Session { .. }
             | Step::Streams {}
             | Step::CloseDescriptors {}
             | Step::Workdir { .. }

@@ -232,6 +232,8 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::Ruleset { .. }
         | Step::AllowPath { .. }
         | Step::Restrict { .. }
+        | Step::Adopt {}
+        | Step::DieWithFirst {}
         | Step::Exec { .. } => false,
     }
 }

@@ -31,6 +31,9 @@ pub(crate) use linux_raw_sys::prctl::{
     PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_SECUREBITS,
 };
 
+/// PR_SET_CHILD_SUBREAPER(2const)
+const PR_SET_CHILD_SUBREAPER: u32 = 36;
+
 /// Options of prctl(2) since Linux 6.3.
 pub(crate) const PR_SET_MDWE: u32 = 65;
 pub(crate) const PR_GET_MDWE: u32 = 66;
@@ -212,6 +215,12 @@ pub(crate) fn dup_onto(fd: RawFd, target: RawFd) -> Result<()> {
 pub(crate) fn prctl(option: u32, a: usize, b: usize) -> Result<usize> {
     debug_assert!(option != PR_SET_NAME);
     numbers(sys::__NR_prctl, [option as usize, a, b, 0, 0, 0])
+}
+
+/// Becomes the parent of every task below whose own parent ends;
+/// PR_SET_CHILD_SUBREAPER(2const).
+pub(crate) fn adopt_orphans() -> Result<()> {
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
 /// PR_SET_NAME(2const)

@@ -47,6 +47,9 @@ pub(crate) struct Jar<'a> {
     ruleset: Option<landlock::Ruleset>,
     /// Where the program's argument lists go, where its filter asks for that.
     start: Option<filter::Start>,
+    /// Whether the jar's tasks are those that come of it, and no pid namespace
+    /// ends them.
+    adopts: bool,
     /// Whether the jar's own `/proc` is there.
     has_proc: bool,
     when: When,
@@ -81,6 +84,7 @@ impl<'a> Jar<'a> {
             canary: None,
             ruleset: None,
             start: None,
+            adopts: false,
             has_proc: false,
             when,
         }
@@ -88,6 +92,17 @@ impl<'a> Jar<'a> {
 
     pub(crate) const fn when(&self) -> When {
         self.when
+    }
+
+    /// Whether the jar's first process has to end all others.
+    pub(crate) const fn adopts(&self) -> bool {
+        self.adopts
+    }
+
+    fn adopt(&mut self) -> Result<()> {
+        raw::adopt_orphans()?;
+        self.adopts = true;
+        Ok(())
     }
 
     /// The launch was asked for.
@@ -198,6 +213,8 @@ impl<'a> Jar<'a> {
                 hard,
             } => guest::rlimit(resource, soft, hard),
             Step::Signals {} => guest::signals(),
+            Step::Adopt {} => self.adopt(),
+            Step::DieWithFirst {} => identity::die_with_first(),
             Step::FixedCode {} => guest::fixed_code(),
             Step::Filter {
                 program,

@@ -550,4 +550,9 @@ steps! {
         /// What this trial is refused is no line in the machine's audit log.
         quiet: bool,
     }
+    /// Take over what the guest's tasks leave behind, and end it with the jar:
+    /// PR_SET_CHILD_SUBREAPER(2const). For a jar without a pid namespace.
+    45 "adopt" Adopt {}
+    /// Die when the jar's first process dies: PR_SET_PDEATHSIG(2const).
+    46 "die_with_first" DieWithFirst {}
 }

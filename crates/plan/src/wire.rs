@@ -509,6 +509,8 @@ mod tests {
             step!(Restrict {
                 quiet: any::<bool>()
             }),
+            step!(Adopt {}),
+            step!(DieWithFirst {}),
             step!(Exec {
                 path: string(),
                 arguments: strings(),

@@ -264,6 +264,7 @@ fn what_may_be_missing_has_a_rule_that_may_be_skipped() {
         arguments: Vec::new(),
         files: Vec::new(),
         image: String::new(),
+        writable_code: None,
         entry: Ok(elf("/plugins/p/run")),
     }));
     let policy = "filesystem.read = ['/a', '/b']";

@@ -9,7 +9,7 @@ use belljar_plan::{
 };
 
 use super::{
-    environment::{SYSTEM_PATH, environment},
+    environment::{Denied, SYSTEM_PATH, environment},
     program,
     program::Exec,
     tree::TreeSteps,
@@ -22,6 +22,7 @@ use crate::{
     verified::{Executable, Subject, Verified},
 };
 
+mod code;
 mod filter;
 mod landlock;
 mod limits;
@@ -72,7 +73,8 @@ pub(super) fn plan(
     }
     let workdir = workdir(&mut root, verified, effective, facts)?;
     let (exec, plugin, image) = subject(&mut root, verified, effective, facts)?;
-    let foreseen = executable(verified).and_then(|program| who::foreseen(program, effective));
+    let foreseen =
+        code::executable(verified).and_then(|program| code::foreseen(program, effective));
     let hidden = hidden(&root, effective, facts);
     let unseen = shown::unseen(&root, &hidden, verified, effective)?;
     let namespaces = Namespaces {
@@ -86,15 +88,20 @@ pub(super) fn plan(
         });
     }
     let limits = limits::planned(effective, &facts.bounds);
+    let filter = filter::planned(verified, effective, facts, namespaces);
+    filter::unseen(effective, filter.as_ref(), facts)?;
     let variables = environment(
         effective,
         &verified.caller,
         &root.tree,
         root.tmp,
-        namespaces.network,
+        Denied {
+            network: namespaces.network,
+            programs: filter
+                .as_ref()
+                .is_some_and(|filter| filter.exec == belljar_plan::filter::Exec::Once),
+        },
     );
-    let filter = filter::planned(verified, effective, facts, namespaces);
-    filter::unseen(effective, filter.as_ref(), facts)?;
     let domain = landlock::planned(&root, effective, facts, filter.as_ref());
 
     let mut steps = Steps::default();
@@ -144,6 +151,7 @@ pub(super) fn plan(
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
             domain: domain.as_ref(),
+            own_code: code::asked_for(verified, effective),
             steps: steps.of,
         },
     );
@@ -499,21 +507,11 @@ fn subject(
     }
 }
 
-/// What is started, where that was found without looking at the jar.
-fn executable(verified: &Verified) -> Option<&Executable> {
-    match &verified.subject {
-        Subject::Plugin(plugin) => plugin.entry.as_ref().ok(),
-        Subject::Program(asked) => asked
-            .candidates
-            .iter()
-            .find_map(|candidate| candidate.found.as_ref().ok()),
-    }
-}
-
 /// Shows what an executable needs to start, and refuses an interpreter that is
 /// not to be seen.
 fn prepare(root: &mut Root, executable: &Executable, facts: &HostFacts) -> Result<(), Refusal> {
     root.needed(&program::needs(executable), facts);
+    root.needed_elsewhere(program::elsewhere(executable));
     match program::hidden_interpreter(executable, |path, found| root.tree.shows(path, &found.path))
     {
         Some(unmet) => Err(Refusal::Unmet { unmet: vec![unmet] }),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use belljar_plan::{
     Filter, Limit, Namespaces, Rule, Strength,
+    filter::Code,
     landlock::Right,
     plan::{Enforcement, PlannedLimit, PlannedRule},
 };
@@ -28,6 +29,8 @@ pub(super) struct Placed<'a> {
     pub(super) filter: Option<&'a Filter>,
     /// The Landlock domain; else why there is none.
     pub(super) domain: Result<&'a Domain, &'a String>,
+    /// Why code could be made past the filter.
+    pub(super) own_code: Option<String>,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
 }
 
@@ -132,6 +135,15 @@ fn enforcement(
         }
         Rule::Exec if effective.subprocesses => ("granted: other programs may be started".to_owned(), None),
         Rule::WritableCode if effective.jit => ("granted: code may be made".to_owned(), None),
+        Rule::WritableCode
+            if placed.own_code.is_some()
+                && placed
+                    .filter
+                    .is_some_and(|filter| filter.code != Code::Any) =>
+        {
+            let reason = placed.own_code.as_deref().unwrap_or_default();
+            (format!("nothing: {reason}"), None)
+        }
         Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => {
             match placed.filter.and_then(|placed| filter::mechanism(rule, placed, facts)) {
                 Some(mechanism) if rule == Rule::Sockets && keeps_abstract_names => {

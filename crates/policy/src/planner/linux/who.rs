@@ -54,33 +54,6 @@ pub(super) fn notes(facts: &HostFacts) -> Vec<String> {
     )]
 }
 
-/// Programs that make code while they run, and do not start where they may not.
-const COMPILERS: [&str; 12] = [
-    "node", "nodejs", "deno", "bun", "java", "javac", "dotnet", "luajit", "pypy", "pypy3", "julia",
-    "mono",
-];
-
-/// What is known of a program that will not do without a right.
-pub(super) fn foreseen(
-    executable: &crate::verified::Executable,
-    effective: &Effective,
-) -> Option<String> {
-    use crate::{policy::Right, verified::ExecutableKind};
-    let program = match &executable.kind {
-        ExecutableKind::Script { interpreter, .. } => &interpreter.file,
-        ExecutableKind::Elf { .. } | ExecutableKind::Unknown => &executable.file,
-    };
-    let name = program.path.name()?;
-    let makes_code = COMPILERS.contains(&name);
-    (makes_code && effective.preset.value == Preset::Strict && !effective.jit).then(|| {
-        format!(
-            "{name} makes code while it runs, which the rule writable_code refuses, and most likely does not start without \
-             the right `jit`: {}",
-            Right::Jit.remedy()
-        )
-    })
-}
-
 /// In strict, a path that only a group of the caller opens is refused: a user
 /// cannot take that group away from the jar.
 pub(super) fn refuse_group_only(
