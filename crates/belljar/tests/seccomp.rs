@@ -209,6 +209,7 @@ fn filters() -> Vec<Asked> {
                     code,
                     unix,
                     internet,
+                    objects: internet,
                     allow: vec!["ptrace".into()],
                     deny: vec!["uname".into()],
                     events: true,

@@ -150,8 +150,8 @@ pub(super) fn plan(
                     .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
-            domain: domain.as_ref(),
             own_code: code::asked_for(verified, effective),
+            domain: domain.as_ref(),
             steps: steps.of,
         },
     );

@@ -27,10 +27,10 @@ pub(super) struct Placed<'a> {
     pub(super) sys: Option<bool>,
     /// The filter of system calls.
     pub(super) filter: Option<&'a Filter>,
-    /// The Landlock domain; else why there is none.
-    pub(super) domain: Result<&'a Domain, &'a String>,
     /// Why code could be made past the filter.
     pub(super) own_code: Option<String>,
+    /// The Landlock domain; else why there is none.
+    pub(super) domain: Result<&'a Domain, &'a String>,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
 }
 
