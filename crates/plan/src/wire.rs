@@ -511,6 +511,10 @@ mod tests {
             }),
             step!(Adopt {}),
             step!(DieWithFirst {}),
+            step!(Queues {}),
+            step!(AllowQueues {
+                access: any::<u64>()
+            }),
             step!(Exec {
                 path: string(),
                 arguments: strings(),
