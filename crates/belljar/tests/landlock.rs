@@ -8,7 +8,9 @@
 mod by_hand;
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -385,6 +387,33 @@ fn a_domain_with_signals_keeps_them_in_and_pid_1_out() {
     };
     assert_eq!(output, expected);
     assert_eq!((ended.main_status, ended.init_status), (0, 0));
+}
+
+#[test]
+fn a_domain_with_abstract_names_keeps_from_the_machine_s_in_its_own_network() {
+    need_landlock!();
+    if scopes() == 0 {
+        return;
+    }
+    let name = format!("belljar-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let script = format!(
+        "perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); \
+         connect(S, pack_sockaddr_un(\"\\0{name}\")) or die $!' 2>&1 && echo reached"
+    );
+    for (scopes, expected) in [(0, "reached"), (1, "not permitted")] {
+        let rules = SURROUNDINGS.map(|(at, access)| (at.to_owned(), access));
+        let parts = [FILES[version().min(7)], 0, scopes];
+        let mut steps = held(shell(&script), parts, &rules);
+        steps.retain(|step| !matches!(step, Step::Loopback {}));
+        if let Some(Step::Clone { namespaces }) = steps.first_mut() {
+            namespaces.network = false;
+        }
+        let (told, _, output) = Host::start().run(&steps);
+        assert_eq!(told.failed, None);
+        assert!(output.contains(expected), "{output}");
+    }
 }
 
 #[test]
