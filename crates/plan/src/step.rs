@@ -555,12 +555,15 @@ steps! {
     45 "adopt" Adopt {}
     /// Die when the jar's first process dies: PR_SET_PDEATHSIG(2const).
     46 "die_with_first" DieWithFirst {}
+    /// The machine's own root is the jar's, and what [`Step::Restrict`] tries: for
+    /// a jar without a mount namespace.
+    47 "machine_root" MachineRoot {}
     /// Get hold of the jar's own POSIX message queues: they lie in a mount that
     /// nobody sees, so that [`Step::AllowQueues`] could not name them;
     /// mq_overview(7). pid 1 does it, which may still.
-    47 "queues" Queues {}
+    48 "queues" Queues {}
     /// Allow something of those; landlock_add_rule(2).
-    48 "allow_queues" AllowQueues {
+    49 "allow_queues" AllowQueues {
         /// Bits `LANDLOCK_ACCESS_FS_*`.
         access: u64,
     }

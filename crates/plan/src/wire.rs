@@ -511,6 +511,7 @@ mod tests {
             }),
             step!(Adopt {}),
             step!(DieWithFirst {}),
+            step!(MachineRoot {}),
             step!(Queues {}),
             step!(AllowQueues {
                 access: any::<u64>()
