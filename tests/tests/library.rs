@@ -11,8 +11,10 @@ use std::{
     time::Duration,
 };
 
-use belljar::{Jar, Limit, Outcome, Policy, Preset, Running, Stdio, StoppedBy};
-use belljar_tests::{alive, children, descendants, guest, kill, wait_until};
+use belljar::{
+    Jar, Limit, Outcome, Policy, Preset, Running, Stdio, StoppedBy, policy::policy::Format,
+};
+use belljar_tests::{Need, Plugin, alive, children, descendants, guest, kill, need, wait_until};
 use rustix::process::Signal;
 use tokio::{io::AsyncReadExt, task::JoinSet};
 
@@ -61,6 +63,36 @@ fn launcher() -> i32 {
     let all = living();
     assert_eq!(all.len(), 1, "one launcher per host: {all:?}");
     all[0]
+}
+
+#[test]
+fn grant_that_goes_between_plan_and_launch_is_skipped_with_its_rule() {
+    // Root's supervisor opens what it grants, before there is a jar to do without.
+    if !need(Need::User) {
+        return;
+    }
+    let _turn = turn();
+    let room = tempfile::tempdir().expect("a directory");
+    let going = room.path().join("going");
+    std::fs::create_dir(&going).expect("a directory");
+    let path = going.display();
+    let plugin = Plugin::new(&format!(
+        "[filesystem]\nread = [{{ path = '{path}', optional = true }}]"
+    ));
+    let policy = format!("[filesystem]\nread = ['{path}']");
+    let policy = Policy::parse(&policy, Format::Toml, "p", None).expect("a policy");
+    let prepared = Jar::plugin(plugin.path())
+        .args(["echo", "ran"])
+        .policy(policy)
+        .prepare()
+        .expect("a plan");
+    std::fs::remove_dir(&going).expect("it goes");
+    let output = on_threads(prepared.start().output()).expect("a jar");
+    assert_eq!(output.stdout, b"ran");
+    let [dropped] = output.report.dropped.as_slice() else {
+        panic!("{:?}", output.report.dropped);
+    };
+    assert!(dropped.request.starts_with("bind "), "{dropped:?}");
 }
 
 #[test]
