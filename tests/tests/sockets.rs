@@ -339,6 +339,34 @@ finally: os.write(1, b'answered')
     machine.nobody_came();
 }
 
+/// Many that wait for one socket hold up none that does not wait.
+#[test]
+fn a_connect_that_does_not_wait_is_made_while_others_wait() {
+    if !need(Need::Python) {
+        return;
+    }
+    let machine = Machine::new();
+    let script = "
+import time
+full = socket.socket(socket.AF_UNIX); full.bind('/tmp/full'); full.listen(0)
+connect('/tmp/full')
+for _ in range(40): threading.Thread(target=connect, args=['/tmp/full'], daemon=True).start()
+time.sleep(0.5)
+other = socket.socket(socket.AF_UNIX); other.bind('/tmp/other'); other.listen(1)
+quick = socket.socket(socket.AF_UNIX); quick.setblocking(False)
+attempt('quick', lambda: quick.connect('/tmp/other'))
+attempt('full', lambda: quick.connect('/tmp/full'))
+sys.stdout.flush()
+os._exit(0)
+";
+    let ended = python(script, &machine)
+        .flags(["--wall", "20s", "--read"])
+        .flags([machine.directory()])
+        .end()
+        .clean();
+    assert!(ended.stdout.starts_with("quick done\nfull "), "{ended:#?}");
+}
+
 #[test]
 fn a_policy_that_lets_connect_through_gives_the_rule_up() {
     let machine = Machine::new();

@@ -17,6 +17,9 @@ use crate::sys::{self, Asked, Connected, Reachable, UnderWay};
 
 /// So many are made at once: a guest can make each of them wait.
 const AT_ONCE: usize = 16;
+/// So many with those that do not wait, or said so: a guest whose other calls
+/// all wait can still do what lets them go on.
+const AT_ONCE_WITH_QUICK: usize = 2 * AT_ONCE;
 /// So many wait for their turn; what comes then is answered `EAGAIN`.
 const WAITING: usize = 1024;
 const EAGAIN: i32 = 11;
@@ -58,6 +61,9 @@ impl Performer {
 
     /// Has a call made as soon as there is a thread for it.
     pub(super) fn perform(&mut self, asked: Asked) {
+        if self.running >= AT_ONCE && self.running < AT_ONCE_WITH_QUICK && sys::comes_back(&asked) {
+            return self.start(asked);
+        }
         if self.waiting.len() >= WAITING {
             return self.refuse(&asked, EAGAIN);
         }
@@ -78,25 +84,29 @@ impl Performer {
         while self.running < AT_ONCE
             && let Some(asked) = self.waiting.pop_front()
         {
-            let listener = Arc::clone(&self.listener);
-            let reachable = Arc::clone(&self.reachable);
-            let under_way = self.under_way.clone();
-            let done = self.done.clone();
-            let ends = self.ends;
-            let thread = std::thread::Builder::new()
-                .name("belljar-connect".to_owned())
-                .stack_size(256 << 10)
-                .spawn(move || {
-                    sys::block_signals();
-                    let connected = sys::connect(&listener, &asked, &reachable, &under_way);
-                    let refused = answer(&listener, &asked, connected, ends);
-                    // Where the jar has ended, nobody needs to hear it.
-                    let _ = done.send(refused);
-                });
-            match thread {
-                Ok(_) => self.running += 1,
-                Err(_) => self.refuse(&asked, EAGAIN),
-            }
+            self.start(asked);
+        }
+    }
+
+    fn start(&mut self, asked: Asked) {
+        let listener = Arc::clone(&self.listener);
+        let reachable = Arc::clone(&self.reachable);
+        let under_way = self.under_way.clone();
+        let done = self.done.clone();
+        let ends = self.ends;
+        let thread = std::thread::Builder::new()
+            .name("belljar-connect".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                sys::block_signals();
+                let connected = sys::connect(&listener, &asked, &reachable, &under_way);
+                let refused = answer(&listener, &asked, connected, ends);
+                // Where the jar has ended, nobody needs to hear it.
+                let _ = done.send(refused);
+            });
+        match thread {
+            Ok(_) => self.running += 1,
+            Err(_) => self.refuse(&asked, EAGAIN),
         }
     }
 

@@ -62,6 +62,10 @@ impl UnderWay {
     }
 }
 
+pub(crate) fn comes_back(_: &Asked) -> bool {
+    false
+}
+
 pub(crate) fn connect(_: &OwnedFd, _: &Asked, _: &Reachable, _: &UnderWay) -> Connected {
     Connected::Refused(Vec::new())
 }

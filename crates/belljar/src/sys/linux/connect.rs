@@ -47,6 +47,15 @@ pub(crate) struct Reachable {
     pub(crate) ids: Option<u32>,
 }
 
+/// Whether a guest's connect(2) comes back without waiting, as far as the guest
+/// has said by now: its socket does not block, or it will fail.
+pub(crate) fn comes_back(asked: &Asked) -> bool {
+    let flags = open_task(asked.pid)
+        .and_then(|pidfd| socket_of(&pidfd, asked))
+        .and_then(rustix::fs::fcntl_getfl);
+    flags.map_or(true, |flags| flags.contains(OFlags::NONBLOCK))
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Connected {
@@ -116,13 +125,9 @@ fn attempt(
     reachable: &Reachable,
     under_way: &UnderWay,
 ) -> Result<Connected, Errno> {
-    let [socket, address, length, ..] = asked.attempt.arguments;
+    let [_, address, length, ..] = asked.attempt.arguments;
     let task = Task::open(listener, asked)?;
-    let socket = pidfd_getfd(
-        &task.pidfd,
-        socket as u32 as i32 as ForeignRawFd,
-        PidfdGetfdFlags::empty(),
-    )?;
+    let socket = socket_of(&task.pidfd, asked)?;
     // Before it is seen that the guest still waits: a jar that ends from here
     // on finds it listed.
     let held = under_way.add(socket);
@@ -194,13 +199,7 @@ struct Task {
 impl Task {
     /// Takes hold of it, and sees that it still is who asked.
     fn open(listener: &OwnedFd, asked: &Asked) -> Result<Self, Errno> {
-        let tid = Pid::from_raw(asked.pid).ok_or(Errno::PERM)?;
-        let pidfd = match pidfd_open(tid, PidfdFlags::from_bits_retain(THREAD)) {
-            // Older kernels open only whole processes, whose threads have one
-            // table of descriptors, as libcs make them.
-            Err(Errno::INVAL) => pidfd_open(leader(asked.pid)?, PidfdFlags::empty())?,
-            other => other?,
-        };
+        let pidfd = open_task(asked.pid)?;
         let folder = openat(
             CWD,
             format!("/proc/{}", asked.pid),
@@ -221,6 +220,22 @@ impl Task {
             workdir,
         })
     }
+}
+
+fn open_task(tid: i32) -> Result<OwnedFd, Errno> {
+    let thread = Pid::from_raw(tid).ok_or(Errno::PERM)?;
+    match pidfd_open(thread, PidfdFlags::from_bits_retain(THREAD)) {
+        // Older kernels open only whole processes, whose threads have one
+        // table of descriptors, as libcs make them.
+        Err(Errno::INVAL) => pidfd_open(leader(tid)?, PidfdFlags::empty()),
+        other => other,
+    }
+}
+
+/// A duplicate of the socket that the call names.
+fn socket_of(task: &OwnedFd, asked: &Asked) -> Result<OwnedFd, Errno> {
+    let number = asked.attempt.arguments[0] as u32 as i32 as ForeignRawFd;
+    pidfd_getfd(task, number, PidfdGetfdFlags::empty())
 }
 
 /// The process of a thread; proc_pid_status(5).
