@@ -45,19 +45,23 @@ pub(super) fn asked_for(verified: &Verified, effective: &Effective, tree: &Tree)
         return Some(format!("the plugin's {path} can be started and {asks}"));
     }
     // Whatever lies there may be started; what can be written never is.
-    let granted = effective.grants.iter().find(|grant| {
-        !grant.write
-            && verified
-                .survey
-                .find(&grant.path)
-                .is_ok_and(|found| found.kind == FileKind::Directory || found.mode & 0o111 != 0)
-    });
-    granted.map(|grant| {
-        format!(
-            "programs in {} ({}) can be started, and one of them might ask for memory that is writable and executable",
-            grant.path, grant.origin
-        )
-    })
+    let readable = effective.grants.iter().filter(|grant| !grant.write);
+    for grant in readable {
+        let Ok(found) = verified.survey.find(&grant.path) else {
+            continue;
+        };
+        let (path, origin) = (&grant.path, &grant.origin);
+        if verified.writable_code.contains(&found.path) {
+            return Some(format!("{path} ({origin}) can be started and {asks}"));
+        }
+        if found.kind == FileKind::Directory {
+            return Some(format!(
+                "programs in {path} ({origin}) can be started, and one of them might ask for memory that is writable \
+                 and executable; grant those by name that it starts"
+            ));
+        }
+    }
+    None
 }
 
 /// Programs that make code while they run, and do not start where they may not.

@@ -50,7 +50,7 @@ pub(super) fn planned(
             (true, _) => Code::Fixed,
         },
         unix: match (
-            sees_sockets(verified, effective, namespaces),
+            sees_sockets(verified, effective, facts, namespaces),
             facts.listener.is_available(),
         ) {
             (false, _) => Unix::Visible,
@@ -66,11 +66,17 @@ pub(super) fn planned(
 }
 
 /// Whether a unix socket of the machine may be seen from the jar, now or later:
-/// by an abstract name, or at a path. The system's own runtime directories, in
-/// which only its administrator makes anything, are taken to hold none.
-fn sees_sockets(verified: &Verified, effective: &Effective, namespaces: Namespaces) -> bool {
+/// by an abstract name, or at a path. In the system's own runtime directories
+/// only its administrator makes anything: what is bound there now is looked at.
+fn sees_sockets(
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+    namespaces: Namespaces,
+) -> bool {
     !namespaces.network
         || effective.preset.value == Preset::Minimal
+        || !facts.layout.sockets.is_empty()
         || effective.grants.iter().any(|grant| {
             verified
                 .survey
