@@ -290,6 +290,76 @@ fn a_socket_that_is_granted_by_its_own_path_is_reached_as_the_guest() {
     }
 }
 
+/// The supervisor connects, so it is the peer: a guest must not hold it by that.
+#[test]
+fn whoever_connects_in_a_guest_s_stead_is_not_a_task_that_the_guest_can_hold() {
+    if !need(Need::Python) {
+        return;
+    }
+    let machine = Machine::new();
+    let script = "
+server = socket.socket(socket.AF_UNIX); server.bind('/tmp/own.sock'); server.listen(1)
+client = connect('/tmp/own.sock')
+peer, _ = server.accept()
+attempt('peer', lambda: peer.getsockopt(socket.SOL_SOCKET, 77))
+attempt('passed', lambda: peer.setsockopt(socket.SOL_SOCKET, 76, 1))
+";
+    for preset in ["standard", "strict"] {
+        let ended = python(script, &machine)
+            .preset(preset)
+            .flags(["--read".as_ref(), machine.directory().as_os_str()])
+            .end()
+            .clean();
+        let expected = "peer Protocol not available\npassed Protocol not available\n";
+        assert_eq!(ended.stdout, expected, "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_refused_connect_that_ends_the_jar_is_never_answered() {
+    if !need(Need::Python) {
+        return;
+    }
+    let machine = Machine::new();
+    let script = "
+attempt('own', lambda: connect('/tmp/nothing'))
+sys.stdout.flush()
+try: connect(directory + '/machine.sock')
+finally: os.write(1, b'answered')
+";
+    let ended = python(script, &machine)
+        .flags(["--end-on", "sockets", "--read"])
+        .flags([machine.directory()])
+        .end();
+    let outcome = belljar_plan::Outcome::Violation {
+        rule: Rule::Sockets,
+    };
+    assert_eq!(ended.outcome(), &outcome, "{ended:#?}");
+    assert_eq!(ended.stdout, "own No such file or directory\n");
+    machine.nobody_came();
+}
+
+#[test]
+fn a_policy_that_lets_connect_through_gives_the_rule_up() {
+    let machine = Machine::new();
+    let room = tempfile::tempdir().expect("a directory");
+    let policy = room.path().join("policy.toml");
+    fs::write(&policy, "[seccomp]\nallow = ['connect']\n").expect("a policy");
+    let ended = jar()
+        .flags(["--policy".as_ref(), policy.as_os_str()])
+        .flags(["--read".as_ref(), machine.directory().as_os_str()])
+        .program(["true"])
+        .end();
+    let refused = matches!(ended.outcome(), belljar_plan::Outcome::Refused { .. });
+    assert!(refused, "{ended:#?}");
+    assert!(
+        ended
+            .stderr
+            .contains("the policy's [seccomp] allow gives it up"),
+        "{ended:#?}"
+    );
+}
+
 #[test]
 fn with_no_directory_granted_sockets_are_as_ever() {
     if !need(Need::Python) {

@@ -3,9 +3,9 @@
 #[expect(dead_code, reason = "the planner's own tests use the rest")]
 mod common;
 
-use belljar_plan::{Plan, Rule, Step, Strength};
+use belljar_plan::{Plan, Preset, Rule, Step, Strength};
 use belljar_policy::{
-    HostFacts, Policy, Refusal, facts::Ability, manifest::Place, verified::FileKind,
+    HostFacts, Policy, Refusal, Verified, facts::Ability, manifest::Place, verified::FileKind,
 };
 use common::{found, machine, path, plan, rule, survey, true_program};
 
@@ -132,7 +132,83 @@ fn what_a_policy_lets_through_is_a_weakening_and_gives_up_the_rules_it_breaks() 
         (filter.allow, filter.deny),
         (vec!["bpf".into()], vec!["uname".into()])
     );
-    let nesting = policy("[seccomp]\nallow = ['mount']");
-    let refusal = belljar_policy::plan(&true_program(), &nesting, &machine()).unwrap_err();
-    assert_eq!(unmet(refusal), [Rule::Nesting]);
+    let refused = |preset, verified: &Verified, call: &str| {
+        let mut policy = policy(&format!("[seccomp]\nallow = ['{call}']"));
+        policy.flags.preset = Some(preset);
+        policy.flags.read.push(Place {
+            path: path("/data"),
+            at: None,
+        });
+        belljar_policy::plan(verified, &policy, &machine()).map_or_else(unmet, |_| Vec::new())
+    };
+    let mut verified = true_program();
+    survey(&mut verified, "/data", found("/data", FileKind::Directory));
+    let standard = |call| refused(Preset::Standard, &verified, call);
+    assert_eq!(standard("mount"), [Rule::Nesting]);
+    // What the supervisor does in a guest's stead is part of the rule as well.
+    assert_eq!(standard("connect"), [Rule::Sockets]);
+    assert_eq!(
+        standard("io_uring_setup"),
+        [Rule::Sockets, Rule::Privileges]
+    );
+    // A namespace of its own gives a guest capabilities, though only inside.
+    assert_eq!(standard("unshare"), [Rule::Privileges, Rule::Nesting]);
+    // Code can be made by calls that are denied for another reason.
+    let strict = |call| refused(Preset::Strict, &verified, call);
+    assert_eq!(strict("shmat"), [Rule::Ipc, Rule::WritableCode]);
+    assert_eq!(strict("ptrace"), [Rule::Tasks, Rule::WritableCode]);
+    assert_eq!(strict("personality"), [Rule::WritableCode]);
+    assert_eq!(strict("execve"), [Rule::Exec, Rule::WritableCode]);
+}
+
+#[test]
+fn capabilities_that_a_policy_keeps_leave_no_promise_that_there_are_none() {
+    let format = belljar_policy::policy::Format::Toml;
+    let keeps = "[linux]\ncaps = { keep = ['net_admin'], ambient = ['net_admin'] }";
+    let policy = Policy::parse(keeps, format, "f", None).unwrap();
+    let refusal = belljar_policy::plan(&true_program(), &policy, &machine()).unwrap_err();
+    assert_eq!(unmet(refusal), [Rule::Privileges]);
+    let accepted = policy.best_effort(Rule::Privileges);
+    let plan = plan(&true_program(), &accepted, &machine());
+    assert_eq!(
+        rule(&plan, Rule::Privileges).planned.strength,
+        Strength::None
+    );
+}
+
+/// A file that the guest writes is code as soon as it can be mapped so.
+#[test]
+fn what_can_be_written_and_run_is_writable_code() {
+    let grants = |read: &[(&str, Option<&str>)], write: &[(&str, Option<&str>)]| {
+        let mut verified = true_program();
+        let mut policy = Policy::strict();
+        let places = |list: &[(&str, Option<&str>)], verified: &mut Verified| -> Vec<Place> {
+            list.iter()
+                .map(|(at, inside)| {
+                    survey(verified, at, found(at, FileKind::Directory));
+                    Place {
+                        path: path(at),
+                        at: inside.map(path),
+                    }
+                })
+                .collect()
+        };
+        policy.flags.read = places(read, &mut verified);
+        policy.flags.write = places(write, &mut verified);
+        belljar_policy::plan(&verified, &policy, &machine()).map_or_else(unmet, |_| Vec::new())
+    };
+    let refused = [Rule::WritableCode];
+    let twice = grants(&[("/data", Some("/r"))], &[("/data", Some("/w"))]);
+    assert_eq!(twice, refused);
+    let below = grants(&[("/data", None)], &[("/data/out", Some("/w"))]);
+    assert_eq!(below, refused);
+    let above = grants(&[("/data/bin", Some("/b"))], &[("/data", Some("/w"))]);
+    assert_eq!(above, refused);
+    // What the jar shows by itself is run as well.
+    let library = "/usr/lib/x86_64-linux-gnu/libc.so.6";
+    assert_eq!(grants(&[], &[(library, Some("/w"))]), refused);
+    // Each at its own place: what is written covers what would be run.
+    assert_eq!(grants(&[("/data", None)], &[("/data/out", None)]), []);
+    assert_eq!(grants(&[("/data/bin", None)], &[("/data", None)]), []);
+    assert_eq!(grants(&[("/data/bin", None)], &[("/data/out", None)]), []);
 }

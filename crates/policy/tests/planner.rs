@@ -2,7 +2,7 @@
 
 mod common;
 
-use belljar_plan::{Limit, Plan, Preset, Rule, Source, Step, Strength, step::OwnedStep, wire};
+use belljar_plan::{Limit, Preset, Rule, Source, Step, Strength, step::OwnedStep, wire};
 use belljar_policy::{
     Policy, Refusal,
     facts::{Ability, Os},

@@ -79,7 +79,10 @@ impl Denials {
             return Ok(None);
         };
         let performer = match asked.unix {
-            Unix::Performed => Some(Performer::new(&listener, reachable)?),
+            Unix::Performed => {
+                let ends = plan.end_on.contains(&Rule::Sockets);
+                Some(Performer::new(&listener, reachable, ends)?)
+            }
             Unix::Visible | Unix::Pairs => None,
         };
         Ok(Some(Self {
@@ -103,8 +106,7 @@ impl Denials {
             self.waited |= until.is_some();
             tokio::select! {
                 refused = ended(&mut self.performer) => {
-                    if let Some(mut refused) = refused {
-                        refused.ends = self.end_on.contains(&refused.rule);
+                    if let Some(refused) = refused {
                         self.tally.note(&refused, false);
                         return vec![refused];
                     }

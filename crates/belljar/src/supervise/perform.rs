@@ -6,13 +6,14 @@ use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
+    time::Duration,
 };
 
 use belljar_plan::{Bytes, Rule};
 use tokio::sync::mpsc;
 
 use super::denials::Denied;
-use crate::sys::{self, Asked, Connected, Reachable};
+use crate::sys::{self, Asked, Connected, Reachable, UnderWay};
 
 /// So many are made at once: a guest can make each of them wait.
 const AT_ONCE: usize = 16;
@@ -20,12 +21,19 @@ const AT_ONCE: usize = 16;
 const WAITING: usize = 1024;
 const EAGAIN: i32 = 11;
 const EPERM: i32 = 1;
+/// So often what is under way is cut short once the jar has ended, each time
+/// after twice as long: almost a minute in all.
+const CUTS: u32 = 12;
+const FIRST_CUT: Duration = Duration::from_millis(10);
 
 /// What a jar has others do for it.
 #[derive(Debug)]
 pub(super) struct Performer {
     listener: Arc<OwnedFd>,
     reachable: Arc<Reachable>,
+    under_way: UnderWay,
+    /// What is refused ends the jar: it is not answered, as no call that ends it is.
+    ends: bool,
     waiting: VecDeque<Asked>,
     running: usize,
     done: mpsc::UnboundedSender<Option<Denied>>,
@@ -33,12 +41,14 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub(super) fn new(listener: &OwnedFd, reachable: Reachable) -> io::Result<Self> {
+    pub(super) fn new(listener: &OwnedFd, reachable: Reachable, ends: bool) -> io::Result<Self> {
         // Its length is bounded by how many threads run.
         let (done, ended) = mpsc::unbounded_channel();
         Ok(Self {
             listener: Arc::new(listener.as_fd().try_clone_to_owned()?),
             reachable: Arc::new(reachable),
+            under_way: UnderWay::default(),
+            ends,
             waiting: VecDeque::new(),
             running: 0,
             done,
@@ -70,13 +80,16 @@ impl Performer {
         {
             let listener = Arc::clone(&self.listener);
             let reachable = Arc::clone(&self.reachable);
+            let under_way = self.under_way.clone();
             let done = self.done.clone();
+            let ends = self.ends;
             let thread = std::thread::Builder::new()
                 .name("belljar-connect".to_owned())
                 .stack_size(256 << 10)
                 .spawn(move || {
                     sys::block_signals();
-                    let refused = connect(&listener, &asked, &reachable);
+                    let connected = sys::connect(&listener, &asked, &reachable, &under_way);
+                    let refused = answer(&listener, &asked, connected, ends);
                     // Where the jar has ended, nobody needs to hear it.
                     let _ = done.send(refused);
                 });
@@ -94,24 +107,45 @@ impl Performer {
     }
 }
 
-/// Makes the call and answers it; gives what was refused.
-fn connect(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Option<Denied> {
-    let (errno, refused) = match sys::connect(listener, asked, reachable) {
+/// With the jar ends what waits for it: nothing of it outlives it.
+impl Drop for Performer {
+    fn drop(&mut self) {
+        if self.running == 0 || self.under_way.cut_short() == 0 {
+            return;
+        }
+        let under_way = self.under_way.clone();
+        tokio::spawn(async move {
+            for doubled in 0..CUTS {
+                tokio::time::sleep(FIRST_CUT * 2_u32.pow(doubled)).await;
+                if under_way.cut_short() == 0 {
+                    return;
+                }
+            }
+            tracing::warn!(target: "belljar", "a socket of the machine keeps a connection waiting");
+        });
+    }
+}
+
+/// Answers the call; gives what was refused.
+fn answer(listener: &OwnedFd, asked: &Asked, connected: Connected, ends: bool) -> Option<Denied> {
+    let (errno, refused) = match connected {
         Connected::Answered(errno) => (errno, None),
-        Connected::Refused(path) => (EPERM, Some(denied(asked, path))),
+        Connected::Refused(path) => (EPERM, Some(denied(asked, path, ends))),
     };
-    if let Err(error) = sys::answer_call(listener, asked, errno) {
+    if !(ends && refused.is_some())
+        && let Err(error) = sys::answer_call(listener, asked, errno)
+    {
         tracing::warn!(target: "belljar", %error, "cannot answer a call");
     }
     refused
 }
 
-fn denied(asked: &Asked, path: Vec<u8>) -> Denied {
+fn denied(asked: &Asked, path: Vec<u8>, ends: bool) -> Denied {
     // As text a name of zeroes and controls could pass for something else.
     let path = Bytes(path).escaped();
     Denied {
         rule: Rule::Sockets,
-        ends: false,
+        ends,
         pid: asked.pid,
         action: "a unix socket that is not the jar's own",
         answer: "EPERM",

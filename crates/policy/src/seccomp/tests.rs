@@ -390,6 +390,42 @@ fn no_call_makes_a_set_id_file_or_a_device() {
     });
 }
 
+/// What a rename leaves behind is a device file, if it is asked for.
+#[test]
+fn a_rename_leaves_no_device() {
+    each(|asked| {
+        let denial = denied(asked, "renameat2", [0, 0, 0, 0, 5, 0]).unwrap();
+        assert_eq!((denial.rule, denial.seen), (Rule::Devices, Seen::Told));
+        allowed(asked, "renameat2", [0, 0, 0, 0, 3, 0]);
+    });
+}
+
+#[test]
+fn the_task_at_the_other_end_of_a_socket_is_not_the_guest_s_to_hold() {
+    each(|asked| {
+        for (name, option) in [("getsockopt", 77), ("setsockopt", 76)] {
+            for level in with_upper_bits(1) {
+                let denial = denied(asked, name, [3, level, option, 0, 0, 0]).unwrap();
+                assert_eq!(
+                    (denial.errno, denial.seen),
+                    (Errno::Noprotoopt, Seen::Quiet)
+                );
+            }
+            // Who it is may be asked.
+            allowed(asked, name, [3, 1, 17, 0, 0, 0]);
+        }
+    });
+}
+
+#[test]
+fn a_guest_makes_nobody_wait_for_a_file_it_reads() {
+    each(|asked| {
+        assert!(denied(asked, "fcntl", [3, 1024, 0, 0, 0, 0]).is_some());
+        allowed(asked, "fcntl", [3, 3, 0, 0, 0, 0]);
+        allowed(asked, "fcntl", [3, 1025, 0, 0, 0, 0]);
+    });
+}
+
 #[test]
 fn pid_1_s_limits_and_priority_are_not_the_guest_s_to_set() {
     each(|asked| {

@@ -9,14 +9,18 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat},
     io::Errno,
-    net::{AddressFamily, SocketType, sockopt},
+    net::{AddressFamily, Shutdown, SocketType, shutdown, sockopt},
     process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
-    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+    thread::{
+        CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
+        set_thread_res_uid,
+    },
 };
 
 use super::notify::{Asked, is_waiting};
@@ -52,14 +56,66 @@ pub(crate) enum Connected {
     Refused(Vec<u8>),
 }
 
+/// The sockets of one jar that are being connected. Who waits in connect(2)
+/// hears of nothing else, and a guest can have it wait for hours.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnderWay(Arc<Mutex<Vec<Arc<OwnedFd>>>>);
+
+impl UnderWay {
+    /// Ends all that wait for a host of the network; how many there still are.
+    /// Whoever begins to wait only now is ended the next time. Those that wait
+    /// for a unix socket end with it, and nothing else ends them.
+    pub(crate) fn cut_short(&self) -> usize {
+        let sockets = self.sockets();
+        for socket in &*sockets {
+            // Where it does not wait yet or any more, there is nothing to end.
+            let _ = shutdown(socket, Shutdown::Both);
+        }
+        sockets.len()
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<Arc<OwnedFd>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, socket: OwnedFd) -> Held<'_> {
+        let socket = Arc::new(socket);
+        self.sockets().push(Arc::clone(&socket));
+        Held { all: self, socket }
+    }
+}
+
+/// A socket that is listed as long as this lives.
+struct Held<'a> {
+    all: &'a UnderWay,
+    socket: Arc<OwnedFd>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut sockets = self.all.sockets();
+        sockets.retain(|other| !Arc::ptr_eq(other, &self.socket));
+    }
+}
+
 /// Does what a guest's connect(2) asks for. It may wait as long as the guest
 /// would, and leaves the calling thread without privileges: give it one of its own.
-pub(crate) fn connect(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Connected {
-    attempt(listener, asked, reachable)
+pub(crate) fn connect(
+    listener: &OwnedFd,
+    asked: &Asked,
+    reachable: &Reachable,
+    under_way: &UnderWay,
+) -> Connected {
+    attempt(listener, asked, reachable, under_way)
         .unwrap_or_else(|errno| Connected::Answered(errno.raw_os_error()))
 }
 
-fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<Connected, Errno> {
+fn attempt(
+    listener: &OwnedFd,
+    asked: &Asked,
+    reachable: &Reachable,
+    under_way: &UnderWay,
+) -> Result<Connected, Errno> {
     let [socket, address, length, ..] = asked.attempt.arguments;
     let task = Task::open(listener, asked)?;
     let socket = pidfd_getfd(
@@ -67,6 +123,10 @@ fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<C
         socket as u32 as i32 as ForeignRawFd,
         PidfdGetfdFlags::empty(),
     )?;
+    // Before it is seen that the guest still waits: a jar that ends from here
+    // on finds it listed.
+    let held = under_way.add(socket);
+    let socket: &OwnedFd = &held.socket;
     // The kernel takes the length as a signed number.
     let length = usize::try_from(length as u32 as i32).map_err(|_| Errno::INVAL)?;
     if length > LONGEST {
@@ -80,21 +140,21 @@ fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<C
     drop_privileges(reachable.ids)?;
 
     let [family_low, family_high, path @ ..] = &*copy else {
-        return Ok(answer(connect_raw(&socket, copy)));
+        return Ok(answer(connect_raw(socket, copy)));
     };
     let family = u16::from_ne_bytes([*family_low, *family_high]);
-    let is_unix = sockopt::socket_domain(&socket)? == AddressFamily::UNIX;
+    let is_unix = sockopt::socket_domain(socket)? == AddressFamily::UNIX;
     if !is_unix || family != AddressFamily::UNIX.as_raw() {
-        return Ok(answer(connect_raw(&socket, copy)));
+        return Ok(answer(connect_raw(socket, copy)));
     }
-    let kind = sockopt::socket_type(&socket)?;
+    let kind = sockopt::socket_type(socket)?;
     if kind != SocketType::STREAM && kind != SocketType::SEQPACKET {
         return Ok(Connected::Refused(path.to_vec()));
     }
     match path {
         // Nameless: the kernel says that it cannot be.
-        [] => Ok(answer(connect_raw(&socket, copy))),
-        [0, ..] if reachable.names => Ok(answer(connect_raw(&socket, copy))),
+        [] => Ok(answer(connect_raw(socket, copy))),
+        [0, ..] if reachable.names => Ok(answer(connect_raw(socket, copy))),
         [0, ..] => Ok(Connected::Refused(path.to_vec())),
         path => {
             let end = path.iter().position(|byte| *byte == 0);
@@ -114,7 +174,7 @@ fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<C
             address.extend(exactly.as_bytes());
             address.push(0);
             debug_assert!(address.len() > PATH);
-            Ok(answer(connect_raw(&socket, &address)))
+            Ok(answer(connect_raw(socket, &address)))
         }
     }
 }
@@ -243,26 +303,60 @@ fn last_error() -> Errno {
 /// Becomes the jar's user, this thread alone and for good: no group, and no
 /// capability, which is looked at again.
 fn drop_privileges(id: Option<u32>) -> Result<(), Errno> {
-    let Some(id) = id else {
-        return Ok(());
+    if let Some(id) = id {
+        become_user(id)?;
+    }
+    // Whoever is not root may have capabilities as well.
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
     };
-    let dumpable = rustix::process::dumpable_behavior();
+    set_capabilities(None, none)?;
+    let left = rustix::thread::capabilities(None)?;
+    match left.effective.is_empty() && left.permitted.is_empty() {
+        true => Ok(()),
+        false => Err(Errno::PERM),
+    }
+}
+
+fn become_user(id: u32) -> Result<(), Errno> {
+    /// Held from the question how dumpable the process is until it is so again:
+    /// else one thread takes what another has changed for what it was.
+    static DUMPABLE: Mutex<()> = Mutex::new(());
     let (uid, gid) = (
         rustix::process::Uid::from_raw(id),
         rustix::process::Gid::from_raw(id),
     );
-    set_thread_groups(&[])?;
-    set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)?;
+    let _one_at_a_time = DUMPABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dumpable = rustix::process::dumpable_behavior();
+    let changed = set_thread_groups(&[])
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid));
     // A change of ids makes the whole process undumpable, which was for its
     // host to say.
     if let Ok(before) = dumpable {
         // Where it cannot be undone, only core dumps are lost.
         let _ = rustix::process::set_dumpable_behavior(before);
     }
-    let left = rustix::thread::capabilities(None)?;
-    match left.effective.is_empty() && left.permitted.is_empty() {
-        true => Ok(()),
-        false => Err(Errno::PERM),
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host that is not root may have some: a service that was given them.
+    #[test]
+    fn a_thread_that_connects_for_a_guest_keeps_no_capability() {
+        let left = std::thread::spawn(|| {
+            drop_privileges(None)?;
+            rustix::thread::capabilities(None)
+        });
+        let left = left.join().unwrap().unwrap();
+        assert!(
+            left.effective.is_empty() && left.permitted.is_empty() && left.inheritable.is_empty(),
+            "{left:?}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 
 use belljar_plan::Preset;
 
+use super::super::tree::Tree;
 use crate::{
     effective::Effective,
     policy::Right,
@@ -21,9 +22,15 @@ pub(super) fn executable(verified: &Verified) -> Option<&Executable> {
 }
 
 /// Why a guest could have the kernel itself make memory that is writable and
-/// executable: a program may ask for that in its file when it is started, and no
-/// filter sees it.
-pub(super) fn asked_for(verified: &Verified, effective: &Effective) -> Option<String> {
+/// executable, or give it code that it wrote to a file: a program may ask for
+/// the one in its own file when it is started, and no filter sees it; the other
+/// takes a place that is granted for writing and shown as runnable as well.
+pub(super) fn asked_for(verified: &Verified, effective: &Effective, tree: &Tree) -> Option<String> {
+    if let Some((written, run)) = tree.written_and_run() {
+        return Some(format!(
+            "what is written to {written} in the jar can be run from {run}"
+        ));
+    }
     let asks =
         "asks for memory that is writable and executable (an executable stack, or such a segment)";
     if executable(verified).is_some_and(Executable::wants_writable_code) {

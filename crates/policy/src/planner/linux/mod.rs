@@ -154,7 +154,7 @@ pub(super) fn plan(
                     .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
-            own_code: code::asked_for(verified, effective),
+            own_code: code::asked_for(verified, effective, &root.tree),
             domain: domain.as_ref(),
             lower: false,
             steps: steps.of,
