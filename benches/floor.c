@@ -37,7 +37,7 @@
 /* Numbers shared by x86_64 and aarch64; the libc of Debian 12 has no names for some. */
 enum {
     NR_open_tree = 428, NR_move_mount = 429, NR_fsopen = 430, NR_fsconfig = 431, NR_fsmount = 432, NR_clone3 = 435,
-    NR_close_range = 436, NR_mount_setattr = 442,
+    NR_close_range = 436, NR_mount_setattr = 442, NR_create_ruleset = 444, NR_add_rule = 445, NR_restrict_self = 446,
     TREE_CLONE = 1, TREE_CLOEXEC = O_CLOEXEC, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000, MOVE_FROM_FD = 4, ATTR_IDMAP = 0x100000,
     CONFIG_STRING = 1, CONFIG_CREATE = 6, IS_PIDFD = 0x1000,
 };
@@ -48,7 +48,7 @@ enum op {
     OP_bind_slot, OP_proc,
     OP_devpts, OP_device, OP_mask, OP_read_only, OP_leave_machine, OP_seal_root, OP_hostname, OP_loopback, OP_keyring,
     OP_no_new_privs, OP_securebits, OP_capabilities, OP_fork, OP_session, OP_streams, OP_close_descriptors, OP_workdir,
-    OP_umask, OP_rlimit, OP_signals, OP_filter, OP_exec, OPS
+    OP_umask, OP_rlimit, OP_signals, OP_ruleset, OP_allow_path, OP_restrict, OP_fixed_code, OP_filter, OP_exec, OPS
 };
 static const char *const words[OPS] = {
     "detach", "clone", "map_ids", "drop_groups", "take_ids", "oom_score", "undumpable", "die_with_launcher",
@@ -56,7 +56,7 @@ static const char *const words[OPS] = {
     "bind_slot", "proc",
     "devpts", "device", "mask", "read_only", "leave_machine", "seal_root", "hostname", "loopback", "keyring",
     "no_new_privs", "securebits", "capabilities", "fork", "session", "streams", "close_descriptors", "workdir",
-    "umask", "rlimit", "signals", "filter", "exec",
+    "umask", "rlimit", "signals", "ruleset", "allow_path", "restrict", "fixed_code", "filter", "exec",
 };
 
 /* One step: numbers and strings in the order of its line. */
@@ -193,6 +193,15 @@ static void write_small(const struct step *step, const char *path, const char *b
     close(file);
 }
 
+/* A list of strings in a mapping of its own. */
+static char **elsewhere(const struct step *step, char **list) {
+    size_t n = 1;
+    for (char **string = list; *string; string++) n++;
+    void *place = mmap(NULL, n * sizeof *list, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MUST(step, place == MAP_FAILED ? -1 : 0);
+    return memcpy(place, list, n * sizeof *list);
+}
+
 /* What pid 1 of a jar needs once its guest runs: wait, tell, exit. */
 static void watch(int control, pid_t guest) {
     struct sock_filter code[] = {
@@ -213,6 +222,8 @@ static void watch(int control, pid_t guest) {
 
 static void jar(int control, struct gifts gifts) {
     int machine = -1, scratch = -1, empty[2] = { -1, -1 };
+    int rules = -1;
+    char **arguments = NULL, **variables = NULL;
     const char *scratch_at = NULL;
     for (const struct step *step = steps; step < steps + count; step++) {
         const uint64_t *n = step->number;
@@ -394,13 +405,38 @@ static void jar(int control, struct gifts gifts) {
             MUST(step, sigprocmask(SIG_SETMASK, &none, NULL));
             break;
         }
+        case OP_ruleset:
+            MUST(step, rules = (int)syscall(NR_create_ruleset, n, 3 * sizeof *n, 0));
+            break;
+        case OP_allow_path: {
+            struct __attribute__((packed)) { uint64_t access; int place; } rule = { n[0], open(*s[0] ? s[0] : ".", O_PATH | O_CLOEXEC) };
+            MUST(step, rule.place);
+            MUST(step, syscall(NR_add_rule, rules, 1, &rule, 0));
+            close(rule.place);
+            break;
+        }
+        case OP_restrict:
+            MUST(step, syscall(NR_restrict_self, rules, 0));
+            close(rules);
+            break;
+        case OP_fixed_code: MUST(step, prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0)); break;
         case OP_filter: {
             struct sock_fprog program = { (unsigned short)(step->length[0] / 8), (void *)s[0] };
+            /* Where the start is secret, its lists lie at addresses of their own, which go into the program. */
+            if (n[0]) {
+                arguments = elsewhere(step, step[1].arguments);
+                variables = elsewhere(step, step[1].variables);
+                program.filter[n[0]].k = (uint32_t)(uintptr_t)arguments;
+                program.filter[n[1]].k = (uint32_t)((uintptr_t)arguments >> 32);
+                program.filter[n[2]].k = (uint32_t)(uintptr_t)variables;
+                program.filter[n[3]].k = (uint32_t)((uintptr_t)variables >> 32);
+            }
             MUST(step, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
             break;
         }
         case OP_exec:
-            execve(s[0], step->arguments, step->variables);
+            syscall(SYS_execveat, AT_FDCWD, s[0], arguments ? arguments : step->arguments,
+                    variables ? variables : step->variables, 0);
             fail(step, s[0]);
             break;
         case OPS: break;

@@ -146,9 +146,34 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
                     format_args!("{word} {} {soft} {hard}", resource.number()),
                 );
             }
-            Step::Filter { program, .. } => {
-                line(&mut lines, format_args!("{word} {}", hex(program)))
+            Step::Filter {
+                program,
+                listener: _,
+                arguments_low,
+                arguments_high,
+                variables_low,
+                variables_high,
+            } => line(
+                &mut lines,
+                format_args!(
+                    "{word} {arguments_low} {arguments_high} {variables_low} {variables_high} {}",
+                    hex(program)
+                ),
+            ),
+            // It tries nothing.
+            Step::Canary {} => {}
+            Step::Ruleset {
+                files,
+                network,
+                scopes,
+            } => line(
+                &mut lines,
+                format_args!("{word} {files} {network} {scopes}"),
+            ),
+            Step::AllowPath { path, access, .. } => {
+                line(&mut lines, format_args!("{word} {access} {}", hex(path)));
             }
+            Step::Restrict { .. } | Step::FixedCode {} => line(&mut lines, format_args!("{word}")),
             Step::DropGroups {}
             | Step::Undumpable {}
             | Step::DieWithLauncher {}

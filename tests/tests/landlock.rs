@@ -6,7 +6,9 @@
 use std::fs;
 
 use belljar_plan::{Outcome, Report, Rule, Strength, landlock::Right, report::EnforcementReport};
-use belljar_tests::{Ended, Jar, Need, Plugin, both_presets, guest, jar, need};
+use belljar_tests::{
+    Ended, Jar, Need, Plugin, VmCommand, VmEnd, both_presets, guest, jar, need, vm,
+};
 
 fn report(ended: &Ended) -> &Report {
     ended.report.as_ref().expect("a report")
@@ -229,7 +231,47 @@ fn device_that_is_granted_for_reading_is_not_written() {
     }
 }
 
-// ---- where it is not to be had, or does not hold ----
+// ---- where it is older, is not to be had, or does not hold ----
+
+#[test]
+fn older_kernel_holds_what_it_can_and_names_what_it_lacks() {
+    if !need(Need::Vm) {
+        return;
+    }
+    let work = "cd /tmp && mkdir a b && echo text > a/f && mv a/f b/f && ln b/f a/g && cat a/g && \
+        echo short > a/g && mkfifo p && echo > /dev/null && echo worked";
+    let script = format!("belljar run --report /tmp/$$ -- busybox sh -c '{work}' && cat /tmp/$$");
+    let words = ["sh", "-c", &script];
+    let results = vm().run(&[
+        VmCommand::root(["uname", "-r"]),
+        VmCommand::root(words),
+        VmCommand::user(words),
+    ]);
+    let kernel = results[0].text();
+    for result in &results[1..] {
+        assert_eq!(result.end, VmEnd::Exited(0), "{kernel} {result:?}");
+        let said = result.text();
+        let report = said.strip_prefix("text\nworked\n").expect("it worked");
+        let report: Report = serde_json::from_str(report).expect("a report");
+        let landlock = report.landlock.expect("Landlock");
+        assert_eq!(landlock.applied, landlock.planned);
+        let lacks = |right| !landlock.planned.contains(&right);
+        assert!(!lacks(Right::Refer), "{landlock:?}");
+        // That of Debian 12.
+        assert!(kernel.starts_with("6.1."), "{kernel}");
+        assert_eq!(landlock.abi, 2);
+        assert!(lacks(Right::Truncate) && lacks(Right::IoctlDev) && lacks(Right::Signal));
+        let files = report
+            .enforcement
+            .iter()
+            .find(|line| line.rule == Rule::Files);
+        let said = &files.expect("every rule").planned.mechanism;
+        assert!(
+            said.ends_with("Landlock ABI 2: without truncate, ioctl, scopes"),
+            "{said}"
+        );
+    }
+}
 
 /// A call by its number, answered by a filter around belljar.
 fn answered(call: i64, errno: &str) -> Jar {
