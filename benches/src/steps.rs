@@ -91,7 +91,9 @@ impl Group {
             | Step::Terminal { .. } => Self::Names,
             Step::NoNewPrivs {} | Step::Securebits {} | Step::Capabilities { .. } => Self::Caps,
             Step::Fork {} => Self::Fork,
-            Step::Session { .. }
+            Step::Adopt {}
+            | Step::DieWithFirst {}
+            | Step::Session { .. }
             | Step::Streams {}
             | Step::CloseDescriptors {}
             | Step::Workdir { .. }
@@ -99,9 +101,10 @@ impl Group {
             | Step::Signals {} => Self::Guest,
             Step::Rlimit { .. } => Self::Rlimits,
             Step::Filter { .. } | Step::FixedCode {} => Self::Filter,
-            Step::Canary {} | Step::Ruleset { .. } | Step::AllowPath { .. } | Step::Restrict {} => {
-                Self::Landlock
-            }
+            Step::Canary {}
+            | Step::Ruleset { .. }
+            | Step::AllowPath { .. }
+            | Step::Restrict { .. } => Self::Landlock,
         })
     }
 }

@@ -16,7 +16,7 @@ mod vm;
 pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
 pub use plugin::Plugin;
-pub use programs::{belljar, guest, source_tree};
+pub use programs::{belljar, guest, source_tree, toolchain};
 pub use run::{Bare, Ended, Jar, Started, bare, bare_with_input, both_presets, jar, unshared};
 pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,

@@ -17,6 +17,10 @@ pub enum Need {
     Python,
     /// `cc`
     Compiler,
+    /// Any other program, in `/usr/bin`.
+    Program(&'static str),
+    /// The toolchain that builds this, where the tests' user can read it.
+    Rust,
     /// What a virtual machine is made of; see [`vm`](crate::vm()).
     Vm,
 }
@@ -30,6 +34,8 @@ impl Need {
             Self::IdmappedMounts => "idmap",
             Self::Python => "python3",
             Self::Compiler => "cc",
+            Self::Program(name) => name,
+            Self::Rust => "rust",
             Self::Vm => "vm",
         }
     }
@@ -45,6 +51,8 @@ impl Need {
             }
             Self::Python => Path::new("/usr/bin/python3").exists(),
             Self::Compiler => Path::new("/usr/bin/cc").exists(),
+            Self::Program(name) => Path::new("/usr/bin").join(name).exists(),
+            Self::Rust => crate::toolchain().is_some(),
             Self::Vm => crate::vm::is_possible(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),

@@ -131,6 +131,16 @@ impl Jar {
         self
     }
 
+    /// Runs belljar under any program, which is given its words after its own.
+    #[must_use]
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.host = words
+            .into_iter()
+            .map(|word| word.as_ref().to_owned())
+            .collect();
+        self
+    }
+
     /// A variable of belljar's own environment.
     #[must_use]
     pub fn caller_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -481,7 +491,8 @@ impl Ended {
             self.status.code() == Some(0)
                 && self.outcome() == &(Outcome::Exited { code: 0 })
                 && !self.stderr.contains("belljar:"),
-            "not a clean run: {self:#?}"
+            "not a clean run; violations: {:#?}\n{self:#?}",
+            self.report.as_ref().map(|report| &report.violations)
         );
         self
     }

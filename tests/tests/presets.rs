@@ -66,12 +66,21 @@ fn strict_s_environment_is_exactly_the_listed() {
         ("TMPDIR", "/tmp"),
         ("SANDBOX_POLICY", "strict"),
         ("NO_NETWORK", "1"),
+        ("NO_SUBPROCESS", "1"),
     ] {
         assert_eq!(found.get(name), Some(&value), "{found:?}");
     }
     for name in found.keys() {
         assert!(
-            ["PATH", "HOME", "TMPDIR", "SANDBOX_POLICY", "NO_NETWORK"].contains(name),
+            [
+                "PATH",
+                "HOME",
+                "TMPDIR",
+                "SANDBOX_POLICY",
+                "NO_NETWORK",
+                "NO_SUBPROCESS"
+            ]
+            .contains(name),
             "{name} in {found:?}"
         );
     }

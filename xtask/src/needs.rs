@@ -10,7 +10,31 @@ pub(crate) const SKIPS: &str = "BELLJAR_TEST_SKIPS";
 
 /// Its words, as docs/testing.md tells them.
 const WORDS: &[&str] = &[
-    "root", "user", "userns", "idmap", "cc", "python3", "perl", "bwrap", "vm",
+    "root",
+    "user",
+    "userns",
+    "idmap",
+    "rust",
+    "vm",
+    "cc",
+    "python3",
+    "perl",
+    "bwrap",
+    "bash",
+    "busybox",
+    "curl",
+    "git",
+    "go",
+    "java",
+    "javac",
+    "make",
+    "node",
+    "openssl",
+    "ps",
+    "rsync",
+    "sqlite3",
+    "ssh-keygen",
+    "xz",
 ];
 
 /// Who runs the tests.
@@ -42,7 +66,8 @@ pub(crate) fn said() -> Result<Vec<String>, String> {
 pub(crate) fn value_for(words: &[String], who: Who) -> String {
     let cannot: &[&str] = match who {
         Who::Root => &["user"],
-        Who::User => &["root", "idmap"],
+        // Root's toolchain lies in root's home.
+        Who::User => &["root", "idmap", "rust"],
     };
     words
         .iter()
@@ -58,8 +83,8 @@ mod tests {
 
     #[test]
     fn a_user_is_never_said_to_have_what_only_root_has() {
-        let words = ["root", "user", "userns", "idmap"].map(str::to_owned);
+        let words = ["root", "user", "userns", "idmap", "rust"].map(str::to_owned);
         assert_eq!(value_for(&words, Who::User), "user,userns");
-        assert_eq!(value_for(&words, Who::Root), "root,userns,idmap");
+        assert_eq!(value_for(&words, Who::Root), "root,userns,idmap,rust");
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct Package {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Test,
+    Program,
     Machine,
     Bench,
 }
@@ -57,6 +58,72 @@ pub(crate) const ALL: &[Package] = &[
         lane: Lane::Test,
     },
     Package {
+        name: "nodejs",
+        probes: &["/usr/bin/node"],
+        reason: "a program that makes code while it runs, with workers and children",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "openjdk-17-jdk-headless",
+        probes: &["/usr/bin/javac"],
+        reason: "the same, and its compiler; of the headless ones the smallest that has one",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "golang-go",
+        probes: &["/usr/bin/go"],
+        reason: "static programs that make system calls without a libc",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "git",
+        probes: &["/usr/bin/git"],
+        reason: "a program of many small processes, links and locks",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "make",
+        probes: &["/usr/bin/make"],
+        reason: "jobs beside one another, with pipes between them",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "sqlite3",
+        probes: &["/usr/bin/sqlite3"],
+        reason: "two processes with locks and shared maps of one file",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "curl",
+        probes: &["/usr/bin/curl"],
+        reason: "a program that needs a network and has none",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "rsync",
+        probes: &["/usr/bin/rsync"],
+        reason: "copies with all that a file has",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "openssl",
+        probes: &["/usr/bin/openssl"],
+        reason: "keys and digests",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "openssh-client",
+        probes: &["/usr/bin/ssh-keygen"],
+        reason: "keys in files of their own",
+        lane: Lane::Program,
+    },
+    Package {
+        name: "procps",
+        probes: &["/usr/bin/ps"],
+        reason: "a reader of /proc",
+        lane: Lane::Program,
+    },
+    Package {
         name: "qemu-system-x86",
         probes: &["/usr/bin/qemu-system-x86_64"],
         reason: "the virtual machine for attacks that need another kernel or may do harm",
@@ -65,7 +132,7 @@ pub(crate) const ALL: &[Package] = &[
     Package {
         name: "busybox-static",
         probes: &["/bin/busybox"],
-        reason: "the programs inside that machine",
+        reason: "the programs inside that machine; a shell and tools without a loader",
         lane: Lane::Machine,
     },
     Package {
@@ -87,6 +154,11 @@ pub(crate) fn for_tests() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Test)
 }
 
+/// Programs that are tried in jars: without one its tests are skipped.
+pub(crate) fn for_programs() -> impl Iterator<Item = &'static Package> {
+    ALL.iter().filter(|package| package.lane == Lane::Program)
+}
+
 /// The packages without which tests that need a virtual machine are skipped.
 pub(crate) fn for_machine() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Machine)
@@ -94,7 +166,8 @@ pub(crate) fn for_machine() -> impl Iterator<Item = &'static Package> {
 
 /// The packages without which benches cannot run.
 pub(crate) fn for_benches() -> impl Iterator<Item = &'static Package> {
-    ALL.iter().filter(|package| package.lane != Lane::Machine)
+    ALL.iter()
+        .filter(|package| matches!(package.lane, Lane::Test | Lane::Bench))
 }
 
 impl Package {

@@ -29,6 +29,9 @@ pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
     no_arguments("test", args)?;
     let words = needs::said()?;
     packages::install(packages::for_tests())?;
+    if let Err(why) = packages::install(packages::for_programs()) {
+        eprintln!("xtask: tests of programs that are not here are skipped; {why}");
+    }
     prepare_cache()?;
 
     let mut stages = Stages::default();

@@ -74,7 +74,11 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         filtered: facts::filtered(),
     };
     let landlock_abi = facts::landlock_abi();
-    HostFacts {
+    let learnt = LEARNT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    learnt.correct(HostFacts {
         os: Os::Linux,
         release: process.release,
         machine: process.machine,
@@ -150,19 +154,12 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         },
         bounds: facts::bounds(),
         layout: layout::layout(preset),
-    }
+    })
 }
 
 /// Whether denied calls can be heard of. That an outer sandbox has the one
 /// listener that the kernel allows shows when a launch tries.
 fn listener(calls: &Calls) -> Ability {
-    if let Some(learnt) = NO_LISTENER
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-    {
-        return learnt;
-    }
     if calls.filtered || facts::has(Call::Listener) {
         Ability::Available
     } else {
@@ -170,17 +167,6 @@ fn listener(calls: &Calls) -> Ability {
             "the kernel has no `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`",
             "boot Linux 5.19 or later",
         )
-    }
-}
-
-/// What a launch has found out for all that follow.
-static NO_LISTENER: Mutex<Option<Ability>> = Mutex::new(None);
-
-/// Remembers, for the life of the host, that nobody can listen here.
-pub(crate) fn remember_no_listener(ability: &Ability) {
-    if !ability.is_available() {
-        *NO_LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(ability.clone());
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -196,6 +182,49 @@ fn landlock(abi: Result<u32, i32>) -> Ability {
             "the kernel has no Landlock, or something around this process refuses it",
             "boot Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK",
         ),
+    }
+}
+
+/// What only a launch finds out and stays so for all that follow, since the
+/// host cannot get out of what is around it.
+#[derive(Clone, Debug, Default)]
+struct Learnt {
+    /// That nobody can listen here.
+    listener: Option<Ability>,
+    /// That no process can be held by Landlock here.
+    landlock: Option<Ability>,
+}
+
+static LEARNT: Mutex<Learnt> = Mutex::new(Learnt {
+    listener: None,
+    landlock: None,
+});
+
+/// Remembers, for the life of the host, what a failed launch has taught.
+pub(crate) fn remember(taught: &HostFacts) {
+    let lost = |ability: &Ability| (!ability.is_available()).then(|| ability.clone());
+    if taught.listener.is_available() && taught.landlock.is_available() {
+        return;
+    }
+    let mut learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner);
+    learnt.listener = lost(&taught.listener).or(learnt.listener.take());
+    learnt.landlock = lost(&taught.landlock).or(learnt.landlock.take());
+    drop(learnt);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+impl Learnt {
+    /// The facts as they were found to be.
+    fn correct(self, facts: HostFacts) -> HostFacts {
+        HostFacts {
+            listener: self.listener.unwrap_or(facts.listener),
+            landlock_abi: match self.landlock {
+                Some(_) => 0,
+                None => facts.landlock_abi,
+            },
+            landlock: self.landlock.unwrap_or(facts.landlock),
+            ..facts
+        }
     }
 }
 

@@ -277,7 +277,7 @@ impl Decided {
         let mut facts = facts::refreshed(self.plan.preset);
         if facts == *self.facts {
             facts = facts::after_failure(&self.facts, step.word(), errno);
-            facts::remember_no_listener(&facts.listener);
+            facts::remember(&facts);
         }
         if facts == *self.facts {
             return Learnt::Nothing;
@@ -320,6 +320,7 @@ impl Decided {
         let mut report = report::of_plan(id, task, &self.plan, &self.digest, outcome);
         if let Some(receipts) = receipts {
             report.enforcement = receipts.enforcement(&self.plan);
+            report.landlock = receipts.landlock(&self.plan);
             report.dropped.extend(receipts.dropped(&self.plan));
         }
         report

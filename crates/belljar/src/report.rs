@@ -113,6 +113,7 @@ pub(crate) fn without_plan(jar: &str, task: Option<&str>, outcome: Outcome) -> R
         limits: Vec::new(),
         usage: Usage::default(),
         enforcement: Vec::new(),
+        landlock: None,
         violations: Vec::new(),
         denials: Denials::default(),
         symptoms: Vec::new(),
@@ -130,11 +131,13 @@ pub(crate) fn of_plan(
     digest: &str,
     outcome: Outcome,
 ) -> Report {
+    let receipts = crate::supervise::Receipts::new(plan);
     Report {
         plugin: plan.plugin.clone(),
         plan_digest: Some(digest.to_owned()),
         limits: limits(plan, &Usage::default()),
-        enforcement: crate::supervise::Receipts::new(plan).enforcement(plan),
+        enforcement: receipts.enforcement(plan),
+        landlock: receipts.landlock(plan),
         dropped: plan.dropped.clone(),
         weakenings: plan.weakenings.clone(),
         notes: plan.notes.clone(),

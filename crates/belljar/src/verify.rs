@@ -276,6 +276,7 @@ fn read_plugin(
         manifest,
         directory,
         arguments,
+        writable_code: tree.writable_code(&image),
         files: tree.entries,
         image: digest,
         entry: Ok(entry),

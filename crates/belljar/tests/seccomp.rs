@@ -115,13 +115,12 @@ fn ask(instructions: &[Instruction], calls: &[(u32, [u64; 6])]) -> Vec<i64> {
             }
             // SAFETY: the filter answers every one with an error: none is made.
             let result = unsafe { libc::syscall((*number).into(), *a, *b, *c, *d, *e, *f) };
-            // SAFETY: the thread's own.
-            let errno = unsafe { *libc::__errno_location() };
+            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
             if result != -1 {
                 status = 2;
             }
             // SAFETY: within the mapping, which has room for each call's answer.
-            unsafe { answers.add(at).write(errno.into()) };
+            unsafe { answers.wrapping_add(at).write(errno.into()) };
         }
         loop {
             // SAFETY: it ends the child; the filter knows it by its last argument.
@@ -134,7 +133,7 @@ fn ask(instructions: &[Instruction], calls: &[(u32, [u64; 6])]) -> Vec<i64> {
     assert_eq!(status, 0, "the child could not ask");
     let answers: Vec<i64> = (0..calls.len())
         // SAFETY: the child has written each and is gone.
-        .map(|at| unsafe { answers.add(at).read() })
+        .map(|at| unsafe { answers.wrapping_add(at).read() })
         .collect();
     // SAFETY: nothing refers to it any more.
     unsafe { libc::munmap(shared, length) };
@@ -210,6 +209,7 @@ fn filters() -> Vec<Asked> {
                     code,
                     unix,
                     internet,
+                    objects: internet,
                     allow: vec!["ptrace".into()],
                     deny: vec!["uname".into()],
                     events: true,
@@ -245,7 +245,7 @@ fn the_kernel_answers_as_the_evaluator() {
             .flat_map(|number| (0..EACH).map(move |_| number))
             .map(|number| {
                 let mut arguments = [(); 6].map(|()| random.of(LIKELY));
-                if random.next() % 3 == 0 {
+                if random.next().is_multiple_of(3) {
                     let at = (random.next() % 6) as usize;
                     arguments[at] |= random.next() << 32;
                 }

@@ -1,6 +1,7 @@
 //! `belljar run`: one program or plugin in a jar, its streams relayed, its
 //! outcome as exit status.
 
+mod events;
 mod options;
 mod place;
 mod policy_file;
@@ -12,7 +13,7 @@ mod terminal;
 mod usage;
 mod verdict;
 
-use std::{ffi::OsString, io, time::Duration};
+use std::{ffi::OsString, fs::File, io, time::Duration};
 
 use belljar::{Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy, verify::VerifyError};
 
@@ -57,7 +58,7 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
     let outcome = trace::begin(options.verbose)
         .map_err(RunError::Filter)
         .and_then(|()| ask(options, command_line))
-        .and_then(|(jar, grace, follow)| supervise(jar, grace, follow));
+        .and_then(supervise);
     match outcome {
         Ok(report) => {
             if let Some(text) = verdict::words(&report) {
@@ -72,15 +73,30 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
     }
 }
 
+/// A jar that can be launched, and what is to be done around it.
+struct Asking {
+    jar: Jar,
+    grace: Duration,
+    follow: Follow,
+    events: Option<File>,
+}
+
 /// From words to a jar that can be launched. Nothing is made yet.
-fn ask(options: &Options, command_line: &[OsString]) -> Result<(Jar, Duration, Follow), RunError> {
+fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError> {
     // First, while no descriptor of belljar's own can have the number.
     let report_to = options
         .report
         .as_deref()
-        .map(Target::read)
+        .map(|said| Target::read("--report", said))
         .transpose()?
         .map(report_to)
+        .transpose()?;
+    let events = options
+        .events
+        .as_deref()
+        .map(|said| Target::read("--events", said))
+        .transpose()?
+        .map(events::open)
         .transpose()?;
     // It starts while the rest is read. Words that make no jar are rare, and cost no more
     // than a process that ends with this one.
@@ -111,18 +127,29 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<(Jar, Duration, F
         Some(_) => Follow::Terminal,
         None => Follow::Nothing,
     };
-    Ok((jar, grace, follow))
+    Ok(Asking {
+        jar,
+        grace,
+        follow,
+        events,
+    })
 }
 
 fn report_to(target: Target) -> Result<ReportTo, Usage> {
     Ok(match target {
         Target::File(path) => ReportTo::File(path),
-        Target::Descriptor(number) => ReportTo::Descriptor(record::inherited(number)?),
+        Target::Descriptor(number) => ReportTo::Descriptor(record::inherited("--report", number)?),
     })
 }
 
 /// Launches, passes on what signals ask for, and waits for the end.
-fn supervise(jar: Jar, grace: Duration, follow: Follow) -> Result<Report, RunError> {
+fn supervise(asking: Asking) -> Result<Report, RunError> {
+    let Asking {
+        jar,
+        grace,
+        follow,
+        events,
+    } = asking;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -131,7 +158,7 @@ fn supervise(jar: Jar, grace: Duration, follow: Follow) -> Result<Report, RunErr
         // Before the launch, so that no signal finds a jar that nobody tells.
         let mut signals = Signals::listen(follow).map_err(RunError::Signals)?;
         let (launched, early) = launch(jar, &mut signals).await?;
-        let running = match launched {
+        let mut running = match launched {
             Ok(running) => running,
             Err(LaunchError::Ended { report }) => return Ok(*report),
             Err(LaunchError::Verify { source }) => return Err(RunError::Verify(source)),
@@ -145,8 +172,24 @@ fn supervise(jar: Jar, grace: Duration, follow: Follow) -> Result<Report, RunErr
             Follow::Nothing => None,
         };
         tell_plan(&running);
+        let writing = events
+            .zip(running.events())
+            .and_then(|(file, events)| events::write(events, file));
         let report = wait(running, &mut signals, grace, raw.as_ref()).await;
         drop(raw);
+        if let Some(writing) = writing {
+            writing.finish();
+        }
+        for violation in &report.violations {
+            info!(
+                rule = %violation.rule,
+                action = violation.action,
+                syscall = violation.syscall,
+                arguments = violation.arguments.join(", "),
+                count = violation.count,
+                "denied"
+            );
+        }
         info!(
             outcome = ?report.outcome,
             symptoms = ?report.symptoms,

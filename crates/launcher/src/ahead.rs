@@ -231,7 +231,9 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::FixedCode {}
         | Step::Ruleset { .. }
         | Step::AllowPath { .. }
-        | Step::Restrict {}
+        | Step::Restrict { .. }
+        | Step::Adopt {}
+        | Step::DieWithFirst {}
         | Step::Exec { .. } => false,
     }
 }

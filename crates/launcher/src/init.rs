@@ -190,7 +190,7 @@ fn run_steps(task: Task, receipts: &mut Receipts, at: &mut At) -> Result<()> {
                             // SAFETY: as above.
                             unsafe { image.unmap_now() };
                         }
-                        watch::watch(main)
+                        watch::watch(main, jar.adopts())
                     }
                 }
             }

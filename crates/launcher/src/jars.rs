@@ -6,6 +6,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::ahead::Ahead;
 use crate::clone::{Holder, Made};
+use crate::orphans;
 
 /// The most jars at once; one more is refused with `EAGAIN`.
 pub(crate) const MOST: usize = 1024;
@@ -74,6 +75,17 @@ impl Table {
             entry.purpose = Use::Discarded;
             let _ = pidfd_send_signal(&entry.made.pidfd, Signal::KILL);
         }
+    }
+
+    /// Ends every child that is in no entry: tasks of a jar whose first process
+    /// is gone.
+    pub(crate) fn end_orphans(&mut self) {
+        self.holder = None;
+        let mut kept = [0; MOST];
+        for (place, entry) in kept.iter_mut().zip(self.entries.iter().flatten()) {
+            *place = entry.made.pid;
+        }
+        orphans::end_all(&kept);
     }
 
     /// The jar with this number.

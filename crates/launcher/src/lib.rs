@@ -31,6 +31,7 @@ mod clone;
 mod init;
 mod jars;
 mod mapped;
+mod orphans;
 mod parent;
 mod prepare;
 mod raw;

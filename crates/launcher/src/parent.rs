@@ -379,6 +379,10 @@ impl Launcher {
             return Ok(());
         };
         drop(lease);
+        if !entry.made.kind.namespaces.pid {
+            // What it had adopted is the launcher's now.
+            self.table.end_orphans();
+        }
         let mut bytes = [0; Record::LENGTH];
         let main = rustix::net::recv(
             &entry.made.control,

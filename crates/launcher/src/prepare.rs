@@ -13,6 +13,7 @@ use crate::channel::Descriptors;
 use crate::clone::{self, Holder, Ids, Kind, Made};
 use crate::jars::{Entry, Table, Use};
 use crate::mapped::Mapped;
+use crate::raw;
 use crate::receipts::{self, Receipts};
 use crate::steps::{attribute_bits, mounts};
 
@@ -79,6 +80,10 @@ pub(crate) fn prepare(
         rest.next();
         match step.map_err(|_| (at, Errno::BADMSG))? {
             Step::Clone { namespaces } => {
+                if !namespaces.pid {
+                    // Before there is anybody to become an orphan.
+                    raw::adopt_orphans().map_err(failed)?;
+                }
                 // The ids are part of what makes a parked child fit.
                 let ids = match rest.clone().next() {
                     Some(Ok(step)) => ids(&step, launch),

@@ -21,11 +21,18 @@ pub(crate) use linux_raw_sys::general::{
     MOUNT_ATTR_IDMAP, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY,
     SIGCHLD, SIGKILL, mount_attr, rusage,
 };
+use linux_raw_sys::landlock::{
+    LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF, landlock_path_beneath_attr, landlock_rule_type,
+    landlock_ruleset_attr,
+};
 pub(crate) use linux_raw_sys::prctl::{
     PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_IS_SET, PR_CAP_AMBIENT_RAISE,
     PR_CAPBSET_DROP, PR_CAPBSET_READ, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS, PR_GET_SECUREBITS,
     PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_SECUREBITS,
 };
+
+/// PR_SET_CHILD_SUBREAPER(2const)
+const PR_SET_CHILD_SUBREAPER: u32 = 36;
 
 /// Options of prctl(2) since Linux 6.3.
 pub(crate) const PR_SET_MDWE: u32 = 65;
@@ -208,6 +215,12 @@ pub(crate) fn dup_onto(fd: RawFd, target: RawFd) -> Result<()> {
 pub(crate) fn prctl(option: u32, a: usize, b: usize) -> Result<usize> {
     debug_assert!(option != PR_SET_NAME);
     numbers(sys::__NR_prctl, [option as usize, a, b, 0, 0, 0])
+}
+
+/// Becomes the parent of every task below whose own parent ends;
+/// PR_SET_CHILD_SUBREAPER(2const).
+pub(crate) fn adopt_orphans() -> Result<()> {
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
 /// PR_SET_NAME(2const)
@@ -510,6 +523,60 @@ pub(crate) fn seccomp_filter(program: &[u8], listener: bool) -> Result<Option<Ow
     }
     // SAFETY: with that flag the call gives a new descriptor, which nothing else owns.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
+}
+
+/// A set of rules that denies these rights but where a rule allows them;
+/// landlock_create_ruleset(2).
+pub(crate) fn landlock_ruleset(files: u64, network: u64, scopes: u64) -> Result<OwnedFd> {
+    let attributes = landlock_ruleset_attr {
+        handled_access_fs: files,
+        handled_access_net: network,
+        scoped: scopes,
+    };
+    // No longer than what is said: an older kernel knows only the beginning.
+    let words = match (network, scopes) {
+        (_, 1..) => 3,
+        (1.., 0) => 2,
+        (0, 0) => 1,
+    };
+    let length = words * size_of::<u64>();
+    let all = [(&raw const attributes) as usize, length, 0, 0, 0, 0];
+    // SAFETY: the struct is at least as long as is said.
+    let set = check(unsafe { syscall(sys::__NR_landlock_create_ruleset, all) })?;
+    // SAFETY: the call gave a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(set as RawFd) })
+}
+
+/// Allows rights at and below what a descriptor is; landlock_add_rule(2).
+pub(crate) fn landlock_allow(
+    set: BorrowedFd<'_>,
+    place: BorrowedFd<'_>,
+    access: u64,
+) -> Result<()> {
+    let rule = landlock_path_beneath_attr {
+        allowed_access: access,
+        parent_fd: place.as_raw_fd(),
+    };
+    let all = [
+        number(set.as_raw_fd()),
+        landlock_rule_type::LANDLOCK_RULE_PATH_BENEATH as usize,
+        (&raw const rule) as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: a rule of this type is that struct.
+    check(unsafe { syscall(sys::__NR_landlock_add_rule, all) }).map(drop)
+}
+
+/// Holds the calling thread to a set of rules; landlock_restrict_self(2).
+pub(crate) fn landlock_restrict(set: BorrowedFd<'_>, quiet: bool) -> Result<()> {
+    let flags = match quiet {
+        true => LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF as usize,
+        false => 0,
+    };
+    let all = [number(set.as_raw_fd()), flags, 0, 0, 0, 0];
+    numbers(sys::__NR_landlock_restrict_self, all).map(drop)
 }
 
 /// Asks clone3(2) for a task without saying anything of it, which the kernel

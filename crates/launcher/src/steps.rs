@@ -15,6 +15,7 @@ mod files;
 mod filter;
 mod guest;
 mod identity;
+mod landlock;
 pub(crate) mod mounts;
 mod terminal;
 
@@ -41,8 +42,14 @@ pub(crate) struct Jar<'a> {
     terminal: Option<OwnedFd>,
     /// The scratch, for the parent to count with.
     counted: Option<OwnedFd>,
+    /// The file with which the guest's process tries whether it is held.
+    canary: Option<OwnedFd>,
+    ruleset: Option<landlock::Ruleset>,
     /// Where the program's argument lists go, where its filter asks for that.
     start: Option<filter::Start>,
+    /// Whether the jar's tasks are those that come of it, and no pid namespace
+    /// ends them.
+    adopts: bool,
     /// Whether the jar's own `/proc` is there.
     has_proc: bool,
     when: When,
@@ -74,7 +81,10 @@ impl<'a> Jar<'a> {
             empty_folder: None,
             terminal: None,
             counted: None,
+            canary: None,
+            ruleset: None,
             start: None,
+            adopts: false,
             has_proc: false,
             when,
         }
@@ -82,6 +92,17 @@ impl<'a> Jar<'a> {
 
     pub(crate) const fn when(&self) -> When {
         self.when
+    }
+
+    /// Whether the jar's first process has to end all others.
+    pub(crate) const fn adopts(&self) -> bool {
+        self.adopts
+    }
+
+    fn adopt(&mut self) -> Result<()> {
+        raw::adopt_orphans()?;
+        self.adopts = true;
+        Ok(())
     }
 
     /// The launch was asked for.
@@ -124,6 +145,17 @@ impl<'a> Jar<'a> {
                         // It may be there when the launch comes.
                         self.not_ahead()?;
                     }
+                    return Ok(skipped(result));
+                }
+                result
+            }
+            Step::AllowPath {
+                path,
+                access,
+                optional,
+            } => {
+                let result = self.allow_path(path, access);
+                if optional {
                     return Ok(skipped(result));
                 }
                 result
@@ -181,6 +213,8 @@ impl<'a> Jar<'a> {
                 hard,
             } => guest::rlimit(resource, soft, hard),
             Step::Signals {} => guest::signals(),
+            Step::Adopt {} => self.adopt(),
+            Step::DieWithFirst {} => identity::die_with_first(),
             Step::FixedCode {} => guest::fixed_code(),
             Step::Filter {
                 program,
@@ -196,9 +230,13 @@ impl<'a> Jar<'a> {
                 };
                 self.filter(program, listener, secrets, rest)
             }
-            Step::Canary {} | Step::Ruleset { .. } | Step::AllowPath { .. } | Step::Restrict {} => {
-                Err(Errno::NOSYS)
-            }
+            Step::Canary {} => self.make_canary(),
+            Step::Ruleset {
+                files,
+                network,
+                scopes,
+            } => self.ruleset(files, network, scopes),
+            Step::Restrict { quiet } => self.restrict(quiet),
             // Not for this actor: the launcher's, and those that are handled
             // where the steps are read.
             Step::Detach { .. }

@@ -9,7 +9,7 @@ use rustix::io::Result;
 
 use crate::arch::AUDIT_ARCH;
 use crate::init::{CONTROL, LIFELINE};
-use crate::raw;
+use crate::{orphans, raw};
 
 /// The signalfd: the lowest number that is free once all else is closed.
 const SIGNALS: i32 = 2;
@@ -18,18 +18,32 @@ const SIGNALS: i32 = 2;
 ///
 /// Never inlined: the frames of those who called it are given back.
 #[inline(never)]
-pub(crate) fn watch(main: i32) -> ! {
+pub(crate) fn watch(main: i32, adopts: bool) -> ! {
     // What can fail here fails only where the kernel is out of memory; then
     // the jar must not live on without its watcher.
-    let code = match prepare().and_then(|()| attend(main)) {
+    let mut end = None;
+    let watched = prepare(adopts).and_then(|()| attend(main, &mut end));
+    if adopts {
+        // No pid namespace ends the rest with this process.
+        orphans::end_all(&[]);
+    }
+    let code = match watched.and_then(|()| tell(end)) {
         Ok(()) => 0,
         Err(errno) => errno.raw_os_error(),
     };
     raw::exit_group(code)
 }
 
+/// Tells how the main process ended, last of all.
+fn tell(end: Option<Record>) -> Result<()> {
+    match end {
+        Some(record) => raw::write(CONTROL, &record.to_bytes()).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Lets go of all that pid 1 needed only to set up.
-fn prepare() -> Result<()> {
+fn prepare(adopts: bool) -> Result<()> {
     raw::close_from(SIGNALS as u32)?;
     let signals = raw::signalfd(raw::signal_set(raw::SIGCHLD))?;
     debug_assert_eq!(signals, SIGNALS);
@@ -38,6 +52,10 @@ fn prepare() -> Result<()> {
     // SAFETY: called by `watch`, which never returns and has only a number;
     // both have small frames, and panics do not unwind.
     unsafe { raw::forget_callers() }?;
+    if adopts {
+        // It has to look for what it adopted, in the machine's /proc.
+        return Ok(());
+    }
     raw::seccomp_filter(&filter(), false).map(drop)
 }
 
@@ -45,7 +63,7 @@ fn prepare() -> Result<()> {
 /// makes orphans without end must not keep a signal from being forwarded.
 const REAPED_AT_ONCE: usize = 64;
 
-fn attend(main: i32) -> Result<()> {
+fn attend(main: i32, end: &mut Option<Record>) -> Result<()> {
     loop {
         let mut more = true;
         for _ in 0..REAPED_AT_ONCE {
@@ -54,14 +72,14 @@ fn attend(main: i32) -> Result<()> {
                 break;
             };
             if ended.pid == main {
-                let record = Record {
+                *end = Some(Record {
                     code: ended.code,
                     status: ended.status,
                     user: raw::microseconds(ended.usage.ru_utime),
                     system: raw::microseconds(ended.usage.ru_stime),
                     peak: ended.usage.ru_maxrss as u64,
-                };
-                return raw::write(CONTROL, &record.to_bytes()).map(drop);
+                });
+                return Ok(());
             }
         }
         let mut ready = [

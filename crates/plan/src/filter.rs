@@ -23,6 +23,9 @@ pub struct Filter {
     pub unix: Unix,
     /// Whether sockets of the internet protocols may be made.
     pub internet: bool,
+    /// Whether objects of System V and POSIX may be made: the jar has a namespace
+    /// of its own for them.
+    pub objects: bool,
     /// Calls that a policy allows beyond the preset's list, sorted.
     pub allow: Vec<String>,
     /// Calls that a policy takes from it, sorted.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bytes::Bytes,
     filter::Filter,
+    landlock::Landlock,
     rule::{Limit, Preset, Rule, Strength},
     step::OwnedStep,
 };
@@ -35,6 +36,8 @@ pub struct Plan {
     pub filter: Option<Filter>,
     /// Unix sockets of the machine that the jar may connect to.
     pub sockets: Vec<Slot>,
+    /// What Landlock holds; none where this machine has none that serves.
+    pub landlock: Option<Landlock>,
     /// Rules whose violation ends the jar.
     pub end_on: Vec<Rule>,
     /// The user inside and outside.

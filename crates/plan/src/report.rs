@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    landlock::Right,
     outcome::Outcome,
     plan::{Dropped, Enforcement, PluginName},
     rule::{Limit, Rule, Strength},
@@ -37,6 +38,8 @@ pub struct Report {
     pub usage: Usage,
     /// Every rule: asked, planned, applied.
     pub enforcement: Vec<EnforcementReport>,
+    /// What Landlock held, right by right; none where the plan is without it.
+    pub landlock: Option<LandlockReport>,
     /// What the guest tried and was refused, as far as it can be seen.
     pub violations: Vec<Violation>,
     /// How many there were.
@@ -124,6 +127,22 @@ pub struct EnforcementReport {
     /// What enforced it from before the guest's first instruction: the planned
     /// strength where every step of the rule is known to be done, else `none`.
     pub applied: Strength,
+}
+
+/// What Landlock was to hold, and held: rights that are denied but where a step
+/// of the plan allows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LandlockReport {
+    /// The version of the kernel's interface.
+    pub abi: u32,
+    /// All that a newer kernel would hold.
+    pub requested: Vec<Right>,
+    /// Those that this version knows.
+    pub planned: Vec<Right>,
+    /// Those that held from before the guest's first instruction, as its
+    /// process was seen to be refused: the planned, or none.
+    pub applied: Vec<Right>,
 }
 
 /// What the guest tried and was refused, and was told of: alike attempts are one

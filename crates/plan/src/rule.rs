@@ -40,6 +40,9 @@ macro_rules! words {
     };
 }
 
+#[cfg(feature = "host")]
+pub(crate) use words;
+
 words! {
     /// A named starting point of policy.
     Preset {

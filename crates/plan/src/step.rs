@@ -519,7 +519,8 @@ steps! {
     }
     /// No memory becomes executable that was writable; PR_SET_MDWE(2const).
     40 "fixed_code" FixedCode {}
-    /// A file that nothing leads to, for [`Step::Restrict`] to try; pid 1 makes it.
+    /// A file in the jar's root that nothing leads to, for [`Step::Restrict`] to
+    /// try; pid 1 makes it.
     41 "canary" Canary {}
     /// Begin a set of Landlock rules; landlock_create_ruleset(2). Whatever is
     /// named here is denied but where a rule allows it.
@@ -531,14 +532,27 @@ steps! {
         /// Bits `LANDLOCK_SCOPE_*`.
         scopes: u64,
     }
-    /// Allow something below a path; landlock_add_rule(2).
+    /// Allow something at and below a path; landlock_add_rule(2).
     43 "allow_path" AllowPath {
-        /// Inside.
+        /// Inside; empty for the root itself.
         path: S,
-        /// Bits `LANDLOCK_ACCESS_FS_*`.
+        /// Bits `LANDLOCK_ACCESS_FS_*`: those of files alone where it is no
+        /// directory.
         access: u64,
+        /// It belongs to a grant that may fail: what is not there is skipped.
+        optional: bool,
     }
     /// Hold this process and all that come of it to the rules, and see that the
-    /// canary cannot be opened any more; landlock_restrict_self(2).
-    44 "restrict" Restrict {}
+    /// canary can be opened just before and no more just after, and where
+    /// signals are held, that pid 1 can be signalled and then cannot;
+    /// landlock_restrict_self(2).
+    44 "restrict" Restrict {
+        /// What this trial is refused is no line in the machine's audit log.
+        quiet: bool,
+    }
+    /// Take over what the guest's tasks leave behind, and end it with the jar:
+    /// PR_SET_CHILD_SUBREAPER(2const). For a jar without a pid namespace.
+    45 "adopt" Adopt {}
+    /// Die when the jar's first process dies: PR_SET_PDEATHSIG(2const).
+    46 "die_with_first" DieWithFirst {}
 }

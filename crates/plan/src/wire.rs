@@ -12,7 +12,7 @@
 use crate::step::{Attributes, Namespaces, Resource, Source, StepView};
 
 /// How a plan's bytes begin; its last byte is the version of this form.
-pub const MAGIC: [u8; 8] = *b"belljar\x02";
+pub const MAGIC: [u8; 8] = *b"belljar\x03";
 
 pub(crate) const EXEC: u8 = 255;
 
@@ -503,9 +503,14 @@ mod tests {
             }),
             step!(AllowPath {
                 path: string(),
-                access: any::<u64>()
+                access: any::<u64>(),
+                optional: any::<bool>(),
             }),
-            step!(Restrict {}),
+            step!(Restrict {
+                quiet: any::<bool>()
+            }),
+            step!(Adopt {}),
+            step!(DieWithFirst {}),
             step!(Exec {
                 path: string(),
                 arguments: strings(),

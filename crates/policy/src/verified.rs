@@ -66,6 +66,9 @@ pub struct Plugin {
     pub image: String,
     /// What its entry is; errno(3) where it can't be read as a program.
     pub entry: Result<Executable, i32>,
+    /// The first of its programs that asks for memory that is writable and
+    /// executable when it is started.
+    pub writable_code: Option<String>,
 }
 
 /// One entry of a plugin's directory.
@@ -121,6 +124,13 @@ pub enum ExecutableKind {
         /// Directories and files that the runtime reads besides, such as
         /// `/usr/lib/python3.11`, with their libraries in `libraries`.
         runtime: Vec<Library>,
+        /// It, or its loader, asks the kernel for memory that is writable and
+        /// executable when it is started: an executable stack, or such a segment.
+        writable_code: bool,
+        /// What the runtime keeps outside of the system's directories, such as
+        /// `/etc/java-17-openjdk`. It is known of the runtime by its name: no
+        /// program can add to it.
+        elsewhere: Vec<Library>,
     },
     /// A script: `#!` names the program that runs it.
     Script {
@@ -134,6 +144,19 @@ pub enum ExecutableKind {
     },
     /// Anything else; the kernel will say `ENOEXEC` unless a handler is registered.
     Unknown,
+}
+
+impl Executable {
+    /// The program that the kernel loads asks for memory that is writable and
+    /// executable.
+    #[must_use]
+    pub fn wants_writable_code(&self) -> bool {
+        match &self.kind {
+            ExecutableKind::Elf { writable_code, .. } => *writable_code,
+            ExecutableKind::Script { interpreter, .. } => interpreter.wants_writable_code(),
+            ExecutableKind::Unknown => false,
+        }
+    }
 }
 
 /// A file or directory that has to be seen at a place for a program to start.

@@ -7,7 +7,7 @@ use belljar_policy::{
     HostFacts, Policy, Refusal,
     facts::{Ability, Os},
     manifest::{Bound, Place},
-    verified::{Executable, ExecutableKind, FileKind, Found},
+    verified::{Executable, ExecutableKind, FileKind, Found, Library},
 };
 use common::{
     as_root, elf, exec, file, found, library, machine, path, plan, position, program, rule, survey,
@@ -157,6 +157,35 @@ fn a_library_outside_the_system_is_not_shown_by_a_program_s_own_word() {
             &machine(),
         );
         assert!(!serde_json::to_string(&plan).unwrap().contains("hoard"));
+    }
+}
+
+#[test]
+fn what_a_runtime_is_known_to_keep_elsewhere_is_shown_in_strict() {
+    let kept = "/etc/java-17-openjdk";
+    let mut java = elf("/usr/lib/jvm/java-17/bin/java");
+    if let ExecutableKind::Elf { elsewhere, .. } = &mut java.kind {
+        elsewhere.push(Library {
+            path: path(kept),
+            file: found(kept, FileKind::Directory),
+        });
+    }
+    let script = Executable {
+        file: file("/home/me/work/s"),
+        kind: ExecutableKind::Script {
+            arguments: vec!["/usr/bin/java".into()],
+            path: path("/usr/bin/java"),
+            interpreter: Box::new(java.clone()),
+        },
+    };
+    for executable in [java, script] {
+        let verified = program("./s", "/home/me/work/s", executable);
+        let plan = plan(&verified, &preset(Preset::Strict), &machine());
+        let binds = |step: &OwnedStep| {
+            matches!(step, Step::Bind { source: Source::Path { path, .. }, attributes, .. }
+                if path.0 == kept.as_bytes() && attributes.read_only)
+        };
+        assert!(position(&plan, binds).is_some());
     }
 }
 
@@ -712,7 +741,7 @@ fn another_system_is_unsupported_and_says_so() {
 
 proptest! {
     #[test]
-    fn fewer_facts_never_enforce_more(bits in 0_u8..128, fewer in 0_u8..128, which in 0_usize..3) {
+    fn fewer_facts_never_enforce_more(bits in 0_u8..=255, fewer in 0_u8..=255, which in 0_usize..3) {
         let facts = |bits: u8| {
             let ability = |bit: u8| if bits & (1 << bit) != 0 {
                 Ability::Available
@@ -727,6 +756,7 @@ proptest! {
                 tasks: ability(4),
                 seccomp: ability(5),
                 processes_counted: ability(6),
+                landlock: ability(7),
                 ..machine()
             }
         };

@@ -7,6 +7,7 @@ use super::unavailable;
 use crate::sys::facts::read_proc;
 
 const EPERM: i32 = 1;
+const E2BIG: i32 = 7;
 const ENOMEM: i32 = 12;
 const EINVAL: i32 = 22;
 const ENOSPC: i32 = 28;
@@ -66,6 +67,12 @@ pub fn after_failure(facts: &HostFacts, step: &str, errno: i32) -> HostFacts {
                  networking), and the kernel allows one listener in a tree of tasks",
                 "run belljar outside of it to have events; denials hold all the same",
             );
+        }
+        "ruleset" | "restrict" => {
+            if let Some(ability) = machine.landlock(step, errno) {
+                learnt.landlock = ability;
+                learnt.landlock_abi = 0;
+            }
         }
         "filter" | "no_new_privs" => {
             if let Some(ability) = machine.seccomp(errno) {
@@ -245,6 +252,39 @@ impl Machine {
         }
     }
 
+    /// A domain that was entered and did not hold is none of these: the step
+    /// says so with an error of its own, and the launch ends there.
+    fn landlock(&self, step: &str, errno: i32) -> Option<Ability> {
+        match errno {
+            E2BIG if step == "restrict" => Some(unavailable(
+                "16 Landlock domains lie around this process already, and the kernel allows no more inside one another",
+                "start Belljar outside of some of them",
+            )),
+            ENOSYS | EPERM if self.filtered => Some(unavailable(
+                "a seccomp filter around this process (a container's, most often) refuses Landlock",
+                "run the container with `--security-opt seccomp=unconfined`, or with a profile that allows the landlock calls",
+            )),
+            ENOSYS => Some(unavailable(
+                "the kernel has no Landlock",
+                "boot Linux 5.19 or later with CONFIG_SECURITY_LANDLOCK",
+            )),
+            EOPNOTSUPP => Some(unavailable(
+                "Landlock is built into the kernel and switched off",
+                "add `landlock` to the kernel's parameter `lsm=`",
+            )),
+            // Something answers for the kernel, with another version's number.
+            E2BIG | EINVAL if step == "ruleset" => Some(unavailable(
+                "what is asked for the version of Landlock tells another one than what is asked for a set of rules",
+                "look what is around this process: a container's runtime or an emulated kernel",
+            )),
+            EPERM => Some(unavailable(
+                "a security module refuses Landlock (EPERM)",
+                "look in the audit log for what refused it",
+            )),
+            _ => None,
+        }
+    }
+
     fn seccomp(&self, errno: i32) -> Option<Ability> {
         (errno == ENOSYS || errno == EINVAL).then(|| {
             unavailable(
@@ -330,6 +370,26 @@ mod tests {
         };
         assert!(cause(covered.proc(EPERM)).contains("systempaths=unconfined"));
         assert_eq!(covered.proc(5), None);
+    }
+
+    #[test]
+    fn a_refused_domain_names_what_refused_it_and_one_that_does_not_hold_teaches_nothing() {
+        const ECANCELED: i32 = 125;
+        let plain = Machine::default();
+        let docker = Machine {
+            filtered: true,
+            ..Machine::default()
+        };
+        assert!(cause(plain.landlock("restrict", E2BIG)).contains("16 Landlock domains"));
+        assert!(cause(plain.landlock("ruleset", EOPNOTSUPP)).contains("`lsm=`"));
+        assert!(cause(docker.landlock("ruleset", EPERM)).contains("seccomp=unconfined"));
+        assert!(cause(plain.landlock("ruleset", ENOSYS)).contains("no Landlock"));
+        assert_eq!(plain.landlock("restrict", ECANCELED), None);
+        let facts = super::super::facts();
+        assert_eq!(after_failure(&facts, "restrict", ECANCELED), facts);
+        let learnt = after_failure(&facts, "restrict", E2BIG);
+        assert_eq!(learnt.landlock_abi, 0);
+        assert!(!learnt.landlock.is_available());
     }
 
     #[test]

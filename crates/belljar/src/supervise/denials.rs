@@ -126,9 +126,7 @@ impl Denials {
             if !self.bucket.take(Instant::now()) {
                 return denied;
             }
-            let call = self
-                .listener
-                .try_io(Interest::READABLE, |listener| sys::next_call(listener));
+            let call = self.listener.try_io(Interest::READABLE, sys::next_call);
             match call {
                 Ok(call) => denied.extend(self.answer(call)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

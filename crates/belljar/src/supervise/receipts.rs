@@ -5,7 +5,7 @@ use belljar_plan::{
     Plan, Step, Strength,
     message::{DONE_PER_PACKET, Done, Progress},
     plan::{Dropped, PlannedRule},
-    report::EnforcementReport,
+    report::{EnforcementReport, LandlockReport},
 };
 
 /// What is known of one step.
@@ -111,11 +111,32 @@ impl Receipts {
         }
     }
 
+    /// The same for each of Landlock's rights: the guest's process was seen to
+    /// be held where it went on from there.
+    pub(crate) fn landlock(&self, plan: &Plan) -> Option<LandlockReport> {
+        let landlock = plan.landlock.as_ref()?;
+        let held =
+            plan.steps.iter().zip(&self.0).any(|(step, receipt)| {
+                matches!(step, Step::Restrict { .. }) && holds(step, *receipt)
+            });
+        Some(LandlockReport {
+            abi: landlock.abi,
+            requested: landlock.requested(),
+            planned: landlock.handled.clone(),
+            applied: if held {
+                landlock.handled.clone()
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
     /// Grants that failed and may.
     pub(crate) fn dropped(&self, plan: &Plan) -> Vec<Dropped> {
         self.0
             .iter()
             .enumerate()
+            .filter(|(index, _)| !self.follows_from_another(plan, *index))
             .filter_map(|(index, receipt)| match receipt {
                 Receipt::Skipped { errno } => Some(Dropped {
                     request: plan.describe_step(index),
@@ -124,6 +145,17 @@ impl Receipts {
                 _ => None,
             })
             .collect()
+    }
+
+    /// A rule for what was not mounted either is no other loss.
+    fn follows_from_another(&self, plan: &Plan, index: usize) -> bool {
+        let Some(Step::AllowPath { path, .. }) = plan.steps.get(index) else {
+            return false;
+        };
+        plan.steps.iter().zip(&self.0).any(|(step, receipt)| {
+            let same = matches!(step, Step::Bind { target, .. } if target == path);
+            same && matches!(receipt, Receipt::Skipped { .. })
+        })
     }
 
     /// Steps that were done, with how long each took.
@@ -142,7 +174,10 @@ impl Receipts {
 fn holds(step: &belljar_plan::step::OwnedStep, receipt: Receipt) -> bool {
     match receipt {
         Receipt::Done { .. } => true,
-        Receipt::Skipped { .. } => matches!(step, Step::Bind { optional: true, .. }),
+        Receipt::Skipped { .. } => matches!(
+            step,
+            Step::Bind { optional: true, .. } | Step::AllowPath { optional: true, .. }
+        ),
         Receipt::Missing => false,
     }
 }
@@ -159,7 +194,8 @@ pub(crate) fn parse_progress(packet: &[u8]) -> Option<(Progress, &[u8])> {
 #[cfg(test)]
 pub(crate) mod tests {
     use belljar_plan::{
-        Bytes, Preset, Rule, Source,
+        Bytes, Landlock, Preset, Rule, Source,
+        landlock::Right,
         message::progress,
         plan::{Enforcement, Identity, MachineIdentity},
         step::{Attributes, OwnedStep},
@@ -189,6 +225,7 @@ pub(crate) mod tests {
                 .collect(),
             limits: Vec::new(),
             filter: None,
+            landlock: None,
             sockets: Vec::new(),
             end_on: Vec::new(),
             identity: Identity {
@@ -263,6 +300,43 @@ pub(crate) mod tests {
             assert_eq!(receipts.first_missing(&plan).is_none(), optional);
             assert_eq!(receipts.dropped(&plan).len(), 1);
         }
+    }
+
+    #[test]
+    fn a_rule_for_a_grant_that_was_skipped_is_no_second_loss() {
+        let rule = Step::AllowPath {
+            path: "data".into(),
+            access: 1,
+            optional: true,
+        };
+        let plan = plan(vec![grant(true), rule], vec![(Rule::Files, vec![0, 1])]);
+        let mut receipts = Receipts::new(&plan);
+        receipts.note(&done(1, 2));
+        receipts.note(&done(0, 0));
+        assert_eq!(receipts.dropped(&plan)[0].request, "allow_path /data");
+        receipts.note(&done(0, 2));
+        assert_eq!(receipts.dropped(&plan).len(), 1);
+        assert_ne!(receipts.dropped(&plan)[0].request, "allow_path /data");
+        assert_eq!(receipts.first_missing(&plan), None);
+    }
+
+    #[test]
+    fn landlock_is_applied_where_the_guest_was_seen_to_be_held() {
+        let plan = Plan {
+            landlock: Some(Landlock {
+                abi: 2,
+                handled: vec![Right::ReadFile],
+                missing: vec![Right::Truncate],
+            }),
+            ..plan(vec![Step::Restrict { quiet: false }], Vec::new())
+        };
+        let mut receipts = Receipts::new(&plan);
+        let told = receipts.landlock(&plan).unwrap();
+        assert_eq!(told.requested, [Right::ReadFile, Right::Truncate]);
+        assert_eq!((told.planned.len(), told.applied.len()), (1, 0));
+        receipts.note(&done(0, 0));
+        let told = receipts.landlock(&plan).unwrap();
+        assert_eq!(told.applied, told.planned);
     }
 
     #[test]

@@ -262,6 +262,7 @@ async fn conclude(
     report.limits_hit = watch.hits;
     report.usage = usage;
     report.enforcement = up.receipts.enforcement(plan);
+    report.landlock = up.receipts.landlock(plan);
     report.dropped.extend(up.receipts.dropped(plan));
     report.symptoms = symptoms;
     report.violations = ending.tally.rows;

@@ -253,9 +253,11 @@ impl<'a> Watched<'a> {
     fn grew(&mut self, bytes: u64) {
         let before = self.watch.hits.len();
         self.watch.grew(bytes);
-        for hit in self.watch.hits[before..].to_vec() {
-            self.tell(hit);
+        let hits = self.watch.hits.split_off(before);
+        for hit in &hits {
+            self.tell(*hit);
         }
+        self.watch.hits.extend(hits);
         if bytes > self.watch.hard(Limit::Disk) {
             self.stop(Cause::Limit(Limit::Disk));
         }

@@ -35,6 +35,9 @@ pub(crate) struct Elf {
     pub(crate) runpath: Option<Vec<u8>>,
     /// `DF_1_NODEFLIB`: only its own paths are searched.
     pub(crate) own_paths_only: bool,
+    /// It asks for memory that is writable and executable when it is started:
+    /// `PT_GNU_STACK` or a `PT_LOAD` with both.
+    pub(crate) writable_code: bool,
 }
 
 /// What has to be equal for two files to be loaded together.
@@ -121,6 +124,13 @@ fn read_class<H: FileHeader<Endian = Endianness>>(
     let mut dynamic = None;
     for segment in headers {
         let (offset, length) = segment.file_range(endian);
+        let flags = segment.p_flags(endian);
+        let executable = flags.0 & elf::PF_X.0 != 0;
+        about.writable_code |= match segment.p_type(endian) {
+            elf::PT_GNU_STACK => executable,
+            elf::PT_LOAD => executable && flags.0 & elf::PF_W.0 != 0,
+            _ => false,
+        };
         match segment.p_type(endian) {
             elf::PT_LOAD => segments.push((segment.p_vaddr(endian).into(), offset, length)),
             elf::PT_DYNAMIC => dynamic = dynamic.or(Some((offset, length))),
@@ -264,6 +274,26 @@ mod tests {
         assert!(about.machine.runs_here());
         assert!(about.needed.iter().any(|name| name.starts_with(b"libc.")));
         assert!(about.loader.is_some_and(|name| name.starts_with(b"/lib")));
+    }
+
+    #[test]
+    fn memory_that_is_writable_and_executable_is_seen_in_the_headers() {
+        let mut bytes = shell();
+        assert!(
+            !read(&Bytes::Held(bytes.clone()))
+                .unwrap()
+                .unwrap()
+                .writable_code
+        );
+        // The program headers begin behind the header, 56 bytes each: type, flags.
+        let count = usize::from(bytes[56]);
+        for at in (0..count).map(|index| 64 + index * 56) {
+            let kind = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+            if kind == elf::PT_GNU_STACK.0 {
+                bytes[at + 4] |= 1;
+            }
+        }
+        assert!(read(&Bytes::Held(bytes)).unwrap().unwrap().writable_code);
     }
 
     #[test]

@@ -16,8 +16,10 @@ use belljar_policy::{
 };
 
 use super::{
+    elf,
     error::VerifyError,
     image::{AddError, Image, Writer},
+    places,
 };
 use crate::sys::look::{self, Below, EntryKind};
 
@@ -127,6 +129,29 @@ impl Tree {
             PluginEntryKind::File { offset, length, .. } => Some((offset, length)),
             _ => None,
         }
+    }
+
+    /// The first program that asks for memory that is writable and executable.
+    pub(crate) fn writable_code(&self, image: &Image) -> Option<String> {
+        let asks = |entry: &&PluginEntry| match entry.kind {
+            PluginEntryKind::File {
+                executable: true,
+                offset,
+                length,
+            } => {
+                let bytes = places::Bytes::Image {
+                    file: image.as_fd(),
+                    offset,
+                    length,
+                };
+                matches!(elf::read(&bytes), Ok(Some(about)) if about.writable_code)
+            }
+            _ => false,
+        };
+        self.entries
+            .iter()
+            .find(asks)
+            .map(|entry| entry.path.clone())
     }
 
     fn push(&mut self, path: &str, kind: PluginEntryKind, seen: Found) {

@@ -159,6 +159,8 @@ fn examine_elf(
             libraries: Vec::new(),
             missing: Vec::new(),
             runtime: Vec::new(),
+            writable_code: about.writable_code,
+            elsewhere: Vec::new(),
         });
     };
     // The loader is a file of the machine even for a plugin's program.
@@ -178,6 +180,7 @@ fn examine_elf(
         )
     })?;
 
+    let writable_code = about.writable_code || loader.writable_code;
     let mut finder = Finder::new(about.machine, &at);
     finder.loader_is(&loader);
     let canonical = opened.found.path.clone();
@@ -188,7 +191,7 @@ fn examine_elf(
     let runtime = if search.runtime == Runtime::Always || (elsewhere && !opened.inside) {
         runtime::add(&machine, &mut finder, path, &canonical)?
     } else {
-        Vec::new()
+        runtime::Read::default()
     };
     let Closure { libraries, missing } = finder.closure;
     Ok(ExecutableKind::Elf {
@@ -198,7 +201,9 @@ fn examine_elf(
         }),
         libraries,
         missing: missing.into_iter().collect(),
-        runtime,
+        runtime: runtime.places,
+        writable_code,
+        elsewhere: runtime.elsewhere,
     })
 }
 

@@ -23,6 +23,10 @@ struct Runtime {
     names: &'static [&'static str],
     /// Directories and files that it reads, where they exist.
     places: &'static [&'static str],
+    /// The same, outside of the system's directories: shown though no other
+    /// program is. So a place here is a whole path, of which no program that
+    /// bears the name can choose a part.
+    elsewhere: &'static [&'static str],
     /// Of these, the ones that hold libraries it loads when asked for a module.
     modules: &'static [&'static str],
 }
@@ -39,6 +43,7 @@ const RUNTIMES: &[Runtime] = &[
             "{prefix}/lib/python3",
             "/usr/local/lib/python{version}",
         ],
+        elsewhere: &[],
         modules: &[
             "{prefix}/lib/python{version}",
             "{prefix}/lib64/python{version}",
@@ -58,6 +63,7 @@ const RUNTIMES: &[Runtime] = &[
             "/usr/local/lib/{triple}/perl",
             "/usr/local/share/perl",
         ],
+        elsewhere: &[],
         modules: &[
             "{prefix}/lib/{triple}/perl*",
             "{prefix}/lib/perl5",
@@ -68,6 +74,7 @@ const RUNTIMES: &[Runtime] = &[
     Runtime {
         names: &["node", "nodejs"],
         places: &["/usr/share/nodejs", "{prefix}/lib/node_modules"],
+        elsewhere: &[],
         modules: &[],
     },
     Runtime {
@@ -78,8 +85,8 @@ const RUNTIMES: &[Runtime] = &[
             "{prefix}/lib/{triple}/ruby",
             "{prefix}/share/ruby",
             "{prefix}/share/rubygems*",
-            "/var/lib/gems",
         ],
+        elsewhere: &["/var/lib/gems"],
         modules: &[
             "{prefix}/lib/ruby",
             "{prefix}/lib64/ruby",
@@ -95,6 +102,7 @@ const RUNTIMES: &[Runtime] = &[
             "{prefix}/lib64/php",
             "{prefix}/share/php",
         ],
+        elsewhere: &[],
         modules: &["{prefix}/lib/php", "{prefix}/lib64/php"],
     },
     Runtime {
@@ -106,6 +114,7 @@ const RUNTIMES: &[Runtime] = &[
             "/usr/local/share/lua",
             "/usr/local/lib/lua",
         ],
+        elsewhere: &[],
         modules: &[
             "{prefix}/lib/lua",
             "{prefix}/lib/{triple}/lua",
@@ -116,12 +125,8 @@ const RUNTIMES: &[Runtime] = &[
     // links to it, and its trusted certificates too.
     Runtime {
         names: &["java"],
-        places: &[
-            "{prefix}",
-            "/etc/java-*-openjdk",
-            "/etc/.java",
-            "/etc/ssl/certs/java",
-        ],
+        places: &["{prefix}"],
+        elsewhere: &["/etc/java-*-openjdk", "/etc/.java", "/etc/ssl/certs/java"],
         modules: &["{prefix}/lib"],
     },
     Runtime {
@@ -131,10 +136,20 @@ const RUNTIMES: &[Runtime] = &[
             "{prefix}/lib/tcltk",
             "{prefix}/lib/tcl*",
         ],
+        elsewhere: &[],
         modules: &["{prefix}/lib/tcltk"],
     },
     // awk, the shells and sed read nothing but their libraries.
 ];
+
+/// What an interpreter reads besides its libraries.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Its own modules and data.
+    pub(crate) places: Vec<Library>,
+    /// What it keeps outside of the system's directories.
+    pub(crate) elsewhere: Vec<Library>,
+}
 
 /// Libraries that glibc loads by itself when a thread is cancelled and, before
 /// 2.34, when a user is looked up.
@@ -152,7 +167,7 @@ pub(crate) fn add(
     finder: &mut Finder,
     path: &UnixPath,
     canonical: &UnixPath,
-) -> Result<Vec<Library>, TooMany> {
+) -> Result<Read, TooMany> {
     for name in GLIBC_LATER {
         finder.system_library(places, name)?;
     }
@@ -162,14 +177,16 @@ pub(crate) fn add(
         .iter()
         .find(|runtime| runtime.names.contains(&stem))
     else {
-        return Ok(Vec::new());
+        return Ok(Read::default());
     };
     let version = name[stem.len()..].trim_matches('-');
     let prefix = above_bin(canonical);
     let mut shown = BTreeSet::new();
+    let mut elsewhere = BTreeSet::new();
     let mut modules = BTreeSet::new();
     for (patterns, into) in [
         (runtime.places, &mut shown),
+        (runtime.elsewhere, &mut elsewhere),
         (runtime.modules, &mut modules),
     ] {
         for pattern in patterns {
@@ -183,14 +200,20 @@ pub(crate) fn add(
     for directory in &modules {
         walk_modules(places, finder, directory, 0, &mut walked)?;
     }
-    Ok(shown
-        .into_iter()
-        .filter_map(|path| {
-            let file = places.look(&path).ok()?;
-            matches!(file.kind, FileKind::Directory | FileKind::File)
-                .then_some(Library { path, file })
-        })
-        .collect())
+    let found = |paths: BTreeSet<UnixPath>| {
+        paths
+            .into_iter()
+            .filter_map(|path| {
+                let file = places.look(&path).ok()?;
+                matches!(file.kind, FileKind::Directory | FileKind::File)
+                    .then_some(Library { path, file })
+            })
+            .collect()
+    };
+    Ok(Read {
+        places: found(shown),
+        elsewhere: found(elsewhere),
+    })
 }
 
 /// A virtual environment is known by `pyvenv.cfg` beside or above the
@@ -336,4 +359,18 @@ fn without_modules(name: &str) -> bool {
     matches!(name, "__pycache__" | "test" | "tests")
         || name.ends_with(".dist-info")
         || name.ends_with(".egg-info")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_program_can_choose_a_place_elsewhere() {
+        for runtime in RUNTIMES {
+            for place in runtime.elsewhere {
+                assert!(place.starts_with('/') && !place.contains('{'), "{place}");
+            }
+        }
+    }
 }

@@ -55,6 +55,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RULE", help_heading = POLICY)]
     pub(crate) best_effort: Vec<String>,
 
+    /// End the jar at the first violation of RULE that is seen
+    #[arg(long, value_name = "RULE", help_heading = POLICY)]
+    pub(crate) end_on: Vec<String>,
+
+    /// Let it start other programs (subprocesses), or make code while it runs (jit); for `strict`
+    #[arg(long, value_name = "RIGHT", help_heading = GRANTS)]
+    pub(crate) allow: Vec<String>,
+
     /// Let PATH be read, at the same place in the jar or at JAR
     #[arg(long, value_name = "PATH[:JAR]", help_heading = GRANTS)]
     pub(crate) read: Vec<OsString>,
@@ -126,6 +134,10 @@ pub(crate) struct Options {
     /// Where the report (JSON) goes: a file, or descriptor N that you opened
     #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
     pub(crate) report: Option<OsString>,
+
+    /// Where events go, a line of JSON each: a file, or descriptor N that you opened
+    #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
+    pub(crate) events: Option<OsString>,
 
     /// Time between a signal to belljar, which it passes on, and the end of the jar [default: 5s]
     #[arg(long, value_name = "DURATION", help_heading = RECORD)]

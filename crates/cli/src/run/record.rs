@@ -1,4 +1,4 @@
-//! `--report FILE|fd:N`: where the report goes.
+//! `--report FILE|fd:N` and `--events FILE|fd:N`: where they go.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::usage::Usage;
 
-/// Where the report goes, as it was said.
+/// Where it goes, as it was said.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// A file, replaced as a whole.
@@ -25,13 +25,16 @@ impl Target {
     ///
     /// # Errors
     /// Where it is neither.
-    pub(super) fn read(said: &OsStr) -> Result<Self, Usage> {
+    pub(super) fn read(flag: &'static str, said: &OsStr) -> Result<Self, Usage> {
         let number = said.to_str().and_then(|text| text.strip_prefix("fd:"));
         let wrong = || Usage::Form {
-            flag: "--report",
+            flag,
             said: said.to_string_lossy().into_owned(),
             form: "a file or fd:N",
-            example: "--report run.json`, or `--report fd:3",
+            example: match flag {
+                "--events" => "--events run.jsonl`, or `--events fd:4",
+                _ => "--report run.json`, or `--report fd:3",
+            },
         };
         match number {
             None if said.is_empty() => Err(wrong()),
@@ -52,8 +55,12 @@ impl Target {
 ///
 /// # Errors
 /// Where it is not open, or not for writing.
-pub(super) fn inherited(number: u32) -> Result<OwnedFd, Usage> {
-    let failed = |cause| Usage::ReportDescriptor { number, cause };
+pub(super) fn inherited(flag: &'static str, number: u32) -> Result<OwnedFd, Usage> {
+    let failed = |cause| Usage::Descriptor {
+        flag,
+        number,
+        cause,
+    };
     let raw = RawFd::try_from(number).map_err(|_| {
         failed(io::Error::from_raw_os_error(
             rustix::io::Errno::BADF.raw_os_error(),
@@ -89,7 +96,11 @@ mod tests {
             ("", None),
         ];
         for (said, expected) in cases {
-            assert_eq!(Target::read(OsStr::new(said)).ok(), expected, "{said}");
+            assert_eq!(
+                Target::read("--report", OsStr::new(said)).ok(),
+                expected,
+                "{said}"
+            );
         }
     }
 
@@ -98,14 +109,14 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         let number = u32::try_from(file.as_raw_fd()).unwrap();
         assert!(matches!(
-            inherited(number),
-            Err(Usage::ReportDescriptor { .. })
+            inherited("--report", number),
+            Err(Usage::Descriptor { .. })
         ));
         assert!(matches!(
-            inherited(1_000_000),
-            Err(Usage::ReportDescriptor { .. })
+            inherited("--report", 1_000_000),
+            Err(Usage::Descriptor { .. })
         ));
         let file = File::options().write(true).open("/dev/null").unwrap();
-        assert!(inherited(u32::try_from(file.as_raw_fd()).unwrap()).is_ok());
+        assert!(inherited("--report", u32::try_from(file.as_raw_fd()).unwrap()).is_ok());
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ffi::OsStr, time::Duration};
 use belljar_policy::{
     Flags, Policy,
     data::{Bytes, Limit, Preset, Rule, Strength},
-    policy::Said,
+    policy::{Right, Said},
     units::{Whose, flag, parse_bound, parse_value},
 };
 
@@ -62,6 +62,10 @@ pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<
         let flag = format!("--best-effort {said}");
         not_weaker(&file, rule, Strength::None, &flag)?;
         policy.best_effort.insert(rule, flag);
+    }
+    for said in &options.end_on {
+        let rule = rule("--end-on", said)?;
+        policy.end_on.insert(rule, format!("--end-on {said}"));
     }
     Ok(policy)
 }
@@ -127,6 +131,15 @@ fn flags(options: &Options, terminal: Option<(u16, u16)>) -> Result<Flags, Usage
         terminal,
         ..Flags::default()
     };
+    for said in &options.allow {
+        let right = Right::from_word(said).ok_or_else(|| Usage::Form {
+            flag: "--allow",
+            said: said.clone(),
+            form: "a right",
+            example: "--allow subprocesses`, or `--allow jit",
+        })?;
+        flags.allow.insert(right);
+    }
     for said in &options.read {
         flags.read.push(here.place("--read", said)?);
     }
@@ -339,8 +352,14 @@ mod tests {
             "--hostname=jar",
             "--require=memory=kernel",
             "--best-effort=files",
+            "--end-on=nesting",
+            "--allow=jit",
         ])
         .unwrap();
+        assert_eq!(
+            policy.end_on,
+            BTreeMap::from([(Rule::Nesting, "--end-on nesting".into())])
+        );
         assert_eq!(
             policy.flags,
             Flags {
@@ -360,6 +379,7 @@ mod tests {
                 hostname: Some("jar".into()),
                 limits: BTreeMap::new(),
                 terminal: None,
+                allow: [Right::Jit].into(),
             }
         );
         assert_eq!(
@@ -450,6 +470,11 @@ mod tests {
             (vec!["--user", "+1"], "--user: `+1` is not"),
             (vec!["--hostname", "a_b"], "--hostname: `a_b` is not"),
             (vec!["--require", "files"], "--require: `files` is not"),
+            (vec!["--allow", "all"], "--allow: `all` is not a right"),
+            (
+                vec!["--end-on", "file"],
+                "--end-on: there is no rule `file`",
+            ),
             (
                 vec!["--require", "files=hard"],
                 "--require: there is no strength `hard`",

@@ -86,8 +86,15 @@ pub(super) enum Usage {
         required: Strength,
         origin: String,
     },
-    #[error("--report: cannot use descriptor {number}")]
-    ReportDescriptor {
+    #[error("--events: cannot write `{}`", file.display())]
+    EventsFile {
+        file: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("{flag}: cannot use descriptor {number}")]
+    Descriptor {
+        flag: &'static str,
         number: u32,
         #[source]
         cause: io::Error,
@@ -119,9 +126,12 @@ impl Usage {
             Self::Twice { .. } => "say it once".to_owned(),
             Self::PolicyFile { .. } => "name a readable TOML or JSON file; `#TABLE` behind it reads one table of it".to_owned(),
             Self::PolicyTooLarge { .. } => "name the policy, not the data that it protects".to_owned(),
-            Self::ReportDescriptor { number, .. } => format!(
-                "open it for writing before belljar starts: `belljar run --report fd:{number} … {number}>report.json`"
+            Self::Descriptor { flag, number, .. } => format!(
+                "open it for writing before belljar starts: `belljar run {flag} fd:{number} … {number}>file`"
             ),
+            Self::EventsFile { .. } => {
+                "name a file in a directory that you may write to".to_owned()
+            }
             Self::AgainstPolicy { .. } => "a policy file wins over a flag that is weaker: change the policy, or leave the flag out".to_owned(),
             Self::Path { .. } | Self::Units(_) | Self::Policy(_) => return None,
         })

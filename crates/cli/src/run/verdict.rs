@@ -4,15 +4,18 @@
 use std::io;
 
 use belljar_policy::{
-    data::{Bytes, Limit, Outcome, Report, Rule, Strength, outcome::Unmet},
+    data::{Bytes, Limit, Outcome, Report, Rule, Strength, outcome::Unmet, report::Violation},
+    policy::Right,
     units::{flag, format_value},
 };
 
-/// The words for a report's outcome; none for a clean run, for a signal of the
-/// program's own, and for a stop, whose cause the operator knows.
+/// The words for a report's outcome; none for a clean run, for a failure of the
+/// program's own, and for a stop, whose cause the operator knows. A program that
+/// failed and was refused what a right would give is told of that right.
 pub(super) fn words(report: &Report) -> Option<String> {
     match &report.outcome {
-        Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Stopped { .. } => None,
+        Outcome::Exited { code: 0 } | Outcome::Stopped { .. } => None,
+        Outcome::Exited { .. } | Outcome::Signaled { .. } => missing(report),
         Outcome::Limit { limit } => Some(reached(report, *limit)),
         Outcome::Violation { rule } => Some(broken(report, *rule)),
         Outcome::Refused { unmet } => Some(refused(unmet)),
@@ -26,6 +29,46 @@ pub(super) fn words(report: &Report) -> Option<String> {
         Outcome::NotRunnable { path, errno } => Some(not_runnable(path, *errno)),
         Outcome::NotFound { path, searched } => Some(not_found(path, searched)),
     }
+}
+
+/// Rights that the program would have needed, as far as that was seen; or what
+/// the plan foresaw.
+fn missing(report: &Report) -> Option<String> {
+    let mut lines = Vec::new();
+    for right in Right::ALL {
+        let tried: Vec<&Violation> = report
+            .violations
+            .iter()
+            .filter(|tried| tried.rule == right.rule())
+            .collect();
+        let Some(first) = tried.first() else {
+            continue;
+        };
+        let count: u64 = tried.iter().map(|tried| tried.count).sum();
+        let times = if count == 1 {
+            "once".to_owned()
+        } else {
+            format!("{count} times")
+        };
+        lines.push(format!(
+            "rule {} refused {}: {} ({times}), which the right `{}` would allow",
+            right.rule(),
+            first.action,
+            first.syscall,
+            right.word()
+        ));
+        lines.push(format!("remedy: if the program may, {}", right.remedy()));
+    }
+    if lines.is_empty() {
+        lines.extend(
+            report
+                .notes
+                .iter()
+                .filter(|note| note.contains("`--allow "))
+                .cloned(),
+        );
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn reached(report: &Report, limit: Limit) -> String {
@@ -187,6 +230,7 @@ mod tests {
             }],
             usage: Usage::default(),
             enforcement: Vec::new(),
+            landlock: None,
             violations: Vec::new(),
             denials: Default::default(),
             symptoms: Vec::new(),
@@ -232,6 +276,37 @@ mod tests {
         ] {
             assert_eq!(words(&report(outcome)), None);
         }
+    }
+
+    #[test]
+    fn a_program_that_failed_for_want_of_a_right_is_told_which() {
+        let tried = |rule, syscall: &str, count| Violation {
+            rule,
+            action: "another program".into(),
+            syscall: syscall.into(),
+            arguments: Vec::new(),
+            answer: "EPERM".into(),
+            pid: 7,
+            count,
+        };
+        let mut failed = report(Outcome::Exited { code: 1 });
+        failed.violations = vec![
+            tried(Rule::Syscalls, "bpf", 9),
+            tried(Rule::Exec, "execve", 2),
+            tried(Rule::Exec, "execveat", 1),
+        ];
+        let said = words(&failed).unwrap();
+        assert!(
+            said.starts_with(
+                "rule exec refused another program: execve (3 times), which the right `subprocesses` would allow\n\
+                 remedy: if the program may, grant it: say `--allow subprocesses`, or "
+            ),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 2);
+        // It went well without.
+        failed.outcome = Outcome::Exited { code: 0 };
+        assert_eq!(words(&failed), None);
     }
 
     #[test]

@@ -62,6 +62,12 @@ pub(super) fn die_with_launcher() -> Result<()> {
     }
 }
 
+/// In a process that was just forked. Where its parent ended before, nobody
+/// waits for it any more: it would be the launcher's, and is ended there.
+pub(super) fn die_with_first() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+}
+
 pub(super) fn keyring() -> Result<()> {
     match raw::join_session_keyring() {
         // A kernel without keyrings has none to share.

@@ -11,7 +11,7 @@ use crate::{
     manifest::{Bound, Manifest},
     parse::tame,
     path::UnixPath,
-    policy::{Ceilings, Policy, Said, SeccompPolicy, caps},
+    policy::{Ceilings, Policy, Right, Said, SeccompPolicy, caps},
     refusal::Refusal,
     verified::{Caller, Subject, Survey, Verified},
 };
@@ -219,13 +219,6 @@ struct Refused<'a> {
     remedy: String,
 }
 
-/// A right of `[process]`.
-#[derive(Clone, Copy)]
-enum Right {
-    Subprocesses,
-    Jit,
-}
-
 impl Judge<'_> {
     /// A request that is not granted is dropped where it is optional, and else
     /// refuses the launch.
@@ -253,10 +246,7 @@ impl Judge<'_> {
     /// preset has, a policy must grant it: to a plugin that asks, and to a bare
     /// program, which cannot ask.
     fn right(&mut self, right: Right) -> bool {
-        let (rule, word) = match right {
-            Right::Subprocesses => (Rule::Exec, "subprocesses"),
-            Right::Jit => (Rule::WritableCode, "jit"),
-        };
+        let (rule, word) = (right.rule(), right.word());
         let (said, request) = match right {
             Right::Subprocesses => (
                 self.ceilings.and_then(|file| file.subprocesses.as_ref()),
@@ -268,6 +258,19 @@ impl Judge<'_> {
                 self.manifest.and_then(|manifest| manifest.jit.as_ref()),
             ),
         };
+        if self.policy.flags.allow.contains(&right) {
+            // An explicit word needs no request, but a policy's denial wins.
+            return match said {
+                Some(said) if !said.value => {
+                    self.invalid.push(format!(
+                        "--allow {word}: the policy denies it ({})",
+                        said.origin
+                    ));
+                    false
+                }
+                _ => true,
+            };
+        }
         let by_preset = self.preset != Preset::Strict;
         let may = said.map_or(by_preset, |said| said.value);
         if let Some(request) = request
@@ -284,7 +287,7 @@ impl Judge<'_> {
                 origin: &request.origin,
                 reason,
                 remedy: format!(
-                    "grant it by `{word} = true` under `[process]` in a policy file, or run it with `--preset standard`"
+                    "say `--allow {word}`, or grant it by `{word} = true` under `[process]` in a policy file"
                 ),
             });
         }

@@ -56,6 +56,15 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
                 "leave out the demand".to_owned(),
             );
         }
+        Rule::WritableCode
+            if let Some(reason) = planned.planned.mechanism.strip_prefix("nothing: ") =>
+        {
+            return (
+                reason.to_owned(),
+                "link it with `-z noexecstack`; or say `--allow jit`, which gives the rule up"
+                    .to_owned(),
+            );
+        }
         _ if planned.planned.strength == Strength::Supervisor => {
             return (
                 "it is held by the supervisor, not by the kernel".to_owned(),

@@ -52,6 +52,14 @@ const SECRET_NAMES: [&str; 12] = [
 /// The guest's home, where the preset gives it one of its own.
 pub(super) const HOME: &str = "/home/plugin";
 
+/// What the kernel denies altogether, of what a guest is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Denied {
+    pub(super) network: bool,
+    /// No other program can be started.
+    pub(super) programs: bool,
+}
+
 /// Exactly the variables that the guest gets, `NAME=value`, sorted by name.
 ///
 /// `private_tmp` is where scratch for temporary files is mounted.
@@ -60,7 +68,7 @@ pub(super) fn environment(
     caller: &Caller,
     tree: &Tree,
     private_tmp: &str,
-    network_denied: bool,
+    denied: Denied,
 ) -> Vec<Bytes> {
     let mut variables: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
     let mut set = |name: &str, value: Bytes| {
@@ -114,8 +122,7 @@ pub(super) fn environment(
             .any(|deny| name_within(&name, &deny.value))
     });
     // Said last: nobody else may speak for the sandbox. A class is only said
-    // to be denied where the kernel denies all of it; subprocesses and writing
-    // to scratch are not.
+    // to be denied where the kernel denies all of it; writing to scratch is not.
     for name in ["NO_NETWORK", "NO_SUBPROCESS", "NO_FILESYSTEM_WRITE"] {
         variables.remove(name.as_bytes());
     }
@@ -123,8 +130,13 @@ pub(super) fn environment(
         b"SANDBOX_POLICY".to_vec(),
         effective.preset.value.word().into(),
     );
-    if network_denied {
-        variables.insert(b"NO_NETWORK".to_vec(), "1".into());
+    for (name, is_denied) in [
+        ("NO_NETWORK", denied.network),
+        ("NO_SUBPROCESS", denied.programs),
+    ] {
+        if is_denied {
+            variables.insert(name.as_bytes().to_vec(), "1".into());
+        }
     }
     variables
         .into_iter()

@@ -166,6 +166,16 @@ pub(super) fn needs(executable: &Executable) -> Vec<Library> {
     }
 }
 
+/// What the runtime that an executable is, or is run by, keeps outside of the
+/// system's directories.
+pub(super) fn elsewhere(executable: &Executable) -> &[Library] {
+    match &executable.kind {
+        ExecutableKind::Elf { elsewhere, .. } => elsewhere,
+        ExecutableKind::Script { interpreter, .. } => elsewhere(interpreter),
+        ExecutableKind::Unknown => &[],
+    }
+}
+
 /// The interpreter of a script, where it is not visible in the jar: a script
 /// chooses its own `#!` line, so that it must not open a door by it.
 pub(super) fn hidden_interpreter(

@@ -99,6 +99,11 @@ impl Tree {
         }
     }
 
+    /// Everything that was put, by where it is.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&UnixPath, &Node)> {
+        self.nodes.iter()
+    }
+
     /// The nearest mount at or above a path, and where it is.
     pub(super) fn mount_over(&self, path: &UnixPath) -> Option<(UnixPath, &Mount)> {
         let path = self.resolve(path);

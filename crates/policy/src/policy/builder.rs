@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use belljar_plan::{Bytes, Limit, Preset, Rule, Strength};
 
-use super::{Ceilings, Policy, Said, is_name};
+use super::{Ceilings, Policy, Right, Said, is_name};
 use crate::{
     manifest::{Bound, Place},
     parse::tame,
@@ -168,6 +168,13 @@ impl Policy {
     pub fn best_effort_as(mut self, rule: Rule, origin: &str) -> Self {
         self.require.remove(&rule);
         self.best_effort.insert(rule, origin.to_owned());
+        self
+    }
+
+    /// Gives a right that `strict` has a rule against.
+    #[must_use]
+    pub fn allow(mut self, right: Right) -> Self {
+        self.flags.allow.insert(right);
         self
     }
 

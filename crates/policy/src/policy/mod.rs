@@ -130,6 +130,56 @@ pub struct Flags {
     pub limits: BTreeMap<Limit, Bound>,
     /// `--tty`: rows and columns of the jar's own terminal.
     pub terminal: Option<(u16, u16)>,
+    /// `--allow`: rights of `[process]`.
+    pub allow: BTreeSet<Right>,
+}
+
+/// A right of `[process]`, which `strict` has a rule against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// Other programs may be started.
+    Subprocesses,
+    /// Memory may be writable and executable.
+    Jit,
+}
+
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 2] = [Self::Subprocesses, Self::Jit];
+
+    /// Its name in manifests, policies and flags.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Subprocesses => "subprocesses",
+            Self::Jit => "jit",
+        }
+    }
+
+    /// The rule that it gives up.
+    #[must_use]
+    pub const fn rule(self) -> Rule {
+        match self {
+            Self::Subprocesses => Rule::Exec,
+            Self::Jit => Rule::WritableCode,
+        }
+    }
+
+    /// The right that is called so.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.word() == word)
+    }
+
+    /// What an operator writes to give it.
+    #[must_use]
+    pub fn remedy(self) -> String {
+        let word = self.word();
+        format!(
+            "grant it: say `--allow {word}`, or have the plugin ask for it (`{word} = true` under `[process]` in its \
+             manifest) and a policy file grant it (the same line there)"
+        )
+    }
 }
 
 /// Why a text is no policy. Each names the file and line, or key.

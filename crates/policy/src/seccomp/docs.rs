@@ -168,6 +168,7 @@ fn settings() -> Vec<(&'static str, Asked)> {
         code: Code::Any,
         unix: Unix::Visible,
         internet: true,
+        objects: true,
         allow: Vec::new(),
         deny: Vec::new(),
         events: true,

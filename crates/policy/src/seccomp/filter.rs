@@ -2,7 +2,7 @@
 
 use belljar_plan::{Preset, Rule};
 
-use super::{Architecture, Call, Denial, Errno, Seen, Verdict, arguments, calls};
+use super::{Architecture, Call, Denial, Errno, Group, Seen, Verdict, arguments, calls};
 
 /// A system call that somebody makes, as the kernel shows it to a filter:
 /// `struct seccomp_data`.
@@ -244,7 +244,8 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Decision {
     let with_grant = asked.preset == Preset::Strict
         && call.name == "memfd_create"
         && asked.code == belljar_plan::filter::Code::Any;
-    if call.group.allowed(asked.preset) || with_grant {
+    let shared = call.group == Group::SharedObjects && !asked.objects;
+    if (call.group.allowed(asked.preset) && !shared) || with_grant {
         Verdict::Allow.into()
     } else {
         Verdict::Deny(call.group.denial()).into()

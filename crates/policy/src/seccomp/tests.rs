@@ -25,6 +25,7 @@ fn asked(machine: &str, preset: Preset) -> Asked {
         code: if strict { Code::Fixed } else { Code::Any },
         unix: Unix::Visible,
         internet: true,
+        objects: true,
         allow: Vec::new(),
         deny: Vec::new(),
         events: true,
@@ -333,6 +334,23 @@ fn where_sockets_of_the_machine_may_be_seen_only_pairs_are_made_unheld() {
                 }
                 _ => assert!(matches!(stream, Some(Verdict::Deny(_)))),
             }
+        }
+    });
+}
+
+#[test]
+fn without_a_namespace_for_them_no_shared_object_is_found() {
+    each(|asked| {
+        let asked = Asked {
+            objects: false,
+            ..asked.clone()
+        };
+        for call in CALLS
+            .iter()
+            .filter(|call| call.group == Group::SharedObjects)
+        {
+            let denial = denied(&asked, call.name, [0; 6]);
+            assert!(denial.is_none_or(|denial| denial.rule == Rule::Ipc));
         }
     });
 }

@@ -169,6 +169,8 @@ pub(crate) fn elf(at: &str) -> Executable {
             )],
             missing: Vec::new(),
             runtime: Vec::new(),
+            writable_code: false,
+            elsewhere: Vec::new(),
         },
     }
 }

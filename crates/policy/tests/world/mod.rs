@@ -84,6 +84,7 @@ pub(crate) fn plugin(rest: &str) -> Verified {
             arguments: Vec::new(),
             files: Vec::new(),
             image: String::new(),
+            writable_code: None,
             entry: Err(2),
         })),
         ..program()

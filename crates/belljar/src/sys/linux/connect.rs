@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat},
     io::Errno,
     net::{AddressFamily, SocketType, sockopt},
     process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
@@ -25,6 +25,8 @@ use super::notify::{Asked, is_waiting};
 const LONGEST: usize = 128;
 /// Where a unix socket's path begins in its address; unix(7).
 const PATH: usize = 2;
+/// How often a way up is looked for anew.
+const UPS: usize = 100;
 /// `PIDFD_THREAD`, since Linux 6.9.
 const THREAD: u32 = libc::O_EXCL as u32;
 
@@ -99,6 +101,9 @@ fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<C
             let path = &path[..end.unwrap_or(path.len())];
             let found = resolve(root.as_fd(), &workdir, path)?;
             let stat = fstat(&found)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+                return Err(Errno::CONNREFUSED);
+            }
             let here = (stat.st_dev, stat.st_ino);
             let own = reachable.scratch == Some(stat.st_dev);
             if !own && !reachable.granted.contains(&here) {
@@ -177,13 +182,24 @@ fn resolve(root: BorrowedFd<'_>, workdir: &[u8], path: &[u8]) -> Result<OwnedFd,
         whole.push(b'/');
     }
     whole.extend(path);
-    openat2(
-        root,
-        whole,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    )
+    let open = || {
+        openat2(
+            root,
+            whole.as_slice(),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )
+    };
+    // Where a path goes up, the kernel says so of anything that was renamed or
+    // mounted on the machine meanwhile; openat2(2).
+    for _ in 0..UPS {
+        match open() {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    open()
 }
 
 /// Copies memory of a thread, all of it or nothing; process_vm_readv(2).

@@ -58,6 +58,7 @@ pub(super) fn planned(
             (true, false) => Unix::Pairs,
         },
         internet: true,
+        objects: true,
         allow: names(&effective.seccomp.allow),
         deny: names(&effective.seccomp.deny),
         events: facts.listener.is_available(),

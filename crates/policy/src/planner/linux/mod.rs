@@ -9,9 +9,10 @@ use belljar_plan::{
 };
 
 use super::{
-    environment::{SYSTEM_PATH, environment},
+    environment::{Denied, SYSTEM_PATH, environment},
     program,
     program::Exec,
+    tree::TreeSteps,
 };
 use crate::{
     effective::Effective,
@@ -21,7 +22,9 @@ use crate::{
     verified::{Executable, Subject, Verified},
 };
 
+mod code;
 mod filter;
+mod landlock;
 mod limits;
 mod places;
 mod root;
@@ -29,6 +32,7 @@ mod rules;
 mod shown;
 mod who;
 
+use landlock::Domain;
 use places::{hidden, sys_granted, workdir};
 use root::{PLUGIN, Root};
 use who::{identity, notes, refuse_group_only};
@@ -69,6 +73,8 @@ pub(super) fn plan(
     }
     let workdir = workdir(&mut root, verified, effective, facts)?;
     let (exec, plugin, image) = subject(&mut root, verified, effective, facts)?;
+    let foreseen =
+        code::executable(verified).and_then(|program| code::foreseen(program, effective));
     let hidden = hidden(&root, effective, facts);
     let unseen = shown::unseen(&root, &hidden, verified, effective)?;
     let namespaces = Namespaces {
@@ -82,19 +88,27 @@ pub(super) fn plan(
         });
     }
     let limits = limits::planned(effective, &facts.bounds);
+    let filter = filter::planned(verified, effective, facts, namespaces);
+    filter::unseen(effective, filter.as_ref(), facts)?;
     let variables = environment(
         effective,
         &verified.caller,
         &root.tree,
         root.tmp,
-        namespaces.network,
+        Denied {
+            network: namespaces.network,
+            programs: filter
+                .as_ref()
+                .is_some_and(|filter| filter.exec == belljar_plan::filter::Exec::Once),
+        },
     );
-    let filter = filter::planned(verified, effective, facts, namespaces);
-    filter::unseen(effective, filter.as_ref(), facts)?;
+    let domain = landlock::planned(&root, effective, facts, filter.as_ref());
 
     let mut steps = Steps::default();
     before(&mut steps, &root, namespaces, effective, facts);
-    files(&mut steps, &root, &hidden, &limits, effective, facts);
+    let of_tree = root.tree.steps();
+    own_root(&mut steps, &of_tree, facts, domain.is_ok());
+    files(&mut steps, of_tree, &hidden, &limits, effective, facts);
     privileges(&mut steps, namespaces, effective);
     guest(
         &mut steps,
@@ -102,7 +116,11 @@ pub(super) fn plan(
         effective,
         facts,
         &workdir,
-        filter.as_ref(),
+        Walls {
+            namespaces,
+            domain: domain.as_ref().ok(),
+            filter: filter.as_ref(),
+        },
     )?;
     let program = exec.path.as_str().into();
     steps.push(
@@ -132,6 +150,8 @@ pub(super) fn plan(
                     .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
+            own_code: code::asked_for(verified, effective),
+            domain: domain.as_ref(),
             steps: steps.of,
         },
     );
@@ -144,6 +164,7 @@ pub(super) fn plan(
         limits,
         sockets: filter::sockets(verified, effective),
         filter,
+        landlock: domain.ok().map(|domain| domain.named),
         end_on: effective.end_on.keys().copied().collect(),
         identity: identity(effective, facts),
         slots: root.slots,
@@ -151,7 +172,7 @@ pub(super) fn plan(
         terminal: effective.terminal.is_some(),
         dropped: [&effective.dropped[..], &unseen].concat(),
         weakenings: effective.weakenings.clone(),
-        notes: notes(facts),
+        notes: [notes(facts), foreseen.into_iter().collect()].concat(),
         steps: steps.list,
     })
 }
@@ -192,26 +213,18 @@ fn before(
     steps.push(Step::PrivateMounts {}, &[Rule::Files, Rule::Cleanup]);
 }
 
-/// The jar's own root.
-fn files(
-    steps: &mut Steps,
-    root: &Root,
-    hidden: &[UnixPath],
-    limits: &[belljar_plan::plan::PlannedLimit],
-    effective: &Effective,
-    facts: &HostFacts,
-) {
-    let of_tree = root.tree.steps();
+/// The jar's own root, and what lies in it itself.
+fn own_root(steps: &mut Steps, of_tree: &TreeSteps, facts: &HostFacts, canary: bool) {
     // Room for the plugin's own files, and a little for directories and links.
-    let image: u64 = of_tree
-        .own
+    let own = &of_tree.own;
+    let image: u64 = own
         .iter()
         .map(|step| match step {
             Step::PluginFile { length, .. } => length.next_multiple_of(4096),
             _ => 4096,
         })
         .sum();
-    let count = u64::try_from(of_tree.own.len()).unwrap_or(u64::MAX);
+    let count = u64::try_from(own.len()).unwrap_or(u64::MAX);
     steps.push(
         Step::Root {
             size: image + (1 << 20),
@@ -220,7 +233,21 @@ fn files(
         },
         &[Rule::Files, Rule::Cleanup],
     );
-    steps.extend(of_tree.own, &[]);
+    steps.extend(own.iter().cloned(), &[]);
+    if canary {
+        steps.push(Step::Canary {}, &[Rule::Files]);
+    }
+}
+
+/// What is mounted in it.
+fn files(
+    steps: &mut Steps,
+    of_tree: TreeSteps,
+    hidden: &[UnixPath],
+    limits: &[belljar_plan::plan::PlannedLimit],
+    effective: &Effective,
+    facts: &HostFacts,
+) {
     let disk = limits
         .iter()
         .find(|planned| planned.limit == Limit::Disk)
@@ -239,16 +266,10 @@ fn files(
     let (early, late) = by_descriptor_last(of_tree.binds);
     steps.extend(early, &[Rule::Files]);
     let strict = effective.preset.value == Preset::Strict;
-    let attributes = Attributes {
-        read_only: strict,
-        no_suid: true,
-        no_dev: true,
-        no_exec: true,
-    };
     steps.push(
         Step::Proc {
             target: "proc".into(),
-            attributes,
+            attributes: proc_attributes(strict),
         },
         &[Rule::Tasks, Rule::KernelInfo],
     );
@@ -258,17 +279,7 @@ fn files(
         },
         &[Rule::Devices],
     );
-    let devices = [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-    ];
-    for (name, major, minor) in devices
-        .into_iter()
-        .chain(effective.terminal.map(|_| ("tty", 5, 0)))
-    {
+    for (name, major, minor) in devices(effective.terminal.is_some()) {
         steps.push(
             Step::Device {
                 name: name.into(),
@@ -307,6 +318,29 @@ fn files(
     }
     steps.push(Step::LeaveMachine {}, &[Rule::Files, Rule::Cleanup]);
     steps.push(Step::SealRoot {}, &[Rule::Files]);
+}
+
+/// The jar's own view of its tasks: `strict` writes nothing in it.
+const fn proc_attributes(strict: bool) -> Attributes {
+    Attributes {
+        read_only: strict,
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+    }
+}
+
+/// The devices that every jar has, by name and number.
+fn devices(terminal: bool) -> impl Iterator<Item = (&'static str, u32, u32)> {
+    [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+    ]
+    .into_iter()
+    .chain(terminal.then_some(("tty", 5, 0)))
 }
 
 /// The binds in two lots: what enters by descriptor, and what is shown inside
@@ -356,6 +390,14 @@ fn privileges(steps: &mut Steps, namespaces: Namespaces, effective: &Effective) 
     steps.push(Step::Fork {}, &[]);
 }
 
+/// What the guest's own process puts around itself.
+#[derive(Clone, Copy)]
+struct Walls<'a> {
+    namespaces: Namespaces,
+    domain: Option<&'a Domain>,
+    filter: Option<&'a Filter>,
+}
+
 /// The steps of the guest's own process, but for exec.
 fn guest(
     steps: &mut Steps,
@@ -363,7 +405,7 @@ fn guest(
     effective: &Effective,
     facts: &HostFacts,
     workdir: &UnixPath,
-    filter: Option<&Filter>,
+    walls: Walls<'_>,
 ) -> Result<(), Refusal> {
     steps.push(
         Step::Session {
@@ -372,6 +414,13 @@ fn guest(
         &[Rule::Terminal],
     );
     steps.push(Step::Streams {}, &[Rule::Terminal, Rule::Descriptors]);
+    if let Some(domain) = walls.domain {
+        let of_domain = landlock::rules(domain, walls.namespaces);
+        let (ruleset, allowed, restrict) = domain.steps();
+        steps.push(ruleset, &of_domain);
+        steps.extend(allowed, &[Rule::Files]);
+        steps.push(restrict, &of_domain);
+    }
     steps.push(Step::CloseDescriptors {}, &[Rule::Descriptors]);
     steps.push(
         Step::Workdir {
@@ -385,7 +434,7 @@ fn guest(
         steps.push(step, rule.as_slice());
     }
     steps.push(Step::Signals {}, &[]);
-    if let Some(filter) = filter {
+    if let Some(filter) = walls.filter {
         let rules = filter::rules(filter);
         for step in filter::steps(filter, facts)? {
             let fixes = matches!(step, Step::FixedCode {});
@@ -462,6 +511,7 @@ fn subject(
 /// not to be seen.
 fn prepare(root: &mut Root, executable: &Executable, facts: &HostFacts) -> Result<(), Refusal> {
     root.needed(&program::needs(executable), facts);
+    root.needed_elsewhere(program::elsewhere(executable));
     match program::hidden_interpreter(executable, |path, found| root.tree.shows(path, &found.path))
     {
         Some(unmet) => Err(Refusal::Unmet { unmet: vec![unmet] }),

@@ -232,6 +232,14 @@ impl Root {
         }
     }
 
+    /// What a runtime keeps outside of the system's directories. These places
+    /// are known of it by its name, so that no program opens a door by them.
+    pub(super) fn needed_elsewhere(&mut self, places: &[Library]) {
+        for place in places {
+            expose(&mut self.tree, &place.path, &place.file, bound);
+        }
+    }
+
     /// A path that the operator granted.
     ///
     /// # Errors

@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 
 use belljar_plan::{
     Filter, Limit, Namespaces, Rule, Strength,
+    filter::Code,
+    landlock::Right,
     plan::{Enforcement, PlannedLimit, PlannedRule},
 };
 
-use super::{super::demand, filter};
+use super::{
+    super::demand,
+    filter,
+    landlock::{self, Domain},
+};
 use crate::{effective::Effective, facts::HostFacts};
 
 /// What the steps of a plan put in place, known once they are listed.
@@ -21,6 +27,10 @@ pub(super) struct Placed<'a> {
     pub(super) sys: Option<bool>,
     /// The filter of system calls.
     pub(super) filter: Option<&'a Filter>,
+    /// Why code could be made past the filter.
+    pub(super) own_code: Option<String>,
+    /// The Landlock domain; else why there is none.
+    pub(super) domain: Result<&'a Domain, &'a String>,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
 }
 
@@ -93,6 +103,9 @@ fn enforcement(
             ("nothing".to_owned(), None)
         }
     };
+    let keeps_abstract_names = placed
+        .domain
+        .is_ok_and(|domain| landlock::keeps_abstract_names(domain, placed.namespaces));
     if placed
         .filter
         .is_some_and(|filter| filter::lifted(filter).contains(&rule))
@@ -106,7 +119,13 @@ fn enforcement(
         return ("no limit is set".to_owned(), None);
     }
     match rule {
-        Rule::Files => own(true, root, "mount namespace with a root of its own in memory; granted paths bound into it"),
+        Rule::Files => {
+            let landlock = match placed.domain {
+                Ok(domain) => domain.mechanism(),
+                Err(cause) => format!("no Landlock: {cause}"),
+            };
+            own(true, root, &format!("mount namespace with a root of its own in memory; granted paths bound into it; {landlock}"))
+        }
         Rule::Network => {
             if placed.namespaces.network {
                 own(true, jar, "network namespace with nothing but its own loopback")
@@ -116,13 +135,34 @@ fn enforcement(
         }
         Rule::Exec if effective.subprocesses => ("granted: other programs may be started".to_owned(), None),
         Rule::WritableCode if effective.jit => ("granted: code may be made".to_owned(), None),
+        Rule::WritableCode
+            if placed.own_code.is_some()
+                && placed
+                    .filter
+                    .is_some_and(|filter| filter.code != Code::Any) =>
+        {
+            let reason = placed.own_code.as_deref().unwrap_or_default();
+            (format!("nothing: {reason}"), None)
+        }
         Rule::Sockets | Rule::Syscalls | Rule::Nesting | Rule::Exec | Rule::WritableCode => {
             match placed.filter.and_then(|placed| filter::mechanism(rule, placed, facts)) {
+                Some(mechanism) if rule == Rule::Sockets && keeps_abstract_names => {
+                    own(true, jar, &format!("{mechanism}; abstract names of the machine refused by Landlock too"))
+                }
                 Some(mechanism) => own(true, jar, &mechanism),
                 std::option::Option::None => ("nothing".to_owned(), None),
             }
         }
-        Rule::Tasks => own(placed.namespaces.pid, jar && facts.proc.is_available(), "pid namespace and a /proc of its own"),
+        Rule::Tasks => {
+            let signals = match placed.domain {
+                Ok(domain) if domain.handles(Right::Signal) => {
+                    "; Landlock lets no signal out of the guest's own domain"
+                }
+                _ => "",
+            };
+            let mechanism = format!("pid namespace and a /proc of its own{signals}");
+            own(placed.namespaces.pid, jar && facts.proc.is_available(), &mechanism)
+        }
         Rule::Ipc => own(
             placed.namespaces.ipc && placed.filter.is_some(),
             root,
