@@ -172,6 +172,13 @@ impl Filter {
         self.architecture
     }
 
+    /// The decision for each number that is known, in their order.
+    pub fn decisions(&self) -> impl Iterator<Item = (u32, &Decision)> {
+        self.decisions
+            .iter()
+            .map(|(number, decision)| (*number, decision))
+    }
+
     /// What the kernel, or the supervisor in its stead, answers to a call.
     /// Without `secrets` no address is one of them.
     #[must_use]
