@@ -10,6 +10,7 @@ use std::{
 use crate::{
     Verdict,
     kernel::{Arg, call},
+    rights,
 };
 
 /// `find_descriptors [NAME]`: finds an open descriptor besides the three
@@ -74,6 +75,15 @@ pub(crate) fn reopen_stdin(_: &[String]) -> Verdict {
                 .map(|_| "changed its mode".into()),
         ),
     ])
+}
+
+/// `receive_descriptors NAME`: takes a descriptor that waits on one of its
+/// streams, and reads file NAME below it.
+pub(crate) fn receive_descriptors(args: &[String]) -> Verdict {
+    Verdict::of_tries((0..3).map(|stream| {
+        let read = rights::receive(stream).and_then(|found| rights::read_below(&found, &args[0]));
+        (format!("stream {stream}"), read)
+    }))
 }
 
 /// `inject_terminal`: types into the operator's terminal.

@@ -171,23 +171,3 @@ pub(crate) fn connect_tcp(args: &[String]) -> Verdict {
         (address.clone(), connected)
     }))
 }
-
-/// `open_raw_socket`: packet and raw sockets, which see or forge what others send.
-pub(crate) fn open_raw_socket(_: &[String]) -> Verdict {
-    let kinds = [
-        ("packet", libc::AF_PACKET, libc::SOCK_RAW, 0x0300),
-        ("raw", libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP),
-        ("raw6", libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_ICMPV6),
-    ];
-    Verdict::of_tries(kinds.map(|(name, family, kind, protocol)| {
-        let opened = call(
-            libc::SYS_socket,
-            &mut [
-                Arg::Number(family.into()),
-                Arg::Number(kind.into()),
-                Arg::Number(protocol.into()),
-            ],
-        );
-        (name.to_owned(), opened.map(|_| "opened".to_owned()))
-    }))
-}

@@ -86,3 +86,102 @@ pub(crate) fn default_action(signal: i32) {
     // SAFETY: SIG_DFL runs no code.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
+
+/// An address at which no program has memory: a kernel that looks there says
+/// `EFAULT`, which no filter does.
+pub(crate) const NOWHERE: i64 = 1;
+
+/// A bit above those that the kernel reads of a 32-bit argument. A filter that
+/// compares all 64 takes the number for another one.
+pub(crate) const UPPER: i64 = 1 << 32;
+
+/// Makes a system call with numbers only.
+pub(crate) fn call_with(number: libc::c_long, args: &[i64]) -> io::Result<i64> {
+    let mut args: Vec<_> = args.iter().copied().map(Arg::Number).collect();
+    call(number, &mut args)
+}
+
+/// A try with a name, as [`crate::Verdict`] takes them.
+pub(crate) type Try = (String, io::Result<String>);
+
+/// Makes a system call whose success is an escape.
+pub(crate) fn attempt(what: &str, number: libc::c_long, args: &mut [Arg<'_>]) -> Try {
+    let answer = call(number, args).map(|value| format!("done, {value}"));
+    (what.to_owned(), answer)
+}
+
+/// The same for a call that is given no memory, but numbers only.
+pub(crate) fn probe(what: &str, number: libc::c_long, args: &[i64]) -> Try {
+    let answer = call_with(number, args).map(|value| format!("done, {value}"));
+    (what.to_owned(), answer)
+}
+
+/// Whether an error is what a filter answers, or a kernel that refuses before
+/// it looks at anything.
+pub(crate) fn refuses(error: &io::Error) -> bool {
+    // EPERM and EACCES, and a child that was killed by its filter.
+    error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(libc::ENOSYS)
+}
+
+/// How a process ended.
+enum End {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// Waits for a child.
+fn wait(pid: i32) -> io::Result<End> {
+    let mut status = [0_u8; 4];
+    call(
+        libc::SYS_wait4,
+        &mut [
+            Arg::Number(pid.into()),
+            Arg::Out(&mut status),
+            Arg::Number(0),
+            Arg::Number(0),
+        ],
+    )?;
+    let status = i32::from_ne_bytes(status);
+    Ok(if libc::WIFEXITED(status) {
+        End::Exited(libc::WEXITSTATUS(status))
+    } else {
+        End::Killed(libc::WTERMSIG(status))
+    })
+}
+
+/// What a child exits with that came through.
+pub(crate) const CAME_THROUGH: i32 = 200;
+
+/// Does something in a child that it changes or ends, and gives its answer.
+pub(crate) fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    match fork()? {
+        Side::Child => {
+            let code = match work() {
+                Ok(()) => CAME_THROUGH,
+                // Numbers of errors end at 133; errno(3).
+                Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+            };
+            leave(code)
+        }
+        Side::Parent(pid) => answer_of(pid),
+    }
+}
+
+/// Waits for a child that exits with [`CAME_THROUGH`] or the number of an error.
+pub(crate) fn answer_of(pid: i32) -> io::Result<()> {
+    match wait(pid)? {
+        End::Exited(CAME_THROUGH) => Ok(()),
+        End::Exited(errno) => Err(io::Error::from_raw_os_error(errno)),
+        End::Killed(libc::SIGSYS) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "killed by a filter",
+        )),
+        End::Killed(signal) => Err(io::Error::other(format!("ended by signal {signal}"))),
+    }
+}
+
+/// Ends this process at once, without what its libc does at an end.
+pub(crate) fn leave(code: i32) -> ! {
+    // SAFETY: _exit only ends the process.
+    unsafe { libc::_exit(code) }
+}

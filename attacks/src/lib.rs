@@ -5,116 +5,180 @@
 //! through. It never tries what would hurt a machine where nothing stops it:
 //! bombs are bounded by an argument, and targets are named by the test.
 
+mod list;
+
+#[cfg(target_os = "linux")]
+mod abi;
+#[cfg(target_os = "linux")]
+mod arch;
+#[cfg(target_os = "linux")]
+mod calls;
 #[cfg(target_os = "linux")]
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
+mod filters;
+#[cfg(target_os = "linux")]
+mod first;
+#[cfg(target_os = "linux")]
 mod ipc;
 #[cfg(target_os = "linux")]
+mod jars;
+#[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
+mod names;
+#[cfg(target_os = "linux")]
+mod namespaces;
 #[cfg(target_os = "linux")]
 mod plain;
 #[cfg(target_os = "linux")]
 mod privileges;
 #[cfg(target_os = "linux")]
+mod programs;
+#[cfg(target_os = "linux")]
+mod races;
+#[cfg(target_os = "linux")]
 mod resources;
 #[cfg(target_os = "linux")]
+mod rights;
+#[cfg(target_os = "linux")]
+mod ring;
+#[cfg(target_os = "linux")]
+mod sockets;
+#[cfg(target_os = "linux")]
+mod system;
+#[cfg(target_os = "linux")]
 mod tasks;
-
-/// Every guest, with the test that runs it: `room::guest => test`.
-///
-/// The guests' table and the integration test `attacks` are both made of this
-/// list, so that a guest without its test does not compile.
-#[macro_export]
-macro_rules! guests {
-    ($then:ident) => {
-        $then! {
-            files::read_file => canary_outside_stays_unread,
-            files::write_file => canary_outside_stays_unwritten,
-            files::walk_out => links_and_dot_dots_lead_nowhere,
-            files::read_marked => passwd_and_shadow_of_the_machine_stay_unread,
-            files::touch_program => programs_bytes_stay_as_they_are,
-            files::open_for_writing => kernel_settings_stay_closed,
-            files::see_machine_root => mounts_show_no_machine_root,
-            files::open_by_handle => handles_open_nothing,
-            files::see_devices => devices_are_only_the_listed,
-            files::change_mounts => mounts_stay_as_they_are,
-            files::undo_mounts_in_new_namespace => nested_namespace_uncovers_nothing,
-            descriptors::find_descriptors => only_three_descriptors_are_inherited,
-            descriptors::reopen_stdin => operators_file_is_not_reopened,
-            descriptors::inject_terminal => terminal_takes_no_injected_input,
-            tasks::see_task => task_outside_is_not_seen,
-            tasks::kill_task => task_outside_is_not_killed,
-            tasks::trace_task => task_outside_is_not_traced,
-            tasks::read_task_memory => memory_of_the_supervisor_is_not_reached,
-            tasks::read_task_root => root_of_the_supervisor_is_not_reached,
-            tasks::take_descriptor => descriptors_of_the_supervisor_are_not_taken,
-            tasks::attack_first => first_process_is_out_of_reach,
-            tasks::stay_behind => daemonised_grandchildren_are_gone,
-            ipc::find_sysv => sysv_objects_are_not_found,
-            ipc::find_queue => message_queue_is_not_found,
-            ipc::find_shared_memory => shared_memory_is_not_found,
-            ipc::find_key => keyring_is_not_searched,
-            ipc::connect_abstract => abstract_socket_is_not_reached,
-            ipc::connect_tcp => machine_s_network_is_not_reached,
-            ipc::open_raw_socket => raw_sockets_are_refused,
-            privileges::see_privileges => every_privilege_is_gone,
-            privileges::run_setuid => setuid_program_gains_nothing,
-            privileges::become_root => no_identity_is_regained,
-            privileges::plant_setuid => setuid_file_is_not_planted_in_a_grant,
-            privileges::plant_capability => file_capability_is_not_planted_in_a_grant,
-            resources::take_memory => memory_bomb_is_bounded,
-            resources::fork => fork_bomb_is_bounded,
-            resources::flood => output_flood_is_bounded,
-            resources::spin => busy_loop_ends_at_cpu_time,
-            resources::sleep => sleeper_ends_at_wall,
-            resources::make_files => empty_files_are_bounded,
-            resources::fill_disk => scratch_is_bounded,
-            resources::open_many => open_files_are_bounded,
-            resources::dump_core => no_core_is_dumped,
-        }
-    };
-}
-
-/// What became of an attack.
 #[cfg(target_os = "linux")]
-#[must_use]
-pub enum Verdict {
-    /// It failed; what was seen.
-    Stopped(String),
-    /// It came through; what was reached.
-    Escaped(String),
-}
+mod terminal;
+#[cfg(target_os = "linux")]
+mod time;
+#[cfg(target_os = "linux")]
+mod tracing;
+#[cfg(target_os = "linux")]
+mod unix;
+#[cfg(target_os = "linux")]
+mod verdict;
 
 #[cfg(target_os = "linux")]
-impl Verdict {
-    /// An attack that needs one success of many tries; `tries` are named results.
-    fn of_tries(tries: impl IntoIterator<Item = (String, std::io::Result<String>)>) -> Self {
-        let mut refused = Vec::new();
-        for (what, result) in tries {
-            match result {
-                Ok(reached) => return Self::Escaped(format!("{what}: {reached}")),
-                Err(error) => refused.push(format!("{what}: {error}")),
-            }
+pub use verdict::Verdict;
+
+/// Whether a stopped attack is a violation in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is.
+    Told,
+    /// It need not be: what is refused often, or fails by itself, is no event.
+    Quiet,
+}
+
+impl Event {
+    /// As the list and the table spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Quiet => "quiet",
         }
-        Self::Stopped(refused.join("; "))
     }
 }
 
-/// A guest's program.
-#[cfg(target_os = "linux")]
-pub type Guest = fn(&[String]) -> Verdict;
+/// A line of the list.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// Its room, and that of its test.
+    pub room: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Its test.
+    pub test: &'static str,
+    /// What stops it.
+    pub layer: &'static str,
+    /// Whether the report tells of it.
+    pub event: Event,
+    /// The one preset that stops it; none where every preset for untrusted programs does.
+    pub only: Option<&'static str>,
+    /// What it tries.
+    pub tries: &'static str,
+    #[cfg(target_os = "linux")]
+    program: fn(&[String]) -> Verdict,
+}
 
-#[cfg(target_os = "linux")]
-macro_rules! table {
-    ($($room:ident :: $guest:ident => $test:ident),+ $(,)?) => {
-        /// Every guest by name.
-        pub const GUESTS: &[(&str, Guest)] = &[$((stringify!($guest), $room::$guest)),+];
+macro_rules! event {
+    (told) => {
+        Event::Told
+    };
+    (quiet) => {
+        Event::Quiet
     };
 }
-#[cfg(target_os = "linux")]
+
+macro_rules! only {
+    () => {
+        None
+    };
+    ($preset:ident) => {
+        Some(stringify!($preset))
+    };
+}
+
+macro_rules! table {
+    ($(
+        #[doc = $tries:literal]
+        $room:ident :: $guest:ident => $test:ident : $layer:literal, $event:ident $(in $only:ident)?;
+    )+) => {
+        /// Every guest, in the order of the list.
+        pub const GUESTS: &[Guest] = &[$(Guest {
+            room: stringify!($room),
+            name: stringify!($guest),
+            test: stringify!($test),
+            layer: $layer,
+            event: event!($event),
+            only: only!($($only)?),
+            tries: $tries.trim_ascii(),
+            #[cfg(target_os = "linux")]
+            program: $room::$guest,
+        }),+];
+    };
+}
 guests!(table);
+
+impl Guest {
+    /// The guest of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        GUESTS.iter().find(|guest| guest.name == name)
+    }
+
+    /// Whether it is stopped under this preset.
+    #[must_use]
+    pub fn is_stopped_in(&self, preset: &str) -> bool {
+        self.only.is_none_or(|only| only == preset)
+    }
+}
+
+/// Prints the list for `cargo xtask attacks`, a line each, with tabs between.
+#[cfg(target_os = "linux")]
+fn list_all() {
+    for guest in GUESTS {
+        let test = format!("{}::{}", guest.room, guest.test);
+        let words = [
+            guest.name,
+            &test,
+            guest.layer,
+            guest.event.word(),
+            guest.only.unwrap_or("-"),
+            guest.tries,
+        ];
+        println!("{}", words.join("\t"));
+    }
+}
 
 /// Runs the guest or plain program of this name, and says how to exit.
 #[cfg(target_os = "linux")]
@@ -122,8 +186,12 @@ guests!(table);
 pub fn run(name: &str, args: &[String]) -> std::process::ExitCode {
     use std::process::ExitCode;
 
-    if let Some((_, guest)) = GUESTS.iter().find(|(known, _)| *known == name) {
-        return match guest(args) {
+    if name == "list" {
+        list_all();
+        return ExitCode::SUCCESS;
+    }
+    if let Some(guest) = Guest::named(name) {
+        return match (guest.program)(args) {
             Verdict::Stopped(how) => {
                 println!("stopped: {how}");
                 ExitCode::SUCCESS

@@ -10,7 +10,7 @@ use std::{
         fd::{AsRawFd, IntoRawFd},
         linux::net::SocketAddrExt,
         unix::{
-            net::{SocketAddr, UnixListener},
+            net::{SocketAddr, UnixListener, UnixStream},
             process::CommandExt,
         },
     },
@@ -19,7 +19,11 @@ use std::{
     time::Duration,
 };
 
-use crate::kernel::{self, Arg, call};
+use crate::{
+    arch, jars,
+    kernel::{self, Arg, call},
+    races, rights, unix,
+};
 
 /// Runs the plain program of this name, if there is one.
 pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
@@ -41,6 +45,15 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "host_with_key" => host_with_key(args),
         "with_core_limit" => with_core_limit(args),
         "with_terminal" => with_terminal(args),
+        "with_socket_input" => with_socket_input(args),
+        "hold_odd_names" => hold_odd_names(args),
+        "start_threads" => start_threads(),
+        "start_programs" => start_programs(),
+        "came_through" => kernel::leave(kernel::CAME_THROUGH),
+        "offer" => jars::offer(args),
+        "kill_by_group" => races::kill_by_group(args),
+        "check_then_read" => races::check_then_read(args),
+        "swap_paths" => races::swap_paths(args),
         _ => return None,
     };
     Some(match result {
@@ -213,6 +226,62 @@ fn hold(args: &[String]) -> io::Result<()> {
         ],
     )
     .map(drop)
+}
+
+/// `hold_odd_names NAME`: listens on abstract sockets whose names have a NUL
+/// within, says `ready`, and goes on until its input ends.
+fn hold_odd_names(args: &[String]) -> io::Result<()> {
+    let listeners = unix::odd_names(&args[0])
+        .iter()
+        .map(|name| {
+            SocketAddr::from_abstract_name(name).and_then(|at| UnixListener::bind_addr(&at))
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    println!("ready");
+    io::stdin().read_to_end(&mut Vec::new())?;
+    drop(listeners);
+    Ok(())
+}
+
+/// Threads, and children by fork(2) and vfork(2): as libcs start them where
+/// there is no clone3(2).
+fn start_threads() -> io::Result<()> {
+    let sum: u32 = (0..8)
+        .map(|number| std::thread::spawn(move || number))
+        .map(|thread| thread.join().expect("a thread"))
+        .sum();
+    kernel::in_child(|| Ok(()))?;
+    let child = arch::vfork()?;
+    kernel::call_with(libc::SYS_wait4, &[child.into(), 0, 0, 0])?;
+    println!("threads {sum}, fork, vfork");
+    Ok(())
+}
+
+/// Itself by posix_spawn(3), and by fork and exec.
+fn start_programs() -> io::Result<()> {
+    let own = std::env::current_exe()?;
+    let spawned = Command::new(&own).args(["exit", "7"]).status()?;
+    let mut forked = Command::new(&own);
+    forked.args(["exit", "8"]);
+    // SAFETY: nothing is done between fork and exec; its being there makes std fork.
+    unsafe { forked.pre_exec(|| Ok(())) };
+    let forked = forked.status()?;
+    println!("{:?} {:?}", spawned.code(), forked.code());
+    Ok(())
+}
+
+/// `with_socket_input DIRECTORY PROGRAM ARGS…`: runs a program whose standard
+/// input is a socket, on which a descriptor of DIRECTORY waits.
+fn with_socket_input(args: &[String]) -> io::Result<()> {
+    let (mut near, far) = UnixStream::pair()?;
+    let directory = File::open(&args[0])?;
+    rights::send(near.as_raw_fd(), directory.as_raw_fd())?;
+    near.write_all(b"and words")?;
+    let status = Command::new(&args[1])
+        .args(&args[2..])
+        .stdin(std::os::fd::OwnedFd::from(far))
+        .status()?;
+    std::process::exit(status.code().unwrap_or(99))
 }
 
 /// Turns this process into another program; comes back only on failure.

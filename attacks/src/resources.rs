@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::net::UnixStream,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -173,6 +174,48 @@ pub(crate) fn open_many(args: &[String]) -> Verdict {
         }
     }
     Verdict::Escaped(format!("opened {}", kept.len()))
+}
+
+/// Raises the soft bound of descriptors to the hard one.
+fn raise_descriptors() {
+    let mut bound = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `bound` lives through the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut bound) };
+    bound.rlim_cur = bound.rlim_max;
+    // SAFETY: `bound` lives through the call. Where it fails, the bound stays.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const bound) };
+}
+
+/// `fill_buffers MIB`: memory of the kernel's, in sockets that nobody reads: no
+/// task's own memory grows.
+pub(crate) fn fill_buffers(args: &[String]) -> Verdict {
+    raise_descriptors();
+    let wanted = amount(args) << 20;
+    let block = [7_u8; 65536];
+    let (mut kept, mut filled) = (Vec::new(), 0);
+    while filled < wanted {
+        let pair = UnixStream::pair().and_then(|(one, other)| {
+            one.set_nonblocking(true)?;
+            other.set_nonblocking(true)?;
+            Ok([one, other])
+        });
+        let mut pair = match pair {
+            Ok(pair) => pair,
+            Err(error) => {
+                return Verdict::Stopped(format!("after {} MiB: {error}", filled >> 20));
+            }
+        };
+        for end in &mut pair {
+            while let Ok(count) = end.write(&block) {
+                filled += count as u64;
+            }
+        }
+        kept.push(pair);
+    }
+    Verdict::Escaped(format!("filled {} MiB", filled >> 20))
 }
 
 /// `dump_core`: crashes with a core dump asked for.

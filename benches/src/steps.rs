@@ -93,6 +93,7 @@ impl Group {
             Step::Fork {} => Self::Fork,
             Step::Adopt {}
             | Step::DieWithFirst {}
+            | Step::MachineRoot {}
             | Step::Session { .. }
             | Step::Streams {}
             | Step::CloseDescriptors {}

@@ -5,6 +5,8 @@
 //! both. No test writes below the source tree.
 #![cfg(target_os = "linux")]
 
+mod attack;
+mod bare;
 mod leftovers;
 mod need;
 mod plugin;
@@ -13,11 +15,12 @@ mod run;
 mod tasks;
 mod vm;
 
+pub use bare::{Bare, bare, bare_with_input, unshared};
 pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
 pub use plugin::Plugin;
 pub use programs::{belljar, guest, source_tree, toolchain};
-pub use run::{Bare, Ended, Jar, Started, bare, bare_with_input, both_presets, jar, unshared};
+pub use run::{Ended, Jar, Started, both_presets, jar};
 pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,
     wait_until,

@@ -1,10 +1,10 @@
-//! Runs `belljar run` and bare controls, and holds each end to what the
-//! contract says of all ends.
+//! Runs `belljar run`, and holds each end to what the contract says of all ends.
 
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -15,24 +15,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use belljar_plan::{Outcome, Report};
+use belljar_attacks::Guest;
+use belljar_plan::{Outcome, Preset, Report};
 use tempfile::TempDir;
 
 use rustix::process::Signal;
 
 use crate::{
-    Leftovers, belljar, children, command_line, descendants, guest, is_namespace_root, kill, spawn,
-    wait_until,
+    Leftovers, attack::Attack, belljar, children, command_line, descendants, guest,
+    is_namespace_root, kill, spawn, wait_until,
 };
 
 /// No run of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Does the same for both presets of untrusted programs.
+/// Does the same for both presets of untrusted programs, for the second also
+/// where the first fails.
 pub fn both_presets(test: impl Fn(&str)) {
+    let mut failed = None;
     for preset in ["standard", "strict"] {
         eprintln!("preset {preset}");
-        test(preset);
+        // What a test holds is gone with its unwinding, or looked at by no other.
+        let done = catch_unwind(AssertUnwindSafe(|| test(preset)));
+        failed = failed.or(done.err());
+    }
+    if let Some(why) = failed {
+        resume_unwind(why);
     }
 }
 
@@ -48,6 +56,8 @@ pub struct Jar {
     input_file: Option<File>,
     workdir: Option<PathBuf>,
     report: ReportTo,
+    preset: Option<&'static str>,
+    guest: Option<&'static Guest>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -69,6 +79,8 @@ pub fn jar() -> Jar {
         input_file: None,
         workdir: None,
         report: ReportTo::File,
+        preset: None,
+        guest: None,
     }
 }
 
@@ -83,7 +95,8 @@ impl Jar {
 
     /// `--preset`
     #[must_use]
-    pub fn preset(self, preset: &str) -> Self {
+    pub fn preset(mut self, preset: &str) -> Self {
+        self.preset = Preset::from_word(preset).map(Preset::word);
         self.flags(["--preset", preset])
     }
 
@@ -109,7 +122,8 @@ impl Jar {
 
     /// A guest with its arguments.
     #[must_use]
-    pub fn guest<S: AsRef<OsStr>>(self, name: &str, args: impl IntoIterator<Item = S>) -> Self {
+    pub fn guest<S: AsRef<OsStr>>(mut self, name: &str, args: impl IntoIterator<Item = S>) -> Self {
+        self.guest = Guest::named(name);
         let mut words: Vec<OsString> = vec![guest().into(), name.into()];
         words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self.program(words)
@@ -243,6 +257,10 @@ impl Jar {
             task,
             leftovers,
             reports: self.report == ReportTo::File,
+            attack: self.guest.map(|guest| Attack {
+                guest,
+                preset: self.preset,
+            }),
         }
     }
 
@@ -255,12 +273,21 @@ impl Jar {
     /// Runs a guest's attack to its end, and holds it to have failed.
     ///
     /// # Panics
-    /// Where it did not.
+    /// Where it did not, or where the report should tell of it and does not.
     pub fn stops(self) -> Ended {
+        self.end().stopped()
+    }
+
+    /// Runs a guest's attack to its end in a jar that lets it be, and holds it
+    /// to have come through.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn escapes(self) -> Ended {
         let ended = self.end();
         assert!(
-            ended.status.code() == Some(0) && ended.stdout.starts_with("stopped: "),
-            "the attack was not stopped: {ended:#?}"
+            ended.status.code() == Some(42) && ended.stdout.contains("ESCAPED: "),
+            "a control that is no attack: {ended:#?}"
         );
         ended
     }
@@ -310,6 +337,7 @@ pub struct Started {
     task: String,
     leftovers: Leftovers,
     reports: bool,
+    attack: Option<Attack>,
 }
 
 impl Started {
@@ -407,6 +435,7 @@ impl Started {
             stdout,
             stderr,
             report,
+            attack: self.attack,
         };
         self.leftovers.assert_none();
         let left: Vec<_> = fs::read_dir(self.room.path().join("tmp"))
@@ -459,6 +488,7 @@ pub struct Ended {
     pub stderr: String,
     /// None where none was written.
     pub report: Option<Report>,
+    pub(crate) attack: Option<Attack>,
 }
 
 impl Ended {
@@ -526,86 +556,5 @@ impl Ended {
             .lines()
             .find_map(|line| line.strip_prefix(start))
             .unwrap_or_else(|| panic!("no line `{start}`: {self:#?}"))
-    }
-}
-
-/// What a guest did without a jar.
-#[derive(Debug)]
-pub struct Bare {
-    /// Its own.
-    pub status: ExitStatus,
-    /// What it printed.
-    pub stdout: String,
-}
-
-impl Bare {
-    /// Holds the attack to have come through: so it is one.
-    ///
-    /// # Panics
-    /// Where it did not.
-    pub fn escapes(self) -> Self {
-        assert!(
-            self.status.code() == Some(42) && self.stdout.contains("ESCAPED: "),
-            "a control that is no attack: {self:#?}"
-        );
-        self
-    }
-}
-
-/// Runs a guest with nothing around it: for a control that can do no harm.
-///
-/// # Panics
-/// Where it cannot be started.
-#[must_use]
-pub fn bare<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Bare {
-    run_bare(Command::new(guest()).args(words).stdin(Stdio::null()))
-}
-
-/// Runs a guest in throw-away namespaces: `options` are those of unshare(1).
-///
-/// # Panics
-/// Where it cannot be started.
-#[must_use]
-pub fn unshared<S: AsRef<OsStr>>(options: &[&str], words: impl IntoIterator<Item = S>) -> Bare {
-    run_bare(
-        Command::new("unshare")
-            .args(options)
-            .arg(guest())
-            .args(words)
-            .stdin(Stdio::null()),
-    )
-}
-
-/// Runs a guest bare, with a file as its standard input.
-///
-/// # Panics
-/// Where it cannot be started.
-#[must_use]
-pub fn bare_with_input<S: AsRef<OsStr>>(file: File, words: impl IntoIterator<Item = S>) -> Bare {
-    run_bare(Command::new(guest()).args(words).stdin(file))
-}
-
-fn run_bare(command: &mut Command) -> Bare {
-    let room = tempfile::Builder::new()
-        .prefix("bare-test-")
-        .tempdir()
-        .expect("a temporary directory");
-    let mut child = spawn(
-        command
-            .env("TMPDIR", room.path())
-            .current_dir(room.path())
-            .stdout(Stdio::piped()),
-    );
-    let mut stdout = Vec::new();
-    drop(
-        child
-            .stdout
-            .take()
-            .expect("a pipe")
-            .read_to_end(&mut stdout),
-    );
-    Bare {
-        status: child.wait().expect("a child"),
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
     }
 }

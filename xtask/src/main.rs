@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, checks and tests the project, and installs what that
 //! needs. Nothing here is part of Belljar itself.
 
+mod attacks;
 mod cache;
 mod deny;
 mod needs;
@@ -22,6 +23,8 @@ cargo xtask COMMAND
   long      the tests that take too long for every change: those ignored whose
             names begin with `long_`
   bench     measurements with their peers; arguments are passed on
+  attacks   runs every attack as each user and shows what stopped it; with
+            `--write` writes docs/attacks.md
   schema    writes docs/schemas anew from the types
   packages  installs the Debian packages that tests and benches need, as root;
             otherwise prints the command that does; and gets the kernel of the
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Some("test") => test::test(&rest),
         Some("long") => test::long(&rest),
         Some("bench") => test::bench(&rest),
+        Some("attacks") => attacks::run(&rest),
         Some("schema") => schema::run(&rest),
         Some("packages") => packages::install(packages::ALL)
             .and_then(|()| vm::prepare())

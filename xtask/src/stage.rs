@@ -82,6 +82,11 @@ impl Stages {
         verdict
     }
 
+    /// Names of what has failed so far, in order: `stage`, or `stage: test`.
+    pub(crate) fn failed(&self) -> &[String] {
+        &self.failed_names
+    }
+
     /// Adds a stage that was run elsewhere.
     pub(crate) fn note(&mut self, name: &str, time: Duration, verdict: Verdict) {
         self.add(name, time, Counts::default(), verdict);

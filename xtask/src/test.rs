@@ -22,7 +22,7 @@ use crate::{
 /// The programs that tests start.
 const PROGRAMS: [&str; 2] = ["belljar", "belljar-guest"];
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Everything that must hold before a change is taken.
 pub(crate) fn test(args: &[OsString]) -> Result<ExitCode, String> {
@@ -147,9 +147,8 @@ fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), St
     let mut run = |name: String, mut command: Command, who: Who| {
         command
             .env(needs::HAS, value_for(words, who))
-            .env(needs::SKIPS, room.skips())
-            .env("BELLJAR_BIN", room.0.join(PROGRAMS[0]))
-            .env("BELLJAR_GUEST", room.0.join(PROGRAMS[1]));
+            .env(needs::SKIPS, room.skips());
+        room.name_programs(&mut command);
         if let Some(folder) = &machine {
             command.env(vm::FOLDER, folder);
         }
@@ -260,10 +259,10 @@ fn newcomer(stages: &mut Stages) -> Result<(), String> {
 /// A directory that any user's tests and jars can see: the programs under test,
 /// out of a home's dot directories, which the preset `minimal` hides; and the
 /// tests' own list of what they skipped, one `test: need` a line.
-struct Room(PathBuf);
+pub(crate) struct Room(PathBuf);
 
 impl Room {
-    fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let dir = PathBuf::from(format!("/tmp/belljar-room-{}", std::process::id()));
         let says = |error: std::io::Error| format!("{}: {error}", dir.display());
         fs::DirBuilder::new()
@@ -281,6 +280,17 @@ impl Room {
                 .map_err(|error| format!("{}: {error}", built.display()))?;
         }
         Ok(room)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Tells the tests of a command where the programs are.
+    pub(crate) fn name_programs(&self, command: &mut Command) {
+        command
+            .env("BELLJAR_BIN", self.0.join(PROGRAMS[0]))
+            .env("BELLJAR_GUEST", self.0.join(PROGRAMS[1]));
     }
 
     fn skips(&self) -> PathBuf {
@@ -309,7 +319,7 @@ impl Drop for Room {
     }
 }
 
-fn prepare_cache() -> Result<(), String> {
+pub(crate) fn prepare_cache() -> Result<(), String> {
     let target = cache::target();
     fs::create_dir_all(&target).map_err(|error| format!("{}: {error}", target.display()))
 }

@@ -234,6 +234,7 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::Restrict { .. }
         | Step::Adopt {}
         | Step::DieWithFirst {}
+        | Step::MachineRoot {}
         | Step::Exec { .. } => false,
     }
 }

@@ -231,6 +231,7 @@ impl<'a> Jar<'a> {
                 self.filter(program, listener, secrets, rest)
             }
             Step::Canary {} => self.make_canary(),
+            Step::MachineRoot {} => self.machine_root(),
             Step::Ruleset {
                 files,
                 network,

@@ -555,4 +555,7 @@ steps! {
     45 "adopt" Adopt {}
     /// Die when the jar's first process dies: PR_SET_PDEATHSIG(2const).
     46 "die_with_first" DieWithFirst {}
+    /// The machine's own root is the jar's, and what [`Step::Restrict`] tries: for
+    /// a jar without a mount namespace.
+    47 "machine_root" MachineRoot {}
 }

@@ -511,6 +511,7 @@ mod tests {
             }),
             step!(Adopt {}),
             step!(DieWithFirst {}),
+            step!(MachineRoot {}),
             step!(Exec {
                 path: string(),
                 arguments: strings(),

@@ -17,6 +17,7 @@ const MODULES: &[&str] = &[
     "algif_rng",
     "af_key",
     "vsock_loopback",
+    "sctp",
 ];
 
 /// A kernel package, unpacked.

@@ -49,6 +49,28 @@ fn leaked_descriptor_is_no_working_directory() {
     });
 }
 
+/// Standard input is a socket on which a directory waits: a relay reads bytes.
+#[test]
+pub(crate) fn descriptors_do_not_come_by_streams() {
+    let canary = Canary::new();
+    both_presets(|preset| {
+        jar()
+            .host(["with_socket_input".as_ref(), canary.directory().as_os_str()])
+            .preset(preset)
+            .guest("receive_descriptors", ["canary"])
+            .stops();
+        canary.sings();
+    });
+    bare([
+        "with_socket_input".as_ref(),
+        canary.directory().as_os_str(),
+        guest().as_os_str(),
+        "receive_descriptors".as_ref(),
+        "canary".as_ref(),
+    ])
+    .escapes();
+}
+
 #[test]
 pub(crate) fn operators_file_is_not_reopened() {
     let canary = Canary::new();
@@ -78,16 +100,12 @@ pub(crate) fn operators_file_is_not_reopened() {
 #[test]
 pub(crate) fn terminal_takes_no_injected_input() {
     both_presets(|preset| {
-        let ended = jar()
+        // The terminal's echo would show before the guest's words what was typed.
+        jar()
             .host(["with_terminal"])
             .preset(preset)
             .guest("inject_terminal", [""; 0])
-            .end();
-        // The terminal's echo would show before the guest's words what was typed.
-        assert!(
-            ended.status.code() == Some(0) && ended.stdout.starts_with("stopped: "),
-            "{ended:#?}"
-        );
+            .stops();
     });
     let legacy = fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
     if is_root() || legacy.is_ok_and(|legacy| legacy.trim() == "1") {

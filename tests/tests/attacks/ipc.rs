@@ -1,17 +1,15 @@
 //! Attacks on what tasks share, between a jar and the machine. Between two
 //! jars: see `siblings`.
 
-use std::{
-    io::{Read, Write},
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
+use std::{io::Write, net::TcpListener};
 
-use belljar_tests::{Need, bare, both_presets, guest, jar, need, spawn, unshared};
+use belljar_tests::{bare, both_presets, guest, jar};
+
+use crate::outside::Companion;
 
 /// A task of the machine that holds objects of every kind.
 pub(crate) struct Holder {
-    child: Child,
+    _companion: Companion,
     pub(crate) key: String,
     pub(crate) name: String,
 }
@@ -19,28 +17,11 @@ pub(crate) struct Holder {
 impl Holder {
     pub(crate) fn new(number: u32) -> Self {
         let (key, name) = names(number);
-        let mut child = spawn(
-            Command::new(guest())
-                .args(["hold", &key, &name])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped()),
-        );
-        let mut said = [0; 5];
-        child
-            .stdout
-            .as_mut()
-            .expect("a pipe")
-            .read_exact(&mut said)
-            .expect("a word");
-        assert_eq!(&said, b"ready", "the control could not make its objects");
-        Self { child, key, name }
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        drop(self.child.wait());
+        Self {
+            _companion: Companion::new(["hold", &key, &name]),
+            key,
+            name,
+        }
     }
 }
 
@@ -145,17 +126,4 @@ pub(crate) fn machine_s_network_is_not_reached() {
         jar().preset(preset).guest("connect_tcp", &ways).stops();
     });
     bare(["connect_tcp", &ways[0]]).escapes();
-}
-
-#[test]
-pub(crate) fn raw_sockets_are_refused() {
-    both_presets(|preset| {
-        jar()
-            .preset(preset)
-            .guest("open_raw_socket", [""; 0])
-            .stops();
-    });
-    if need(Need::UserNamespaces) {
-        unshared(&["-rn"], ["open_raw_socket"]).escapes();
-    }
 }

@@ -1,7 +1,9 @@
 //! What attacks aim at: files and tasks outside, of the test's own.
 
 use std::{
+    ffi::OsStr,
     fs,
+    io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -43,6 +45,44 @@ impl Canary {
             .map(|entry| entry.file_name())
             .collect();
         assert_eq!(names, ["canary"]);
+    }
+}
+
+/// A plain program of the guests' that runs outside, has said `ready`, and goes
+/// on until its input ends.
+pub(crate) struct Companion {
+    child: Child,
+}
+
+impl Companion {
+    pub(crate) fn new<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Self {
+        let mut child = spawn(
+            Command::new(guest())
+                .args(words)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped()),
+        );
+        let mut said = [0; 5];
+        let stdout = child.stdout.as_mut().expect("a pipe");
+        stdout.read_exact(&mut said).expect("a word");
+        assert_eq!(&said, b"ready", "a companion that is not ready");
+        Self { child }
+    }
+
+    /// Ends it, and gives what it said besides.
+    pub(crate) fn finish(mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut said = String::new();
+        let stdout = self.child.stdout.as_mut().expect("a pipe");
+        stdout.read_to_string(&mut said).expect("its words");
+        said
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        drop(self.child.wait());
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 use belljar_plan::{Limit, Outcome};
 use belljar_tests::{Ended, bare, both_presets, guest, jar};
 
-fn ended_by(limit: Limit, ended: &Ended) {
+/// Holds a jar to have been ended by a limit, and its guest so to have been held.
+fn ended_by(limit: Limit, ended: Ended) -> Ended {
     assert_eq!(ended.outcome(), &Outcome::Limit { limit }, "{ended:#?}");
     assert_eq!(ended.status.code(), Some(124));
     assert!(
@@ -20,10 +21,11 @@ fn ended_by(limit: Limit, ended: &Ended) {
         "{ended:#?}"
     );
     assert!(!ended.stdout.contains("ESCAPED"), "{ended:#?}");
+    ended.held()
 }
 
 /// The number after the word `after` of a guest that was stopped.
-fn after(ended: &Ended) -> u64 {
+pub(crate) fn after(ended: &Ended) -> u64 {
     ended
         .stdout
         .split("after ")
@@ -45,7 +47,7 @@ pub(crate) fn memory_bomb_is_bounded() {
             .flags(["--memory", "64MiB"])
             .guest("take_memory", ["300"])
             .end();
-        ended_by(Limit::Memory, &ended);
+        ended_by(Limit::Memory, ended);
     });
     bare(["take_memory", "300"]).escapes();
 }
@@ -53,7 +55,7 @@ pub(crate) fn memory_bomb_is_bounded() {
 #[test]
 fn memory_bomb_is_bounded_by_strict_itself() {
     let ended = jar().preset("strict").guest("take_memory", ["300"]).end();
-    ended_by(Limit::Memory, &ended);
+    ended_by(Limit::Memory, ended);
 }
 
 #[test]
@@ -77,7 +79,7 @@ pub(crate) fn output_flood_is_bounded() {
             .flags(["--output", "1MiB"])
             .guest("flood", ["50000000"])
             .end();
-        ended_by(Limit::Output, &ended);
+        let ended = ended_by(Limit::Output, ended);
         assert!(
             ended.stdout.len() <= 1 << 20,
             "{} bytes",
@@ -96,7 +98,7 @@ pub(crate) fn busy_loop_ends_at_cpu_time() {
             .flags(["--cpu-time", &format!("{seconds}s")])
             .guest("spin", ["60"])
             .end();
-        ended_by(Limit::CpuTime, &ended);
+        let ended = ended_by(Limit::CpuTime, ended);
         assert!(start.elapsed() < Duration::from_secs(50));
         let usage = &ended.report().usage;
         let used = usage.user_ns.unwrap_or(0) + usage.system_ns.unwrap_or(0);
@@ -114,7 +116,7 @@ pub(crate) fn sleeper_ends_at_wall() {
             .flags(["--wall", "1s"])
             .guest("sleep", ["30"])
             .end();
-        ended_by(Limit::Wall, &ended);
+        ended_by(Limit::Wall, ended);
         let took = start.elapsed();
         assert!(
             (Duration::from_secs(1)..Duration::from_secs(5)).contains(&took),
@@ -173,6 +175,19 @@ pub(crate) fn open_files_are_bounded() {
     bare(["open_many", "400"]).escapes();
 }
 
+/// `standard` lets programs have more sockets than there is memory for: the plan
+/// says of its rule `memory` what escapes it.
+#[test]
+pub(crate) fn buffers_are_bounded() {
+    let words = ["200"];
+    jar()
+        .preset("standard")
+        .guest("fill_buffers", words)
+        .escapes();
+    let ended = jar().preset("strict").guest("fill_buffers", words).stops();
+    assert!(after(&ended) <= 64, "{ended:#?}");
+}
+
 #[test]
 pub(crate) fn no_core_is_dumped() {
     both_presets(|preset| {
@@ -193,6 +208,7 @@ pub(crate) fn no_core_is_dumped() {
             }
         );
         assert_eq!(fs::read_dir(room.path()).expect("it").count(), 0);
+        ended.held();
     });
     // Where the kernel pipes cores to a program, a bare crash leaves one with that program.
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();

@@ -127,6 +127,7 @@ pub(crate) fn daemonised_grandchildren_are_gone() {
         assert_eq!(ended.status.code(), Some(42), "{ended:#?}");
         assert_eq!(ended.stdout.matches("pid ").count(), 5, "{ended:#?}");
         assert_eq!(tasks_with(&word), [0; 0]);
+        ended.held();
     });
     let word = format!("bare-{}", std::process::id());
     bare(["stay_behind", &word]).escapes();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use belljar_plan::{
-    Limit, Plan, Report, Step,
+    Limit, Namespaces, Plan, Report, Step,
     message::Event as Record,
     outcome::StoppedBy,
     report::{Edge, Usage},
@@ -138,6 +138,10 @@ async fn run(
     let tally = watched.tally();
     let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
     if last.is_none() {
+        if !namespaces(&job.plan).pid {
+            // Its first process has learnt of it, and ends what it adopted.
+            sys::wait_until_gone(&up.pidfd, PATIENCE).await;
+        }
         setup::end(&up.pidfd, true, &mut news).await;
         sys::wait_until_gone(&up.pidfd, setup::GONE_WITHIN).await;
     }
@@ -155,13 +159,17 @@ async fn run(
     finish(job, report).await;
 }
 
+/// The namespaces that the jar has of its own.
+fn namespaces(plan: &Plan) -> Namespaces {
+    let made = plan.steps.iter().find_map(|step| match step {
+        Step::Clone { namespaces } => Some(*namespaces),
+        _ => None,
+    });
+    made.unwrap_or_default()
+}
+
 /// What the jar's unix sockets may be connected to.
 fn reachable(job: &Job, up: &Up) -> std::io::Result<Reachable> {
-    let network = job
-        .plan
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Clone { namespaces } if namespaces.network));
     Ok(Reachable {
         scratch: up.scratch.as_ref().map(sys::device).transpose()?,
         granted: job
@@ -170,7 +178,7 @@ fn reachable(job: &Job, up: &Up) -> std::io::Result<Reachable> {
             .iter()
             .map(|socket| (socket.device, socket.inode))
             .collect(),
-        names: network,
+        names: namespaces(&job.plan).network,
         ids: job.lease.as_ref().map(Lease::id),
     })
 }

@@ -38,6 +38,15 @@ impl Jar<'_> {
         Ok(())
     }
 
+    /// Takes the machine's root for the jar's. No rule allows to read that
+    /// directory itself, so it is what is tried.
+    pub(super) fn machine_root(&mut self) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.root = Some(open(c"/", flags, Mode::empty())?);
+        self.canary = Some(open(c"/", flags, Mode::empty())?);
+        Ok(())
+    }
+
     pub(super) fn ruleset(&mut self, files: u64, network: u64, scopes: u64) -> Result<()> {
         self.ruleset = Some(Ruleset {
             set: raw::landlock_ruleset(files, network, scopes)?,

@@ -40,11 +40,12 @@ pub fn plan(verified: &Verified, policy: &Policy, facts: &HostFacts) -> Result<P
     if facts.is_root_of_machine() {
         return Err(as_root());
     }
-    let unmet: Vec<Unmet> = plan
+    let mut unmet: Vec<Unmet> = plan
         .rules
         .iter()
         .filter_map(|rule| unmet(rule, facts))
         .collect();
+    linux::lower::tell_how(&plan, &mut unmet);
     if unmet.is_empty() {
         Ok(plan)
     } else {

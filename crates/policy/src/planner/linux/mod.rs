@@ -26,6 +26,7 @@ mod code;
 mod filter;
 mod landlock;
 mod limits;
+pub(super) mod lower;
 mod places;
 mod root;
 mod rules;
@@ -67,6 +68,9 @@ pub(super) fn plan(
     facts: &HostFacts,
 ) -> Result<Plan, Refusal> {
     refuse_group_only(verified, effective, facts)?;
+    if let Some(plan) = lower::plan(verified, effective, facts)? {
+        return Ok(plan);
+    }
     let mut root = Root::new(effective, verified, facts);
     for grant in &effective.grants {
         root.grant(grant, verified, effective, facts)?;
@@ -152,6 +156,7 @@ pub(super) fn plan(
             filter: filter.as_ref(),
             own_code: code::asked_for(verified, effective),
             domain: domain.as_ref(),
+            lower: false,
             steps: steps.of,
         },
     );

@@ -13,6 +13,7 @@ use super::{
     super::demand,
     filter,
     landlock::{self, Domain},
+    lower,
 };
 use crate::{effective::Effective, facts::HostFacts};
 
@@ -31,6 +32,8 @@ pub(super) struct Placed<'a> {
     pub(super) own_code: Option<String>,
     /// The Landlock domain; else why there is none.
     pub(super) domain: Result<&'a Domain, &'a String>,
+    /// There are no namespaces.
+    pub(super) lower: bool,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
 }
 
@@ -94,7 +97,13 @@ fn enforcement(
     placed: &Placed<'_>,
 ) -> (String, Strength) {
     use Strength::{Kernel, None, Supervisor};
-    let jar = facts.namespaces.is_available() && facts.tasks.is_available();
+    if let (true, Ok(domain)) = (placed.lower, placed.domain)
+        && !is_unset_limit(rule, placed.limits)
+        && let Some(held) = lower::enforcement(rule, facts, domain)
+    {
+        return held;
+    }
+    let jar = (placed.lower || facts.namespaces.is_available()) && facts.tasks.is_available();
     let root = jar && facts.mounts.is_available();
     let own = |has: bool, able: bool, mechanism: &str| {
         if has && able {
