@@ -83,7 +83,12 @@ fn attacks_come_through_in_a_machine_whose_kernel_has_what_they_attack() {
         })
         .collect();
     for (control, result) in CONTROLS.iter().zip(vm().run(&commands)) {
-        assert_eq!(result.end, VmEnd::Exited(42), "{:?}: {result:?}", control.words);
+        assert_eq!(
+            result.end,
+            VmEnd::Exited(42),
+            "{:?}: {result:?}",
+            control.words
+        );
         let said = result.text();
         assert!(said.contains(control.says), "{:?}: {said}", control.words);
     }

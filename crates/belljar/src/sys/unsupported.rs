@@ -53,8 +53,14 @@ pub(crate) enum Connected {
     Refused(Vec<u8>),
 }
 
-pub(crate) fn connect(_: &OwnedFd, _: &Asked, _: &Reachable) -> Connected {
-    Connected::Refused(Vec::new())
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thread {
+    Ready,
+    Spent,
+}
+
+pub(crate) fn connect(_: &OwnedFd, _: &Asked, _: &Reachable) -> (Connected, Thread) {
+    (Connected::Refused(Vec::new()), Thread::Ready)
 }
 
 pub(crate) fn machine_identity(_: u32, _: u32) -> Option<MachineIdentity> {

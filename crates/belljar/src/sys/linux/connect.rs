@@ -15,7 +15,10 @@ use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat},
     io::Errno,
     net::{AddressFamily, SocketType, sockopt},
-    process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+    process::{
+        ForeignRawFd, Gid, Pid, PidfdFlags, PidfdGetfdFlags, Uid, getegid, geteuid, getgid, getuid,
+        pidfd_getfd, pidfd_open,
+    },
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
@@ -52,14 +55,39 @@ pub(crate) enum Connected {
     Refused(Vec<u8>),
 }
 
-/// Does what a guest's connect(2) asks for. It may wait as long as the guest
-/// would, and leaves the calling thread without privileges: give it one of its own.
-pub(crate) fn connect(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Connected {
-    attempt(listener, asked, reachable)
-        .unwrap_or_else(|errno| Connected::Answered(errno.raw_os_error()))
+/// Whether the thread that made a call can make another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thread {
+    /// It is what it was, but for its groups.
+    Ready,
+    /// It could not become again what it was.
+    Spent,
 }
 
-fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<Connected, Errno> {
+/// Does what a guest's connect(2) asks for. It may wait as long as the guest
+/// would, and the calling thread is the guest's user meanwhile: give it one of
+/// its own.
+pub(crate) fn connect(
+    listener: &OwnedFd,
+    asked: &Asked,
+    reachable: &Reachable,
+) -> (Connected, Thread) {
+    let mut user = User::default();
+    let connected = attempt(listener, asked, reachable, &mut user);
+    let connected = connected.unwrap_or_else(|errno| Connected::Answered(errno.raw_os_error()));
+    let thread = match user.back() {
+        Ok(()) => Thread::Ready,
+        Err(_) => Thread::Spent,
+    };
+    (connected, thread)
+}
+
+fn attempt(
+    listener: &OwnedFd,
+    asked: &Asked,
+    reachable: &Reachable,
+    user: &mut User,
+) -> Result<Connected, Errno> {
     let [socket, address, length, ..] = asked.attempt.arguments;
     let task = Task::open(listener, asked)?;
     let socket = pidfd_getfd(
@@ -77,7 +105,9 @@ fn attempt(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> Result<C
     read_memory(asked.pid, address, copy)?;
     is_waiting(listener, asked)?;
     let (root, workdir) = (task.root, task.workdir);
-    drop_privileges(reachable.ids)?;
+    if let Some(id) = reachable.ids {
+        user.become_jars(id)?;
+    }
 
     let [family_low, family_high, path @ ..] = &*copy else {
         return Ok(answer(connect_raw(&socket, copy)));
@@ -240,29 +270,51 @@ fn last_error() -> Errno {
     Errno::from_raw_os_error(number)
 }
 
-/// Becomes the jar's user, this thread alone and for good: no group, and no
-/// capability, which is looked at again.
-fn drop_privileges(id: Option<u32>) -> Result<(), Errno> {
-    let Some(id) = id else {
-        return Ok(());
-    };
-    let dumpable = rustix::process::dumpable_behavior();
-    let (uid, gid) = (
-        rustix::process::Uid::from_raw(id),
-        rustix::process::Gid::from_raw(id),
-    );
-    set_thread_groups(&[])?;
-    set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)?;
-    // A change of ids makes the whole process undumpable, which was for its
-    // host to say.
-    if let Ok(before) = dumpable {
+/// Who the calling thread is, apart from the rest of its process.
+#[derive(Debug, Default)]
+struct User {
+    /// Real and effective ids that it had before.
+    before: Option<(Uid, Uid, Gid, Gid)>,
+}
+
+impl User {
+    /// Becomes the jar's user: no group, and no capability in effect, which is
+    /// looked at again. What the kernel asks of a thread that does something, it
+    /// asks of its effective ids and capabilities; the others are kept to come back.
+    fn become_jars(&mut self, id: u32) -> Result<(), Errno> {
+        let (uid, gid) = (getuid(), getgid());
+        let (own_uid, own_gid) = (geteuid(), getegid());
+        self.before = Some((uid, own_uid, gid, own_gid));
+        set_thread_groups(&[])?;
+        still_dumpable(|| {
+            set_thread_res_gid(gid, Gid::from_raw(id), own_gid)?;
+            set_thread_res_uid(uid, Uid::from_raw(id), own_uid)
+        })?;
+        match rustix::thread::capabilities(None)?.effective.is_empty() {
+            true => Ok(()),
+            false => Err(Errno::PERM),
+        }
+    }
+
+    /// Becomes again what it was.
+    fn back(self) -> Result<(), Errno> {
+        let Some((uid, own_uid, gid, own_gid)) = self.before else {
+            return Ok(());
+        };
+        still_dumpable(|| {
+            set_thread_res_uid(uid, own_uid, own_uid)?;
+            set_thread_res_gid(gid, own_gid, own_gid)
+        })
+    }
+}
+
+/// A change of ids makes the whole process undumpable, which was for its host to say.
+fn still_dumpable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    let before = rustix::process::dumpable_behavior();
+    let changed = change();
+    if let Ok(before) = before {
         // Where it cannot be undone, only core dumps are lost.
         let _ = rustix::process::set_dumpable_behavior(before);
     }
-    let left = rustix::thread::capabilities(None)?;
-    match left.effective.is_empty() && left.permitted.is_empty() {
-        true => Ok(()),
-        false => Err(Errno::PERM),
-    }
+    changed
 }

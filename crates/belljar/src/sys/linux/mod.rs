@@ -24,7 +24,7 @@ use belljar_plan::{
 };
 
 pub(crate) use self::{
-    connect::{Connected, Reachable, connect},
+    connect::{Connected, Reachable, Thread, connect},
     files::{Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,
