@@ -632,6 +632,8 @@ static int once(void) {
 
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
+    /* As Belljar's launcher: no priority over the machine's other processes. */
+    MUST(NULL, sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 }));
     read_list(argv[2]);
     MUST(NULL, pipe2(lifeline, O_CLOEXEC));
     make_users();

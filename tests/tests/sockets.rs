@@ -301,7 +301,7 @@ fn each_of_many_connects_is_made_as_the_guest_and_reaches_no_further() {
     let hidden = machine.directory().join("hidden");
     fs::create_dir(&hidden).expect("a directory");
     let _listener = UnixListener::bind(hidden.join("machine.sock")).expect("a socket");
-    fs::set_permissions(&hidden, fs::Permissions::from_mode(0)).expect("its mode");
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).expect("its mode");
     let script = "
 server = socket.socket(socket.AF_UNIX); server.bind('/tmp/own.sock'); server.listen(64)
 kept = {'own': set(), 'hidden': set()}
