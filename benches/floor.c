@@ -7,7 +7,8 @@
  *   floor once LIST    run the list once, relay nothing, exit as the program did
  *   floor serve LIST   requests on descriptor 0 (SOCK_SEQPACKET):
  *                      'P' make a child with its namespaces now, for the next launch (answer: 'P')
- *                      'L' launch, with four descriptors: exec pipe, stdin, stdout, stderr (answer: an int, the status)
+ *                      'L' launch, with four descriptors: exec socket, stdin, stdout, stderr (answer: an int, the status);
+ *                          the filter's listener comes over the exec socket
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,7 +39,9 @@
 /* Numbers shared by x86_64 and aarch64; the libc of Debian 12 has no names for some. */
 enum {
     NR_open_tree = 428, NR_move_mount = 429, NR_fsopen = 430, NR_fsconfig = 431, NR_fsmount = 432, NR_clone3 = 435,
-    NR_close_range = 436, NR_mount_setattr = 442, NR_create_ruleset = 444, NR_add_rule = 445, NR_restrict_self = 446,
+    NR_close_range = 436, NR_mount_setattr = 442, NR_landlock_create_ruleset = 444, NR_landlock_add_rule = 445,
+    NR_landlock_restrict_self = 446, PATH_BENEATH = 1, SET_MDWE = 65, REFUSE_EXEC_GAIN = 1,
+    NEW_LISTENER = 1 << 3, WAIT_KILLABLE = 1 << 5,
     TREE_CLONE = 1, TREE_CLOEXEC = O_CLOEXEC, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000, MOVE_FROM_FD = 4, ATTR_IDMAP = 0x100000,
     CONFIG_STRING = 1, CONFIG_CREATE = 6, IS_PIDFD = 0x1000,
 };
@@ -48,7 +52,8 @@ enum op {
     OP_bind_slot, OP_proc,
     OP_devpts, OP_device, OP_mask, OP_read_only, OP_leave_machine, OP_seal_root, OP_hostname, OP_loopback, OP_keyring,
     OP_no_new_privs, OP_securebits, OP_capabilities, OP_fork, OP_session, OP_streams, OP_close_descriptors, OP_workdir,
-    OP_umask, OP_rlimit, OP_signals, OP_ruleset, OP_allow_path, OP_restrict, OP_fixed_code, OP_filter, OP_exec, OPS
+    OP_umask, OP_rlimit, OP_signals, OP_fixed_code, OP_canary, OP_ruleset, OP_allow_path, OP_restrict, OP_filter,
+    OP_exec, OPS
 };
 static const char *const words[OPS] = {
     "detach", "clone", "map_ids", "drop_groups", "take_ids", "oom_score", "undumpable", "die_with_launcher",
@@ -56,7 +61,8 @@ static const char *const words[OPS] = {
     "bind_slot", "proc",
     "devpts", "device", "mask", "read_only", "leave_machine", "seal_root", "hostname", "loopback", "keyring",
     "no_new_privs", "securebits", "capabilities", "fork", "session", "streams", "close_descriptors", "workdir",
-    "umask", "rlimit", "signals", "ruleset", "allow_path", "restrict", "fixed_code", "filter", "exec",
+    "umask", "rlimit", "signals", "fixed_code", "canary", "ruleset", "allow_path", "restrict", "filter",
+    "exec",
 };
 
 /* One step: numbers and strings in the order of its line. */
@@ -74,7 +80,7 @@ static const struct step *map;
 static unsigned machine_uid, machine_gid;
 static int lifeline[2];
 
-/* What a jar is given: the descriptor whose end says that the program runs, its streams, detached mounts. */
+/* What a jar is given: the socket whose end says that the program runs, its streams, detached mounts. */
 enum { SLOTS = 8, STREAMS = 4 };
 struct gifts { int exec, in, out, err, mounts[SLOTS]; };
 static int slots;
@@ -193,15 +199,6 @@ static void write_small(const struct step *step, const char *path, const char *b
     close(file);
 }
 
-/* A list of strings in a mapping of its own. */
-static char **elsewhere(const struct step *step, char **list) {
-    size_t n = 1;
-    for (char **string = list; *string; string++) n++;
-    void *place = mmap(NULL, n * sizeof *list, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    MUST(step, place == MAP_FAILED ? -1 : 0);
-    return memcpy(place, list, n * sizeof *list);
-}
-
 /* What pid 1 of a jar needs once its guest runs: wait, tell, exit. */
 static void watch(int control, pid_t guest) {
     struct sock_filter code[] = {
@@ -220,11 +217,60 @@ static void watch(int control, pid_t guest) {
     _exit(0);
 }
 
+static void give(int to, const int *descriptors, size_t many) {
+    union { char bytes[CMSG_SPACE(sizeof(struct gifts))]; struct cmsghdr header; } ancillary = { { 0 } };
+    struct iovec data = { "L", 1 };
+    struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = ancillary.bytes,
+                              .msg_controllen = CMSG_SPACE(many * sizeof *descriptors) };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(many * sizeof *descriptors);
+    memcpy(CMSG_DATA(header), descriptors, many * sizeof *descriptors);
+    MUST(NULL, sendmsg(to, &message, MSG_NOSIGNAL));
+}
+
+/* Room for a list of pointers at an address that nobody can guess. */
+static char **somewhere(const struct step *step, char *const *list) {
+    size_t length = sizeof *list;
+    while (list[length / sizeof *list - 1]) length += sizeof *list;
+    uint64_t random;
+    MUST(step, getrandom(&random, sizeof random, 0));
+    uintptr_t address = (random % (0x7ffe00000000 >> 12) << 12) + (1ULL << 32);
+    char *place = mmap((void *)address, length + 4096, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    MUST(step, place == MAP_FAILED ? -1 : 0);
+    return memcpy(place + (random >> 52 & 0xff8), list, length);
+}
+
+/* Installs the filter, with the secret addresses put in and the listener handed out over descriptor 3. */
+static void filter(const struct step *step, const struct step *start, char ***arguments, char ***variables) {
+    const uint64_t *n = step->number;
+    struct sock_filter *code = (void *)step->string[0];
+    if (n[1] || n[2] || n[3] || n[4]) {
+        uintptr_t address[] = { (uintptr_t)(*arguments = somewhere(step, start->arguments)),
+                                (uintptr_t)(*variables = somewhere(step, start->variables)) };
+        for (int i = 0; i < 4; i++) code[n[1 + i]].k = (uint32_t)(address[i / 2] >> (i % 2 ? 32 : 0));
+    }
+    struct sock_fprog program = { (unsigned short)(step->length[0] / sizeof *code), code };
+    int listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, n[0] ? NEW_LISTENER | WAIT_KILLABLE : 0, &program);
+    MUST(step, listener);
+    if (n[0]) give(3, &listener, 1);
+}
+
+static void allow(const struct step *step, int rules) {
+    struct { uint64_t access; int32_t parent; } __attribute__((packed)) rule = { step->number[0], -1 };
+    rule.parent = open(step->string[0], O_PATH | O_CLOEXEC);
+    if (rule.parent < 0 && step->number[1]) return;
+    MUST(step, rule.parent);
+    MUST(step, syscall(NR_landlock_add_rule, rules, PATH_BENEATH, &rule, 0));
+    close(rule.parent);
+}
+
 static void jar(int control, struct gifts gifts) {
-    int machine = -1, scratch = -1, empty[2] = { -1, -1 };
-    int rules = -1;
-    char **arguments = NULL, **variables = NULL;
+    int machine = -1, scratch = -1, empty[2] = { -1, -1 }, rules = -1;
     const char *scratch_at = NULL;
+    char **arguments = steps[count - 1].arguments, **variables = steps[count - 1].variables;
     for (const struct step *step = steps; step < steps + count; step++) {
         const uint64_t *n = step->number;
         char *const *s = step->string;
@@ -405,38 +451,19 @@ static void jar(int control, struct gifts gifts) {
             MUST(step, sigprocmask(SIG_SETMASK, &none, NULL));
             break;
         }
+        case OP_fixed_code: MUST(step, prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0)); break;
+        case OP_canary: break; /* It serves only to look whether the rules hold. */
         case OP_ruleset:
-            MUST(step, rules = (int)syscall(NR_create_ruleset, n, 3 * sizeof *n, 0));
+            MUST(step, rules = (int)syscall(NR_landlock_create_ruleset, n, 3 * sizeof *n, 0));
             break;
-        case OP_allow_path: {
-            struct __attribute__((packed)) { uint64_t access; int place; } rule = { n[0], open(*s[0] ? s[0] : ".", O_PATH | O_CLOEXEC) };
-            MUST(step, rule.place);
-            MUST(step, syscall(NR_add_rule, rules, 1, &rule, 0));
-            close(rule.place);
-            break;
-        }
+        case OP_allow_path: allow(step, rules); break;
         case OP_restrict:
-            MUST(step, syscall(NR_restrict_self, rules, 0));
+            MUST(step, syscall(NR_landlock_restrict_self, rules, 0));
             close(rules);
             break;
-        case OP_fixed_code: MUST(step, prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0)); break;
-        case OP_filter: {
-            struct sock_fprog program = { (unsigned short)(step->length[0] / 8), (void *)s[0] };
-            /* Where the start is secret, its lists lie at addresses of their own, which go into the program. */
-            if (n[0]) {
-                arguments = elsewhere(step, step[1].arguments);
-                variables = elsewhere(step, step[1].variables);
-                program.filter[n[0]].k = (uint32_t)(uintptr_t)arguments;
-                program.filter[n[1]].k = (uint32_t)((uintptr_t)arguments >> 32);
-                program.filter[n[2]].k = (uint32_t)(uintptr_t)variables;
-                program.filter[n[3]].k = (uint32_t)((uintptr_t)variables >> 32);
-            }
-            MUST(step, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
-            break;
-        }
+        case OP_filter: filter(step, &steps[count - 1], &arguments, &variables); break;
         case OP_exec:
-            syscall(SYS_execveat, AT_FDCWD, s[0], arguments ? arguments : step->arguments,
-                    variables ? variables : step->variables, 0);
+            syscall(SYS_execveat, AT_FDCWD, s[0], arguments, variables, 0);
             fail(step, s[0]);
             break;
         case OPS: break;
@@ -458,20 +485,6 @@ static int receive(int from, char *kind, struct gifts *gifts) {
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header) memcpy(gifts, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     return 0;
-}
-
-static void give(int to, struct gifts gifts) {
-    union { char bytes[CMSG_SPACE(sizeof gifts)]; struct cmsghdr header; } ancillary = { { 0 } };
-    size_t length = sizeof(int) * (size_t)(STREAMS + slots);
-    struct iovec data = { "L", 1 };
-    struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = ancillary.bytes,
-                              .msg_controllen = CMSG_SPACE(length) };
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(length);
-    memcpy(CMSG_DATA(header), &gifts, length);
-    MUST(NULL, sendmsg(to, &message, MSG_NOSIGNAL));
 }
 
 static void write_map(pid_t pid, const char *file, unsigned inside, unsigned outside) {
@@ -571,7 +584,7 @@ static int serve(void) {
         struct child child = parked;
         detach(&gifts);
         if (parked.pid) {
-            give(child.control, gifts);
+            give(child.control, &gifts.exec, (size_t)(STREAMS + slots));
         } else {
             child = make(&gifts);
             MUST(NULL, send(child.control, "L", 1, MSG_NOSIGNAL));
@@ -589,8 +602,8 @@ static int serve(void) {
 
 static int once(void) {
     int started[2], in[2], out[2], err[2];
-    if (pipe2(started, O_CLOEXEC) || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
-        fail(NULL, "pipe2");
+    if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) fail(NULL, "pipe2");
+    MUST(NULL, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, started));
     struct gifts gifts = { started[1], in[0], out[1], err[1], { 0 } };
     detach(&gifts);
     struct child child = make(&gifts);
@@ -601,7 +614,9 @@ static int once(void) {
     close(out[1]);
     close(err[1]);
     struct pollfd ends[] = { { out[0], POLLIN, 0 }, { err[0], POLLIN, 0 } };
-    char bytes[4096];
+    char bytes[4096], kind;
+    /* The listener, where there is one, is kept as long as the guest lives; nobody answers. */
+    while (receive(started[0], &kind, &gifts) == 0) {}
     for (int open_ = 2; open_;) {
         MUST(NULL, poll(ends, 2, -1));
         for (int i = 0; i < 2; i++) {
@@ -617,6 +632,8 @@ static int once(void) {
 
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
+    /* As Belljar's launcher: no priority over the machine's other processes. */
+    MUST(NULL, sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 }));
     read_list(argv[2]);
     MUST(NULL, pipe2(lifeline, O_CLOEXEC));
     make_users();

@@ -4,9 +4,9 @@
 
 use std::{
     fmt::Write as _,
-    io::{IoSlice, Read as _},
+    io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -16,8 +16,9 @@ use belljar_plan::{Bytes, Namespaces, Plan, Source, Step, plan::MachineIdentity}
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-        SocketFlags, SocketType, recv, send, sendmsg, socketpair,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
+        socketpair,
     },
     pipe::{PipeFlags, pipe_with},
 };
@@ -148,20 +149,21 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
             }
             Step::Filter {
                 program,
-                listener: _,
+                listener,
                 arguments_low,
                 arguments_high,
                 variables_low,
                 variables_high,
-            } => line(
-                &mut lines,
-                format_args!(
-                    "{word} {arguments_low} {arguments_high} {variables_low} {variables_high} {}",
-                    hex(program)
-                ),
-            ),
-            // It tries nothing.
-            Step::Canary {} => {}
+            } => {
+                line(
+                    &mut lines,
+                    format_args!(
+                        "{word} {} {} {arguments_low} {arguments_high} {variables_low} {variables_high}",
+                        hex(program),
+                        u8::from(*listener)
+                    ),
+                );
+            }
             Step::Ruleset {
                 files,
                 network,
@@ -170,10 +172,19 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
                 &mut lines,
                 format_args!("{word} {files} {network} {scopes}"),
             ),
-            Step::AllowPath { path, access, .. } => {
-                line(&mut lines, format_args!("{word} {access} {}", hex(path)));
+            Step::AllowPath {
+                path,
+                access,
+                optional,
+            } => {
+                // By then the working directory is the guest's.
+                let path = Bytes([b"/", path.0.as_slice()].concat());
+                let optional = u8::from(*optional);
+                line(
+                    &mut lines,
+                    format_args!("{word} {} {access} {optional}", hex(&path)),
+                );
             }
-            Step::Restrict { .. } | Step::FixedCode {} => line(&mut lines, format_args!("{word}")),
             Step::DropGroups {}
             | Step::Undumpable {}
             | Step::DieWithLauncher {}
@@ -188,7 +199,10 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
             | Step::Session { terminal: false }
             | Step::Streams {}
             | Step::CloseDescriptors {}
-            | Step::Signals {} => line(&mut lines, format_args!("{word}")),
+            | Step::Signals {}
+            | Step::FixedCode {}
+            | Step::Canary {}
+            | Step::Restrict { .. } => line(&mut lines, format_args!("{word}")),
             Step::Exec {
                 path,
                 arguments,
@@ -280,13 +294,7 @@ pub(crate) enum Start {
 impl Server {
     pub(crate) fn start(floor: &Path, list: &Path) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("cannot start the floor: {error}");
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| told(error.into()))?;
+        let (ours, theirs) = seqpacket().map_err(|error| told(error.into()))?;
         let process = Command::new(floor)
             .arg("serve")
             .arg(list)
@@ -318,7 +326,7 @@ impl Server {
             recv(socket, &mut answer, RecvFlags::empty())?;
         }
         let before = Instant::now();
-        let (started, exec) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (started, exec) = seqpacket()?;
         let (stdin, _input) = pipe_with(PipeFlags::CLOEXEC)?;
         let (_output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (_errors, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -333,13 +341,11 @@ impl Server {
             SendFlags::NOSIGNAL,
         )?;
         drop((exec, stdin, stdout, stderr));
-        let mut nothing = [0; 1];
-        std::fs::File::from(started)
-            .read(&mut nothing)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let listener = until_exec(started.as_fd())?;
         let exec = before.elapsed();
         recv(socket, &mut answer, RecvFlags::empty())?;
         let reported = before.elapsed();
+        drop(listener);
         let status = i32::from_ne_bytes(answer);
         Ok(if status == 0 {
             Ok(vec![exec, reported])
@@ -348,6 +354,40 @@ impl Server {
                 "the floor's guest ended with wait status {status:#x}"
             ))
         })
+    }
+}
+
+fn seqpacket() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+}
+
+/// Waits for the end of a socket that only the guest's process holds; gives the
+/// listener of its filter, which comes before where it has one.
+fn until_exec(started: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    let mut listener = None;
+    loop {
+        let mut packet = [0; 1];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let message = recvmsg(
+            started,
+            &mut [IoSliceMut::new(&mut packet)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
+        if message.bytes == 0 {
+            return Ok(listener);
+        }
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                listener = descriptors.last().or(listener);
+            }
+        }
     }
 }
 

@@ -6,9 +6,13 @@ use std::{
 };
 
 use belljar::{
-    HostFacts, Jar, LaunchError, Outcome, Parking, Policy, Prepared, Running, Stdio, set_parking,
+    HostFacts, Jar, LaunchError, Outcome, Parking, Policy, Prepared, Running, Stdio,
+    policy::{UnixPath, manifest::Place},
+    set_parking,
 };
 use belljar_plan::{Plan, Preset};
+
+use tokio::io::AsyncReadExt as _;
 
 use crate::floor::{PARKED, Start};
 
@@ -16,6 +20,46 @@ use crate::floor::{PARKED, Start};
 pub(crate) struct Library {
     runtime: tokio::runtime::Runtime,
     prepared: Option<Prepared>,
+}
+
+/// What is to be run.
+#[derive(Clone, Copy)]
+pub(crate) struct What<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) arguments: &'a [&'a str],
+    pub(crate) preset: Preset,
+    /// A granted directory.
+    pub(crate) write: Option<&'a Path>,
+}
+
+impl<'a> What<'a> {
+    /// The program and nothing else, under `strict`.
+    pub(crate) const fn strict(program: &'a Path) -> Self {
+        Self {
+            program,
+            arguments: &[],
+            preset: Preset::Strict,
+            write: None,
+        }
+    }
+
+    fn jar(&self) -> Result<Jar, String> {
+        let mut policy = Policy::default();
+        policy.flags.preset = Some(self.preset);
+        if let Some(path) = self.write {
+            let text = path.to_str().ok_or("the directory's name is no text")?;
+            policy.flags.write.push(Place {
+                path: UnixPath::new(text).map_err(|error| chain(&error))?,
+                at: None,
+            });
+        }
+        Ok(Jar::program(self.program)
+            .args(self.arguments)
+            .policy(policy)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()))
+    }
 }
 
 /// When the library looks at the program and decides.
@@ -27,34 +71,60 @@ pub(crate) enum Decided {
     Before,
 }
 
-fn jar(program: &Path) -> Jar {
-    let mut policy = Policy::default();
-    policy.flags.preset = Some(Preset::Strict);
-    Jar::program(program)
-        .policy(policy)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+fn jar(program: &Path) -> Result<Jar, String> {
+    What::strict(program).jar()
 }
 
 /// The plan of a strict launch of a program, here and now.
 pub(crate) fn plan(program: &Path) -> Result<Plan, String> {
-    jar(program).plan().map_err(|error| chain(&error))
+    plan_of(&What::strict(program))
+}
+
+/// The plan of a launch, here and now.
+pub(crate) fn plan_of(what: &What<'_>) -> Result<Plan, String> {
+    what.jar()?.plan().map_err(|error| chain(&error))
 }
 
 /// The same for facts that are known.
 pub(crate) fn plan_for(program: &Path, facts: &HostFacts) -> Result<Plan, String> {
-    jar(program).plan_for(facts).map_err(|error| chain(&error))
+    jar(program)?.plan_for(facts).map_err(|error| chain(&error))
+}
+
+/// Runs something to its end with its events taken; gives what it wrote.
+pub(crate) fn output(what: &What<'_>) -> Result<String, String> {
+    let jar = what.jar()?;
+    runtime()?.block_on(async {
+        let mut running = jar.launch().await.map_err(|error| chain(&error))?;
+        let (mut said, mut complained) = (String::new(), String::new());
+        let mut stdout = running.stdout().ok_or("its stdout is piped")?;
+        let mut stderr = running.stderr().ok_or("its stderr is piped")?;
+        let mut events = running.events().ok_or("nobody has taken its events")?;
+        let heard = async { while events.next().await.is_some() {} };
+        let (_, out, err, report) = tokio::join!(
+            heard,
+            stdout.read_to_string(&mut said),
+            stderr.read_to_string(&mut complained),
+            running.wait(),
+        );
+        out.and(err).map_err(|error| error.to_string())?;
+        match report.outcome {
+            Outcome::Exited { code: 0 } => Ok(said),
+            outcome => Err(format!("{outcome:?}: {complained}")),
+        }
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))
 }
 
 impl Library {
     pub(crate) fn start() -> Result<Self, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| format!("no runtime: {error}"))?;
         Ok(Self {
-            runtime,
+            runtime: runtime()?,
             prepared: None,
         })
     }
@@ -68,7 +138,7 @@ impl Library {
         decided: Decided,
     ) -> Result<Vec<Duration>, String> {
         if decided == Decided::Before && self.prepared.is_none() {
-            self.prepared = Some(jar(program).prepare().map_err(|error| chain(&error))?);
+            self.prepared = Some(jar(program)?.prepare().map_err(|error| chain(&error))?);
         }
         if start == Start::Parked {
             // A launch leaves a child ready for the next one.
@@ -88,7 +158,7 @@ impl Library {
     }
 
     fn once(&self, program: &Path) -> Result<Vec<Duration>, String> {
-        self.timed(jar(program).launch())
+        self.timed(jar(program)?.launch())
     }
 
     fn timed(
@@ -113,7 +183,12 @@ impl Library {
         self.runtime.block_on(async {
             let mut kept = Vec::with_capacity(count);
             for _ in 0..count {
-                kept.push(jar(program).launch().await.map_err(|error| chain(&error))?);
+                kept.push(
+                    jar(program)?
+                        .launch()
+                        .await
+                        .map_err(|error| chain(&error))?,
+                );
             }
             Ok(kept)
         })

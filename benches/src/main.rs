@@ -6,13 +6,18 @@
 //! one run, everybody in turn.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod client;
+mod filter;
+mod flood;
 mod floor;
 mod launch;
+mod layers;
 mod library;
 mod machine;
 mod memory;
 mod output;
+mod peer;
 mod sample;
 mod steps;
 mod whole;
@@ -81,6 +86,12 @@ enum Part {
     Steps,
     /// Memory of idle jars.
     Memory,
+    /// Filters of system calls, and what they and Landlock add to a launch.
+    Filter,
+    /// Allowed system calls.
+    Calls,
+    /// Floods of calls that the supervisor answers.
+    Flood,
 }
 
 /// What one run found.
@@ -190,6 +201,22 @@ fn measure(
     }
     if wanted(Part::Steps) {
         tell(steps::run(rounds, plan, &mut launchers.client));
+    }
+    if wanted(Part::Filter) {
+        for section in filter::run(rounds, workshop) {
+            tell(section);
+        }
+        tell(layers::run(rounds, plan, &launcher));
+    }
+    if wanted(Part::Calls) {
+        for section in calls::run(rounds.div_ceil(10), workshop, belljar) {
+            tell(section);
+        }
+    }
+    if wanted(Part::Flood) {
+        for section in flood::run(arguments.quick, workshop, &mut launchers.library) {
+            tell(section);
+        }
     }
     if arguments.big_host && wanted(Part::Launch) {
         const GIB: usize = 1 << 30;

@@ -11,6 +11,10 @@ use std::{
 use tempfile::TempDir;
 
 const FLOOR: &str = include_str!("../floor.c");
+const INSTALL: &str = include_str!("../install.c");
+const LIBSECCOMP: &str = include_str!("../libseccomp.c");
+const CALLS: &str = include_str!("../calls.c");
+const FLOOD: &str = include_str!("../flood.c");
 const NOOP: &str = "int main(void) { return 0; }\n";
 const IDLE: &str = "#include <unistd.h>\nint main(void) { return pause(); }\n";
 const EMPTY: &str = "fn main() {}\n";
@@ -22,8 +26,16 @@ pub(crate) struct Workshop {
     pub(crate) noop: PathBuf,
     /// A guest that waits for a signal.
     pub(crate) idle: PathBuf,
+    /// A guest that makes allowed calls and says what each took.
+    pub(crate) calls: PathBuf,
+    /// A guest that makes denied and performed calls.
+    pub(crate) flood: PathBuf,
     /// The C floor.
     pub(crate) floor: PathBuf,
+    /// Installs filters and says what that took.
+    pub(crate) install: PathBuf,
+    /// Makes filters by libseccomp; the reason where it is not installed.
+    pub(crate) libseccomp: Result<PathBuf, String>,
     /// An empty Rust program; the reason where there is none.
     pub(crate) empty: Result<PathBuf, String>,
 }
@@ -43,7 +55,11 @@ impl Workshop {
         Ok(Self {
             noop: compile_c(home, "noop", NOOP)?,
             idle: compile_c(home, "idle", IDLE)?,
+            calls: compile_c(home, "calls", CALLS)?,
+            flood: compile_c(home, "flood", FLOOD)?,
             floor: compile_c(home, "floor", FLOOR)?,
+            install: compile_c(home, "install", INSTALL)?,
+            libseccomp: compile_libseccomp(home),
             empty: match empty {
                 Some(path) => Ok(path.to_owned()),
                 None => compile_rust(home, "empty", EMPTY),
@@ -53,9 +69,9 @@ impl Workshop {
     }
 
     /// Writes a file there.
-    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<PathBuf, String> {
         let path = self.directory.path().join(name);
-        fs::write(&path, text).map_err(|error| format!("cannot write {name}: {error}"))?;
+        fs::write(&path, bytes).map_err(|error| format!("cannot write {name}: {error}"))?;
         Ok(path)
     }
 
@@ -71,15 +87,24 @@ impl Workshop {
 
 fn compile_c(home: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
     let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-static"]);
-    compile(gcc, home, name, "c", source)
+    gcc.args(["-O2", "-static", "-pthread"]);
+    compile(gcc, home, name, "c", source, &[])
+}
+
+fn compile_libseccomp(home: &Path) -> Result<PathBuf, String> {
+    if !Path::new("/usr/include/seccomp.h").exists() {
+        return Err("libseccomp-dev is not installed".to_owned());
+    }
+    let mut gcc = Command::new("gcc");
+    gcc.arg("-O2");
+    compile(gcc, home, "libseccomp", "c", LIBSECCOMP, &["-lseccomp"])
 }
 
 fn compile_rust(home: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut rustc = Command::new(compiler);
     rustc.args(["-Copt-level=3", "-Cstrip=symbols", "--edition=2024"]);
-    compile(rustc, home, name, "rs", source)
+    compile(rustc, home, name, "rs", source, &[])
 }
 
 fn compile(
@@ -88,12 +113,14 @@ fn compile(
     name: &str,
     kind: &str,
     source: &str,
+    libraries: &[&str],
 ) -> Result<PathBuf, String> {
     let (program, text) = (home.join(name), home.join(format!("{name}.{kind}")));
     fs::write(&text, source).map_err(|error| format!("cannot write {name}.{kind}: {error}"))?;
     let output = compiler
         .arg("-o")
         .args([&program, &text])
+        .args(libraries)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{}: {error}", compiler.get_program().display()))?;

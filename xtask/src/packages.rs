@@ -147,6 +147,18 @@ pub(crate) const ALL: &[Package] = &[
         reason: "the peer that the benches measure against",
         lane: Lane::Bench,
     },
+    Package {
+        name: "libseccomp-dev",
+        probes: &["/usr/include/seccomp.h"],
+        reason: "makes the filters that the benches measure Belljar's against, in a program of their own",
+        lane: Lane::Bench,
+    },
+    Package {
+        name: "runsc",
+        probes: &["/usr/bin/runsc"],
+        reason: "gVisor: a peer of the benches for what system calls take",
+        lane: Lane::Bench,
+    },
 ];
 
 /// The packages without which tests cannot run.
@@ -164,10 +176,9 @@ pub(crate) fn for_machine() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Machine)
 }
 
-/// The packages without which benches cannot run.
+/// The peers of the benches, which leave out those that are not there.
 pub(crate) fn for_benches() -> impl Iterator<Item = &'static Package> {
-    ALL.iter()
-        .filter(|package| matches!(package.lane, Lane::Test | Lane::Bench))
+    ALL.iter().filter(|package| package.lane == Lane::Bench)
 }
 
 impl Package {

@@ -91,12 +91,14 @@ impl Serialize for Bytes {
 
 /// Two digits a byte. A filter has thousands, and every launch digests it.
 fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .flatten()
-        .collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for half in [byte >> 4, byte & 15] {
+            text.push(DIGITS[usize::from(half)].into());
+        }
+    }
+    text
 }
 
 impl<'de> Deserialize<'de> for Bytes {

@@ -68,15 +68,13 @@ impl Program {
     /// Its bytes, in the byte order of both architectures.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.instructions
-            .iter()
-            .flat_map(|instruction| {
-                let [c0, c1] = instruction.code.to_le_bytes();
-                let [k0, k1, k2, k3] = instruction.k.to_le_bytes();
-                let (if_true, if_false) = (instruction.if_true, instruction.if_false);
-                [c0, c1, if_true, if_false, k0, k1, k2, k3]
-            })
-            .collect()
+        let mut bytes = Vec::with_capacity(size_of::<Instruction>() * self.instructions.len());
+        for instruction in &self.instructions {
+            bytes.extend(instruction.code.to_le_bytes());
+            bytes.extend([instruction.if_true, instruction.if_false]);
+            bytes.extend(instruction.k.to_le_bytes());
+        }
+        bytes
     }
 }
 

@@ -1,7 +1,13 @@
-//! From decisions to the kernel's program: architecture and convention first,
-//! then a balanced tree over ranges of numbers, at whose leaves arguments are
-//! looked at. The kernel runs it for every call that a guest makes, and once for
-//! every number when it is installed, so its depth is what counts.
+//! From decisions to the kernel's program: architecture first, then a tree over
+//! ranges of numbers, at whose leaves arguments are looked at.
+//!
+//! A launch pays for each instruction, since the kernel compiles them, and for
+//! each step on the way of each number, since it runs through all of them once to
+//! find those that are always allowed. So a program is short before it is shallow:
+//! what answers alike is there once, and is jumped to.
+//!
+//! It is put together from its end: jumps only go forward, so that whatever is
+//! jumped to is there already and its distance known.
 
 use super::{
     Architecture, Check, Decision, Filter, Instruction, Program, Test,
@@ -13,329 +19,384 @@ use super::{
 };
 
 /// So few numbers are looked for one by one.
-const FEW: usize = 3;
+const FEW: usize = 4;
 
 /// Which half of which secret address an instruction compares with.
 type Secret = usize;
 
-/// An instruction, or a place to jump to, before distances are known.
-#[derive(Clone, Copy, Debug)]
-enum Item {
-    /// With no jump in it.
-    Plain(u16, u32),
-    /// To one of two places; `None` is the next instruction.
-    Test {
-        code: u16,
-        k: u32,
-        secret: Option<Secret>,
-        if_true: Option<Place>,
-        if_false: Option<Place>,
-    },
-    /// A place.
-    Here(Place),
+/// Where a jump leads: to an answer, or to what is there already, counted from
+/// the program's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Return(u32),
+    There(usize),
 }
 
-type Place = usize;
+/// What becomes of a range of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate<'a> {
+    To(Target),
+    Look(&'a Decision),
+}
 
-/// Instructions of which the distances are known.
-type Code = Vec<(Instruction, Option<Secret>)>;
+/// A range of numbers, up to the next one's first.
+#[derive(Clone, Copy, Debug)]
+struct Range<'a> {
+    first: u32,
+    fate: Fate<'a>,
+    /// How much it counts that it is found soon.
+    weight: u32,
+}
 
 impl Filter {
     /// The program for the kernel. Equal filters give equal programs.
     ///
     /// # Panics
-    /// Never for the decisions that this crate makes: a look at arguments is
-    /// shorter than the longest jump, and a filter than the longest program; tests
-    /// compile every one there is.
+    /// Never for the decisions that this crate makes: a filter is shorter than the
+    /// longest program; tests compile every one there is.
     #[must_use]
     pub fn compile(&self) -> Program {
-        let give = |verdict| plain(RETURN, action(verdict, self.events));
-        let mut code: Code = vec![
-            plain(LOAD, ARCHITECTURE),
-            jump(JUMP_IF_EQUAL, self.architecture.audit(), 1, 0),
-            give(FOREIGN),
-            plain(LOAD, NUMBER),
-        ];
-        if self.architecture == Architecture::X86_64 {
-            code.push(jump(JUMP_IF_AT_LEAST, X32, 0, 1));
-            code.push(give(OF_X32));
-        }
-        code.extend(tree(&self.leaves()));
-        let mut places = [None; 4];
-        for (at, (_, secret)) in code.iter().enumerate() {
-            if let Some(secret) = secret {
-                places[*secret] = Some(u16::try_from(at).expect("a filter is short"));
-            }
-        }
-        let secrets = match places {
-            [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
-            _ => None,
+        let mut code = Code {
+            events: self.events,
+            ..Code::default()
         };
-        Program {
-            instructions: code
-                .into_iter()
-                .map(|(instruction, _)| instruction)
-                .collect(),
-            secrets,
-        }
+        let known = code.tree(&self.ranges());
+        let known = code.load(NUMBER, known);
+        let foreign = Target::Return(action(FOREIGN, self.events));
+        let known = code.test(JUMP_IF_EQUAL, self.architecture.audit(), known, foreign);
+        code.load(ARCHITECTURE, known);
+        code.finish()
     }
 
-    /// What becomes of each range of numbers, by its first. Neighbours with one
-    /// fate are one range.
-    fn leaves(&self) -> Vec<(u32, Code)> {
-        let unknown = vec![plain(RETURN, action(UNKNOWN, self.events))];
-        let mut leaves: Vec<(u32, Code)> = Vec::new();
-        let mut put = |first, leaf: Code| {
-            if leaves.last().is_none_or(|(_, last)| *last != leaf) {
-                leaves.push((first, leaf));
-            }
+    /// What becomes of each range of numbers. Neighbours with one fate are one range.
+    fn ranges(&self) -> Vec<Range<'_>> {
+        /// A call whose arguments are looked at is looked up whenever it is made;
+        /// of the others the kernel remembers those that it allows.
+        const LOOKED_AT: u32 = 8;
+        let to = |verdict| Fate::To(Target::Return(action(verdict, self.events)));
+        let mut ranges: Vec<Range<'_>> = Vec::with_capacity(self.decisions.len());
+        let mut put = |first, count, fate| match ranges.last_mut() {
+            Some(last) if last.fate == fate => last.weight += count,
+            _ => ranges.push(Range {
+                first,
+                fate,
+                weight: match fate {
+                    Fate::To(_) => count,
+                    Fate::Look(_) => count + LOOKED_AT,
+                },
+            }),
         };
         let mut next = 0;
         for (number, decision) in &self.decisions {
             if *number > next {
-                put(next, unknown.clone());
+                put(next, *number - next, to(UNKNOWN));
             }
-            put(*number, self.leaf(decision));
+            let fate = match decision.clauses.as_slice() {
+                [] => to(decision.otherwise),
+                _ => Fate::Look(decision),
+            };
+            put(*number, 1, fate);
             next = number + 1;
         }
-        put(next, unknown);
-        leaves
-    }
-
-    /// What is done once the call is known; every way through it returns.
-    fn leaf(&self, decision: &Decision) -> Code {
-        let mut body = Body::default();
-        for clause in &decision.clauses {
-            let next = body.place();
-            body.checks(&clause.checks, next);
-            body.put(Item::Plain(RETURN, action(clause.verdict, self.events)));
-            body.put(Item::Here(next));
+        put(next, 1, to(UNKNOWN));
+        if self.architecture == Architecture::X86_64 {
+            put(X32, 1, to(OF_X32));
         }
-        body.put(Item::Plain(RETURN, action(decision.otherwise, self.events)));
-        body.resolve()
+        ranges
     }
 }
 
-fn tree(leaves: &[(u32, Code)]) -> Code {
-    let [first, rest @ ..] = leaves else {
-        return Vec::new();
-    };
-    if rest.is_empty() {
-        return first.1.clone();
-    }
-    let (below, from) = leaves.split_at(leaves.len() / 2);
-    let limit = from.first().map_or(0, |(number, _)| *number);
-    let below = tree(below);
-    let mut node = match u8::try_from(below.len()) {
-        Ok(over) => vec![jump(JUMP_IF_AT_LEAST, limit, over, 0)],
-        Err(_) => vec![
-            jump(JUMP_IF_AT_LEAST, limit, 0, 1),
-            plain(JUMP, u32::try_from(below.len()).expect("a filter is short")),
-        ],
-    };
-    node.extend(below);
-    node.extend(tree(from));
-    node
-}
-
-const fn plain(code: u16, k: u32) -> (Instruction, Option<Secret>) {
-    jump(code, k, 0, 0)
-}
-
-const fn jump(code: u16, k: u32, if_true: u8, if_false: u8) -> (Instruction, Option<Secret>) {
-    let instruction = Instruction {
-        code,
-        if_true,
-        if_false,
-        k,
-    };
-    (instruction, None)
-}
-
-/// A look at arguments, while it is put together.
+/// A program, its last instruction first.
 #[derive(Debug, Default)]
-struct Body {
-    items: Vec<Item>,
-    places: usize,
-    /// Which half of which argument is at hand on every way to the next item.
-    at_hand: Option<u32>,
+struct Code<'a> {
+    events: bool,
+    reversed: Vec<Instruction>,
+    /// Answers that are there, each where it was put last.
+    answers: Vec<(u32, usize)>,
+    /// Looks at arguments that are there.
+    looks: Vec<(&'a Decision, Target)>,
+    secrets: [Option<usize>; 4],
 }
 
-impl Body {
-    fn place(&mut self) -> Place {
-        self.places += 1;
-        self.places - 1
-    }
-
-    fn put(&mut self, item: Item) {
-        self.items.push(item);
-    }
-
-    fn load(&mut self, offset: u32) {
-        if self.at_hand != Some(offset) {
-            self.put(Item::Plain(LOAD, offset));
-            self.at_hand = Some(offset);
-        }
-    }
-
-    fn test(&mut self, code: u16, k: u32, if_true: Option<Place>, if_false: Option<Place>) {
-        self.put(Item::Test {
-            code,
-            k,
-            secret: None,
-            if_true,
-            if_false,
-        });
-    }
-
-    /// Goes on where all hold, else to `next`.
-    fn checks(&mut self, checks: &[Check], next: Place) {
-        for check in checks {
-            self.check(check, next);
-        }
-        // The ways to `next` agree on what is at hand only where nothing else
-        // was loaded meanwhile, and what was loaded was not changed.
-        self.at_hand = match checks {
-            [Check { argument, test, .. }] if test.leaves_it_whole() => Some(lower(*argument)),
+impl<'a> Code<'a> {
+    fn finish(self) -> Program {
+        let last = self.reversed.len().saturating_sub(1);
+        let place = |at: Option<usize>| Some(u16::try_from(last - at?).expect("a filter is short"));
+        let secrets = match self.secrets.map(place) {
+            [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
             _ => None,
         };
+        let mut instructions = self.reversed;
+        instructions.reverse();
+        Program {
+            instructions,
+            secrets,
+        }
     }
 
-    fn check(&mut self, check: &Check, next: Place) {
-        let low = lower(check.argument);
-        let (yes, no) = match check.wanted {
-            true => (None, Some(next)),
-            false => (Some(next), None),
-        };
-        match &check.test {
-            Test::Any(bits) => {
-                self.load(low);
-                self.test(JUMP_IF_ANY_BIT, *bits, yes, no);
+    fn put(&mut self, code: u16, k: u32) -> Target {
+        self.jump(code, k, 0, 0)
+    }
+
+    fn jump(&mut self, code: u16, k: u32, if_true: u8, if_false: u8) -> Target {
+        self.reversed.push(Instruction {
+            code,
+            if_true,
+            if_false,
+            k,
+        });
+        Target::There(self.reversed.len() - 1)
+    }
+
+    /// Loads something and goes on to `then`.
+    fn load(&mut self, offset: u32, then: Target) -> Target {
+        self.before(then);
+        self.put(LOAD, offset)
+    }
+
+    /// Sees that what is put next falls through to `then`.
+    fn before(&mut self, then: Target) {
+        match then {
+            Target::Return(answer) => {
+                self.answer(answer);
             }
-            Test::Among { mask, values } => {
-                self.load(low);
-                if *mask != u32::MAX {
-                    self.put(Item::Plain(AND, *mask));
-                    self.at_hand = None;
+            Target::There(at) if at + 1 == self.reversed.len() => {}
+            Target::There(at) => {
+                self.put(JUMP, self.distance(at));
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: u32) -> usize {
+        self.put(RETURN, answer);
+        let at = self.reversed.len() - 1;
+        match self.answers.iter_mut().find(|(other, _)| *other == answer) {
+            Some(known) => known.1 = at,
+            None => self.answers.push((answer, at)),
+        }
+        at
+    }
+
+    /// How many instructions a jump that is put next skips.
+    fn distance(&self, to: usize) -> u32 {
+        u32::try_from(self.reversed.len() - 1 - to).expect("a filter is short")
+    }
+
+    /// Goes to one of two places.
+    fn test(&mut self, code: u16, k: u32, yes: Target, no: Target) -> Target {
+        if yes == no {
+            return yes;
+        }
+        let (no, yes) = (self.near(no), self.near(yes));
+        let over = |at| u8::try_from(self.distance(at)).expect("it is near");
+        let (if_true, if_false) = (over(yes), over(no));
+        self.jump(code, k, if_true, if_false)
+    }
+
+    /// A place that a test can reach which is put next, or next but one.
+    fn near(&mut self, target: Target) -> usize {
+        let near = |code: &Self, at| code.distance(at) < u8::MAX.into();
+        match target {
+            Target::There(at) if near(self, at) => at,
+            Target::There(at) => {
+                self.put(JUMP, self.distance(at));
+                self.reversed.len() - 1
+            }
+            Target::Return(answer) => {
+                let known = self.answers.iter().find(|(other, _)| *other == answer);
+                match known {
+                    Some((_, at)) if near(self, *at) => *at,
+                    _ => self.answer(answer),
                 }
-                let on = self.place();
-                let mut values = values.clone();
-                values.sort_unstable();
-                self.search(&values, yes.unwrap_or(on), no.unwrap_or(on));
-                self.put(Item::Here(on));
-            }
-            Test::Whole(value) => {
-                let halves = [(low, *value as u32), (low + 4, (*value >> 32) as u32)];
-                self.wide(halves, [None; 2], check.wanted, next);
-            }
-            Test::SecretArguments => {
-                self.wide(
-                    [(low, 0), (low + 4, 0)],
-                    [Some(0), Some(1)],
-                    check.wanted,
-                    next,
-                );
-            }
-            Test::SecretVariables => {
-                self.wide(
-                    [(low, 0), (low + 4, 0)],
-                    [Some(2), Some(3)],
-                    check.wanted,
-                    next,
-                );
             }
         }
     }
 
-    /// Both halves of an argument.
-    fn wide(
-        &mut self,
-        halves: [(u32, u32); 2],
-        secrets: [Option<Secret>; 2],
-        wanted: bool,
-        next: Place,
-    ) {
-        let differs = self.place();
-        let missed = if wanted { next } else { differs };
-        for ((offset, k), secret) in halves.into_iter().zip(secrets) {
-            self.load(offset);
-            self.put(Item::Test {
-                code: JUMP_IF_EQUAL,
-                k,
-                secret,
-                if_true: None,
-                if_false: Some(missed),
-            });
-        }
-        if !wanted {
-            // It is the same after all: to the next clause.
-            self.test(JUMP_IF_AT_LEAST, 0, Some(next), Some(next));
-        }
-        self.put(Item::Here(differs));
-        self.at_hand = None;
-    }
-
-    /// Finds out whether a number is one of these, which are sorted.
-    fn search(&mut self, numbers: &[u32], hit: Place, miss: Place) {
-        if numbers.len() > FEW {
-            let (below, from) = numbers.split_at(numbers.len() / 2);
-            let upper = self.place();
-            let limit = from.first().copied().unwrap_or(0);
-            self.test(JUMP_IF_AT_LEAST, limit, Some(upper), None);
-            self.search(below, hit, miss);
-            self.put(Item::Here(upper));
-            return self.search(from, hit, miss);
-        }
-        if numbers.is_empty() {
-            // Always.
-            self.test(JUMP_IF_AT_LEAST, 0, Some(miss), Some(miss));
-        }
-        for (at, number) in numbers.iter().enumerate() {
-            let last = at + 1 == numbers.len();
-            self.test(JUMP_IF_EQUAL, *number, Some(hit), last.then_some(miss));
-        }
-    }
-
-    /// Puts distances in place of places.
-    fn resolve(self) -> Code {
-        let mut at = vec![0; self.places];
-        let mut length = 0;
-        for item in &self.items {
-            match item {
-                Item::Here(place) => at[*place] = length,
-                Item::Plain(..) | Item::Test { .. } => length += 1,
+    /// Finds the range that the number at hand lies in.
+    fn tree(&mut self, ranges: &[Range<'a>]) -> Target {
+        if let Some((most, others)) = one_by_one(ranges) {
+            let mut target = self.fate(most);
+            for range in others.into_iter().rev() {
+                let found = self.fate(range.fate);
+                target = self.test(JUMP_IF_EQUAL, range.first, found, target);
             }
+            return target;
         }
-        let mut code = Code::with_capacity(length);
-        for item in self.items {
-            let here = code.len() + 1;
-            let over = |place: Option<Place>| {
-                let distance = place.map_or(0, |place| at[place] - here);
-                u8::try_from(distance).expect("a look at arguments is short")
+        let (below, from) = ranges.split_at(middle(ranges));
+        let limit = from.first().map_or(0, |range| range.first);
+        let from = self.tree(from);
+        let below = self.tree(below);
+        self.test(JUMP_IF_AT_LEAST, limit, from, below)
+    }
+
+    fn fate(&mut self, fate: Fate<'a>) -> Target {
+        match fate {
+            Fate::To(target) => target,
+            Fate::Look(decision) => self.look(decision),
+        }
+    }
+
+    /// Looks at the arguments of a call.
+    fn look(&mut self, decision: &'a Decision) -> Target {
+        if let Some((_, target)) = self.looks.iter().find(|(other, _)| *other == decision) {
+            return *target;
+        }
+        let mut next = Target::Return(action(decision.otherwise, self.events));
+        for (at, clause) in decision.clauses.iter().enumerate().rev() {
+            // All ways to a clause come from the one before it. They agree on
+            // what is at hand only where that looked at one thing.
+            let before = at.checked_sub(1).map(|at| &decision.clauses[at].checks[..]);
+            let mut at_hand = match before {
+                Some([check]) => check.leaves(),
+                _ => None,
             };
-            match item {
-                Item::Here(_) => {}
-                Item::Plain(operation, k) => code.push(plain(operation, k)),
-                Item::Test {
-                    code: operation,
-                    k,
-                    secret,
-                    if_true,
-                    if_false,
-                } => {
-                    let (instruction, _) = jump(operation, k, over(if_true), over(if_false));
-                    code.push((instruction, secret));
+            let at_hand: Vec<Option<u32>> = clause
+                .checks
+                .iter()
+                .map(|check| std::mem::replace(&mut at_hand, check.leaves()))
+                .collect();
+            let mut yes = Target::Return(action(clause.verdict, self.events));
+            for (check, at_hand) in clause.checks.iter().zip(at_hand).rev() {
+                yes = self.check(check, at_hand, yes, next);
+            }
+            next = yes;
+        }
+        self.looks.push((decision, next));
+        next
+    }
+
+    /// Looks at one argument, of which a half may be at hand.
+    fn check(&mut self, check: &Check, at_hand: Option<u32>, yes: Target, no: Target) -> Target {
+        if yes == no {
+            return yes;
+        }
+        let (yes, no) = match check.wanted {
+            true => (yes, no),
+            false => (no, yes),
+        };
+        let low = lower(check.argument);
+        let mut found = match &check.test {
+            Test::Any(bits) => self.test(JUMP_IF_ANY_BIT, *bits, yes, no),
+            Test::Among { mask, values } => {
+                let found = self.tree(&split(values, yes, no));
+                if found == no {
+                    // None is looked for.
+                    return no;
+                }
+                match *mask {
+                    u32::MAX => found,
+                    mask => self.put(AND, mask),
                 }
             }
+            Test::Whole(value) => self.whole(low, *value, yes, no, None),
+            Test::SecretArguments => self.whole(low, 0, yes, no, Some([0, 1])),
+            Test::SecretVariables => self.whole(low, 0, yes, no, Some([2, 3])),
+        };
+        if at_hand != Some(low) {
+            found = self.load(low, found);
         }
-        code
+        found
+    }
+
+    /// Compares the upper half after the lower one, which is at hand.
+    fn whole(
+        &mut self,
+        low: u32,
+        value: u64,
+        yes: Target,
+        no: Target,
+        secrets: Option<[Secret; 2]>,
+    ) -> Target {
+        let upper = self.test(JUMP_IF_EQUAL, (value >> 32) as u32, yes, no);
+        let upper_at = self.reversed.len() - 1;
+        let upper = self.load(low + 4, upper);
+        let lower = self.test(JUMP_IF_EQUAL, value as u32, upper, no);
+        if let Some([of_lower, of_upper]) = secrets {
+            self.secrets[of_lower] = Some(self.reversed.len() - 1);
+            self.secrets[of_upper] = Some(upper_at);
+        }
+        lower
     }
 }
 
-impl Test {
-    /// The lower half of the argument is at hand after it, whatever it found.
-    const fn leaves_it_whole(&self) -> bool {
-        matches!(self, Self::Any(_) | Self::Among { mask: u32::MAX, .. })
+/// The ranges of single numbers, where they are few and all others have one fate.
+fn one_by_one<'a>(ranges: &[Range<'a>]) -> Option<(Fate<'a>, Vec<Range<'a>>)> {
+    let is_single = |at: usize| {
+        let next = ranges.get(at + 1).map(|next| next.first);
+        next == ranges[at].first.checked_add(1)
+    };
+    let most = (0..ranges.len())
+        .find(|at| !is_single(*at))
+        .map(|at| ranges[at].fate)?;
+    let mut others = Vec::new();
+    for (at, range) in ranges.iter().enumerate() {
+        if range.fate == most {
+            continue;
+        }
+        if !is_single(at) || others.len() == FEW {
+            return None;
+        }
+        others.push(*range);
+    }
+    Some((most, others))
+}
+
+/// Where to split so that both sides weigh about the same.
+fn middle(ranges: &[Range<'_>]) -> usize {
+    let all: u32 = ranges.iter().map(|range| range.weight).sum();
+    let mut below = 0;
+    let balanced = |below: u32| below.abs_diff(all - below);
+    let mut best = (u32::MAX, 1);
+    for (at, range) in ranges.iter().enumerate().skip(1) {
+        below += ranges[at - 1].weight;
+        if balanced(below) < best.0 {
+            best = (balanced(below), at);
+        }
+        debug_assert!(ranges[at - 1].first < range.first);
+    }
+    best.1
+}
+
+/// The ranges of all numbers that are, or are not, among some.
+fn split<'a>(values: &[u32], yes: Target, no: Target) -> Vec<Range<'a>> {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    let mut ranges: Vec<Range<'a>> = Vec::with_capacity(2 * values.len() + 1);
+    let mut put = |first, to| {
+        if ranges.last().is_none_or(|last| last.fate != Fate::To(to)) {
+            ranges.push(Range {
+                first,
+                fate: Fate::To(to),
+                weight: 1,
+            });
+        }
+    };
+    let mut next = Some(0);
+    for value in values {
+        if next.is_some_and(|next| next < value) {
+            put(next.unwrap_or(0), no);
+        }
+        put(value, yes);
+        next = value.checked_add(1);
+    }
+    if let Some(next) = next {
+        put(next, no);
+    }
+    ranges
+}
+
+impl Check {
+    /// Which half of which argument is at hand after it, whatever it found.
+    fn leaves(&self) -> Option<u32> {
+        match &self.test {
+            Test::Any(_) => Some(lower(self.argument)),
+            Test::Among {
+                mask: u32::MAX,
+                values,
+            } if !values.is_empty() => Some(lower(self.argument)),
+            _ => None,
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! A filter: a decision for every call, and the evaluator.
 
-use std::collections::BTreeMap;
-
 use belljar_plan::{Preset, Rule};
 
 use super::{Architecture, Call, Denial, Errno, Group, Seen, Verdict, arguments, calls};
@@ -109,8 +107,8 @@ pub enum FilterError {
 pub struct Filter {
     pub(super) architecture: Architecture,
     pub(super) events: bool,
-    /// By number; a number that is not here is [`UNKNOWN`].
-    pub(super) decisions: BTreeMap<u32, Decision>,
+    /// Sorted by number; a number that is not here is [`UNKNOWN`].
+    pub(super) decisions: Vec<(u32, Decision)>,
 }
 
 /// What a call answers that is newer than the tables.
@@ -155,13 +153,12 @@ impl Filter {
                 return Err(FilterError::NoSuchCall { name: name.clone() });
             }
         }
-        let decisions = calls::ALL
-            .iter()
-            .filter_map(|call| {
-                let number = call.number(architecture)?;
-                Some((number, decision(call, asked)))
-            })
-            .collect();
+        let mut decisions: Vec<(u32, Decision)> = Vec::with_capacity(calls::ALL.len());
+        decisions.extend(calls::ALL.iter().filter_map(|call| {
+            let number = call.number(architecture)?;
+            Some((number, decision(call, asked)))
+        }));
+        decisions.sort_unstable_by_key(|(number, _)| *number);
         Ok(Self {
             architecture,
             events: asked.events,
@@ -175,6 +172,13 @@ impl Filter {
         self.architecture
     }
 
+    /// The decision for each number that is known, in their order.
+    pub fn decisions(&self) -> impl Iterator<Item = (u32, &Decision)> {
+        self.decisions
+            .iter()
+            .map(|(number, decision)| (*number, decision))
+    }
+
     /// What the kernel, or the supervisor in its stead, answers to a call.
     /// Without `secrets` no address is one of them.
     #[must_use]
@@ -185,9 +189,13 @@ impl Filter {
         if self.architecture == Architecture::X86_64 && attempt.number >= X32 {
             return OF_X32;
         }
-        let Some(decision) = self.decisions.get(&attempt.number) else {
+        let found = self
+            .decisions
+            .binary_search_by_key(&attempt.number, |(number, _)| *number);
+        let Ok(found) = found else {
             return UNKNOWN;
         };
+        let (_, decision) = &self.decisions[found];
         decision
             .clauses
             .iter()
