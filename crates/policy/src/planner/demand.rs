@@ -107,7 +107,7 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
     };
     abilities
         .into_iter()
-        .chain([&facts.tasks])
+        .chain([&facts.mounts, &facts.proc, &facts.tasks])
         .find_map(|ability| match ability {
             Ability::Unavailable { cause, remedy } => Some((cause.clone(), remedy.clone())),
             Ability::Available => None,

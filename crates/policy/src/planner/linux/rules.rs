@@ -103,8 +103,10 @@ fn enforcement(
     {
         return held;
     }
-    let jar = (placed.lower || facts.namespaces.is_available()) && facts.tasks.is_available();
-    let root = jar && facts.mounts.is_available();
+    // A jar is made of all of them, and there is none where one is missing.
+    let whole =
+        facts.namespaces.is_available() && facts.mounts.is_available() && facts.proc.is_available();
+    let jar = (placed.lower || whole) && facts.tasks.is_available();
     let own = |has: bool, able: bool, mechanism: &str| {
         if has && able {
             (mechanism.to_owned(), Kernel)
@@ -133,7 +135,7 @@ fn enforcement(
                 Ok(domain) => domain.mechanism(),
                 Err(cause) => format!("no Landlock: {cause}"),
             };
-            own(true, root, &format!("mount namespace with a root of its own in memory; granted paths bound into it; {landlock}"))
+            own(true, jar, &format!("mount namespace with a root of its own in memory; granted paths bound into it; {landlock}"))
         }
         Rule::Network => {
             if placed.namespaces.network {
@@ -170,11 +172,11 @@ fn enforcement(
                 _ => "",
             };
             let mechanism = format!("pid namespace and a /proc of its own{signals}");
-            own(placed.namespaces.pid, jar && facts.proc.is_available(), &mechanism)
+            own(placed.namespaces.pid, jar, &mechanism)
         }
         Rule::Ipc => own(
             placed.namespaces.ipc && placed.filter.is_some(),
-            root,
+            jar,
             "ipc namespace; session keyring of its own and keyring calls refused by seccomp; /dev/shm of its own",
         ),
         Rule::Identity => {
@@ -193,21 +195,21 @@ fn enforcement(
             "no_new_privs; bounding, permitted, effective, inheritable and ambient sets emptied and read back; securebits locked; \
              set-id bits and new user namespaces refused by seccomp",
         ),
-        Rule::Devices => own(true, root, "a /dev of its own: null, zero, full, random, urandom, own ptys"),
+        Rule::Devices => own(true, jar, "a /dev of its own: null, zero, full, random, urandom, own ptys"),
         Rule::KernelInfo if placed.sys == Some(true) => {
             ("nothing: /sys is granted for writing".to_owned(), None)
         }
         Rule::KernelInfo => {
             let sys = if placed.sys.is_some() { "/sys read-only, as granted" } else { "no /sys" };
             let mechanism = format!("a /proc of its own with machine-wide entries hidden or read-only; {sys}");
-            own(true, root && facts.proc.is_available(), &mechanism)
+            own(true, jar, &mechanism)
         }
         Rule::Terminal => own(true, jar, "session of its own; streams are pipes or a pseudo-terminal of the jar's own"),
         Rule::Descriptors => own(true, jar, "every descriptor but 0, 1 and 2 closed before exec"),
         Rule::Environment => own(true, jar, "exec with exactly the granted variables"),
         Rule::Cleanup => own(
             placed.namespaces.pid,
-            root,
+            jar,
             "pid namespace whose init dies with the launcher, and the launcher with the host; all mounts and scratch in the jar's own namespace",
         ),
         Rule::Memory => (
@@ -227,7 +229,7 @@ fn enforcement(
             if placed.growth {
                 ("scratch: tmpfs sized in bytes and files; granted directories: sampled growth".to_owned(), Supervisor)
             } else {
-                own(true, root, "tmpfs sized in bytes and files; no other place that can be written has a limit")
+                own(true, jar, "tmpfs sized in bytes and files; no other place that can be written has a limit")
             }
         }
         Rule::Processes => {
