@@ -105,6 +105,11 @@ fn where_sockets_of_the_machine_may_be_seen_the_plan_says_what_holds() {
         });
         policy
     };
+    // One of the system's own places has one.
+    let mut facts = machine();
+    facts.layout.sockets = vec![path("/usr/local/share/x.sock")];
+    let known = plan(&true_program(), &Policy::default(), &facts);
+    assert_eq!(known.filter.unwrap().unix, Unix::Performed);
     let file = plan(&verified, &grant("/file"), &machine());
     assert_eq!(file.filter.unwrap().unix, Unix::Visible);
     let directory = plan(&verified, &grant("/data"), &machine());

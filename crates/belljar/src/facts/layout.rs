@@ -477,6 +477,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_socket_in_a_place_of_the_system_is_found_while_somebody_has_it_bound() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| {
+            let path = room.path().join(name);
+            UnixPath::new(path.to_str().unwrap()).unwrap()
+        };
+        let place = Place {
+            path: at("system"),
+            kind: PlaceKind::Directory {
+                device: 0,
+                inode: 0,
+            },
+        };
+        let layout = Layout {
+            system: vec![place],
+            ..Layout::default()
+        };
+        std::fs::create_dir(room.path().join("system")).unwrap();
+        let bind = |path: &UnixPath| std::os::unix::net::UnixListener::bind(path.as_str()).unwrap();
+        let (inside, outside) = (at("system/in.sock"), at("out.sock"));
+        let listeners = [bind(&inside), bind(&outside)];
+        assert_eq!(system_sockets(&layout), [inside]);
+        drop(listeners);
+        assert_eq!(system_sockets(&layout), []);
+    }
+
+    #[test]
     fn configuration_never_shows_a_known_secret() {
         for secret in SECRETS.iter().filter_map(|path| path.strip_prefix("/etc/")) {
             for shown in CONFIGURATION.iter().chain(CONFIGURATION_PATTERNS) {
