@@ -52,8 +52,8 @@ enum op {
     OP_bind_slot, OP_proc,
     OP_devpts, OP_device, OP_mask, OP_read_only, OP_leave_machine, OP_seal_root, OP_hostname, OP_loopback, OP_keyring,
     OP_no_new_privs, OP_securebits, OP_capabilities, OP_fork, OP_session, OP_streams, OP_close_descriptors, OP_workdir,
-    OP_umask, OP_rlimit, OP_signals, OP_fixed_code, OP_canary, OP_ruleset, OP_allow_path, OP_restrict, OP_filter,
-    OP_exec, OPS
+    OP_umask, OP_rlimit, OP_signals, OP_fixed_code, OP_canary, OP_queues, OP_ruleset, OP_allow_path, OP_allow_queues,
+    OP_restrict, OP_filter, OP_exec, OPS
 };
 static const char *const words[OPS] = {
     "detach", "clone", "map_ids", "drop_groups", "take_ids", "oom_score", "undumpable", "die_with_launcher",
@@ -61,8 +61,8 @@ static const char *const words[OPS] = {
     "bind_slot", "proc",
     "devpts", "device", "mask", "read_only", "leave_machine", "seal_root", "hostname", "loopback", "keyring",
     "no_new_privs", "securebits", "capabilities", "fork", "session", "streams", "close_descriptors", "workdir",
-    "umask", "rlimit", "signals", "fixed_code", "canary", "ruleset", "allow_path", "restrict", "filter",
-    "exec",
+    "umask", "rlimit", "signals", "fixed_code", "canary", "queues", "ruleset", "allow_path", "allow_queues",
+    "restrict", "filter", "exec",
 };
 
 /* One step: numbers and strings in the order of its line. */
@@ -258,17 +258,14 @@ static void filter(const struct step *step, const struct step *start, char ***ar
     if (n[0]) give(3, &listener, 1);
 }
 
-static void allow(const struct step *step, int rules) {
-    struct { uint64_t access; int32_t parent; } __attribute__((packed)) rule = { step->number[0], -1 };
-    rule.parent = open(step->string[0], O_PATH | O_CLOEXEC);
-    if (rule.parent < 0 && step->number[1]) return;
-    MUST(step, rule.parent);
+static void allow(const struct step *step, int rules, int place) {
+    struct { uint64_t access; int32_t place; } __attribute__((packed)) rule = { step->number[0], place };
     MUST(step, syscall(NR_landlock_add_rule, rules, PATH_BENEATH, &rule, 0));
-    close(rule.parent);
+    close(place);
 }
 
 static void jar(int control, struct gifts gifts) {
-    int machine = -1, scratch = -1, empty[2] = { -1, -1 }, rules = -1;
+    int machine = -1, scratch = -1, empty[2] = { -1, -1 }, rules = -1, queues = -1;
     const char *scratch_at = NULL;
     char **arguments = steps[count - 1].arguments, **variables = steps[count - 1].variables;
     for (const struct step *step = steps; step < steps + count; step++) {
@@ -435,7 +432,8 @@ static void jar(int control, struct gifts gifts) {
             break;
         case OP_close_descriptors:
             if (gifts.exec != 3) MUST(step, dup3(gifts.exec, 3, O_CLOEXEC));
-            MUST(step, syscall(NR_close_range, 4, ~0U, 0));
+            if (queues >= 0 && queues != 4) MUST(step, dup3(queues, 4, O_CLOEXEC));
+            MUST(step, syscall(NR_close_range, queues < 0 ? 4 : 5, ~0U, 0));
             break;
         case OP_workdir: MUST(step, chdir(s[0])); break;
         case OP_umask: umask((mode_t)n[0]); break;
@@ -456,7 +454,15 @@ static void jar(int control, struct gifts gifts) {
         case OP_ruleset:
             MUST(step, rules = (int)syscall(NR_landlock_create_ruleset, n, 3 * sizeof *n, 0));
             break;
-        case OP_allow_path: allow(step, rules); break;
+        case OP_allow_path: {
+            int place = open(s[0], O_PATH | O_CLOEXEC);
+            if (place < 0 && n[1]) break;
+            MUST(step, place);
+            allow(step, rules, place);
+            break;
+        }
+        case OP_queues: queues = memory(step, "mqueue", NULL, NULL, 0); break;
+        case OP_allow_queues: allow(step, rules, 4); break;
         case OP_restrict:
             MUST(step, syscall(NR_landlock_restrict_self, rules, 0));
             close(rules);

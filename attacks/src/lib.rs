@@ -180,6 +180,16 @@ fn list_all() {
     }
 }
 
+/// The version of the kernel's Landlock; 0 where there is none, or it is off.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn landlock_version() -> i64 {
+    use kernel::{Arg, call};
+    const VERSION: i64 = 1;
+    let mut asked = [Arg::Number(0), Arg::Number(0), Arg::Number(VERSION)];
+    call(libc::SYS_landlock_create_ruleset, &mut asked).unwrap_or(0)
+}
+
 /// Runs the guest or plain program of this name, and says how to exit.
 #[cfg(target_os = "linux")]
 #[must_use]

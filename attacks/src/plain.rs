@@ -43,6 +43,8 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "leaking_host" => leaking_host(args),
         "telling_host" => Err(telling_host(args)),
         "host_with_key" => host_with_key(args),
+        "answered_host" => answered_host(args),
+        "held_host" => held_host(args),
         "with_core_limit" => with_core_limit(args),
         "with_terminal" => with_terminal(args),
         "with_socket_input" => with_socket_input(args),
@@ -358,6 +360,73 @@ fn host_with_key(args: &[String]) -> io::Result<()> {
         ],
     )?;
     Err(become_program(&args[1..]))
+}
+
+/// `answered_host CALL ERRNO PROGRAM ARGS…`: a filter around it answers for the
+/// kernel, with that error, or with a success that is none where ERRNO is 0.
+fn answered_host(args: &[String]) -> io::Result<()> {
+    const SECCOMP_SET_MODE_FILTER: i64 = 1;
+    let number = |arg: &String| arg.parse::<u32>().expect("a number");
+    let instruction = |code: u16, if_true: u8, if_false: u8, k: u32| libc::sock_filter {
+        code,
+        jt: if_true,
+        jf: if_false,
+        k,
+    };
+    let mut filter = [
+        instruction(0x20, 0, 0, 0),
+        instruction(0x15, 0, 1, number(&args[0])),
+        instruction(0x06, 0, 0, libc::SECCOMP_RET_ERRNO | number(&args[1])),
+        instruction(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = [filter.len(), filter.as_mut_ptr() as usize];
+    let program: Vec<u8> = program.into_iter().flat_map(usize::to_ne_bytes).collect();
+    no_new_privs()?;
+    call(
+        libc::SYS_seccomp,
+        &mut [
+            Arg::Number(SECCOMP_SET_MODE_FILTER),
+            Arg::Number(0),
+            Arg::In(&program),
+        ],
+    )?;
+    Err(become_program(&args[2..]))
+}
+
+/// `held_host COUNT PROGRAM ARGS…`: so many Landlock domains lie around it, which
+/// keep it from connecting by TCP alone.
+fn held_host(args: &[String]) -> io::Result<()> {
+    /// `struct landlock_ruleset_attr`: `LANDLOCK_ACCESS_NET_CONNECT_TCP`.
+    const HANDLED: [u64; 2] = [0, 2];
+    let count: usize = args[0].parse().expect("a number");
+    let handled: Vec<u8> = HANDLED.into_iter().flat_map(u64::to_ne_bytes).collect();
+    no_new_privs()?;
+    for _ in 0..count {
+        let set = call(
+            libc::SYS_landlock_create_ruleset,
+            &mut [Arg::In(&handled), Arg::Number(16), Arg::Number(0)],
+        )?;
+        call(
+            libc::SYS_landlock_restrict_self,
+            &mut [Arg::Number(set), Arg::Number(0)],
+        )?;
+    }
+    Err(become_program(&args[1..]))
+}
+
+fn no_new_privs() -> io::Result<()> {
+    let option = i64::from(libc::PR_SET_NO_NEW_PRIVS);
+    call(
+        libc::SYS_prctl,
+        &mut [
+            Arg::Number(option),
+            Arg::Number(1),
+            Arg::Number(0),
+            Arg::Number(0),
+            Arg::Number(0),
+        ],
+    )
+    .map(drop)
 }
 
 /// `with_core_limit PROGRAM ARGS…`: cores as large as they come.

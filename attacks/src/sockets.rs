@@ -26,19 +26,29 @@ fn socket(what: &str, family: i64, kind: impl Into<i64>, protocol: i64) -> Try {
 
 /// A family in each of its kinds, and with a bit that the kernel does not read.
 fn family(what: &str, family: i32, kinds: &[i32]) -> Verdict {
+    family_of(what, family, kinds, 0)
+}
+
+/// The same by a protocol of its own.
+fn family_of(what: &str, family: i32, kinds: &[i32], protocol: i64) -> Verdict {
     let family = i64::from(family);
     let mut tries: Vec<Try> = kinds
         .iter()
-        .map(|kind| socket(&format!("{what} of kind {kind}"), family, *kind, 0))
+        .map(|kind| socket(&format!("{what} of kind {kind}"), family, *kind, protocol))
         .collect();
     let kind = kinds.first().copied().unwrap_or(libc::SOCK_STREAM);
     let flagged = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    tries.push(socket(&format!("{what} with flags"), family, flagged, 0));
+    tries.push(socket(
+        &format!("{what} with flags"),
+        family,
+        flagged,
+        protocol,
+    ));
     tries.push(socket(
         &format!("{what} with an upper bit"),
         family | UPPER,
         kind,
-        0,
+        protocol,
     ));
     Verdict::of_calls(tries)
 }
@@ -63,7 +73,9 @@ pub(crate) fn open_vsock(_: &[String]) -> Verdict {
 
 /// `open_key`: keys of IPsec.
 pub(crate) fn open_key(_: &[String]) -> Verdict {
-    family("AF_KEY", libc::AF_KEY, &[libc::SOCK_RAW])
+    /// `<linux/pfkeyv2.h>`
+    const PF_KEY_V2: i64 = 2;
+    family_of("AF_KEY", libc::AF_KEY, &[libc::SOCK_RAW], PF_KEY_V2)
 }
 
 /// `open_packets`: packets as they are on the wire.

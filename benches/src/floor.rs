@@ -172,6 +172,7 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
                 &mut lines,
                 format_args!("{word} {files} {network} {scopes}"),
             ),
+            Step::AllowQueues { access } => line(&mut lines, format_args!("{word} {access}")),
             Step::AllowPath {
                 path,
                 access,
@@ -202,6 +203,7 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
             | Step::Signals {}
             | Step::FixedCode {}
             | Step::Canary {}
+            | Step::Queues {}
             | Step::Restrict { .. } => line(&mut lines, format_args!("{word}")),
             Step::Exec {
                 path,

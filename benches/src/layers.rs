@@ -28,7 +28,12 @@ const KINDS: [(&str, Keeps); 4] = [
 const fn of_landlock(step: &OwnedStep) -> bool {
     matches!(
         step,
-        Step::Canary {} | Step::Ruleset { .. } | Step::AllowPath { .. } | Step::Restrict { .. }
+        Step::Canary {}
+            | Step::Queues {}
+            | Step::Ruleset { .. }
+            | Step::AllowPath { .. }
+            | Step::AllowQueues { .. }
+            | Step::Restrict { .. }
     )
 }
 

@@ -103,8 +103,10 @@ impl Group {
             Step::Rlimit { .. } => Self::Rlimits,
             Step::Filter { .. } | Step::FixedCode {} => Self::Filter,
             Step::Canary {}
+            | Step::Queues {}
             | Step::Ruleset { .. }
             | Step::AllowPath { .. }
+            | Step::AllowQueues { .. }
             | Step::Restrict { .. } => Self::Landlock,
         })
     }

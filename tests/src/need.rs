@@ -21,6 +21,8 @@ pub enum Need {
     Program(&'static str),
     /// The toolchain that builds this, where the tests' user can read it.
     Rust,
+    /// Landlock as a jar uses it: version 2 or later.
+    Landlock,
     /// What a virtual machine is made of; see [`vm`](crate::vm()).
     Vm,
 }
@@ -36,6 +38,7 @@ impl Need {
             Self::Compiler => "cc",
             Self::Program(name) => name,
             Self::Rust => "rust",
+            Self::Landlock => "landlock",
             Self::Vm => "vm",
         }
     }
@@ -53,6 +56,7 @@ impl Need {
             Self::Compiler => Path::new("/usr/bin/cc").exists(),
             Self::Program(name) => Path::new("/usr/bin").join(name).exists(),
             Self::Rust => crate::toolchain().is_some(),
+            Self::Landlock => belljar_attacks::landlock_version() >= 2,
             Self::Vm => crate::vm::is_possible(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),

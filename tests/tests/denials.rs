@@ -1,7 +1,7 @@
 //! Denied calls: answered, told of, counted, and never a way to hold up others.
 #![cfg(target_os = "linux")]
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use belljar_plan::{Event, Outcome, Rule, report::Violation};
 use belljar_tests::{Ended, Need, jar, need};
@@ -252,6 +252,53 @@ fn a_program_that_asks_for_an_executable_stack_is_refused_in_strict() {
     );
     assert!(refused.stderr.contains("--allow jit"), "{refused:#?}");
     let _ = run(&["--allow", "jit"]).clean();
+}
+
+/// What is written to a file is code where that file can be mapped so, at
+/// whatever place of the jar.
+#[test]
+fn a_directory_that_is_written_at_one_place_and_run_from_another_is_refused_in_strict() {
+    if !need(Need::Python) {
+        return;
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let written = room.path().join("written");
+    fs::create_dir(&written).expect("a directory");
+    for directory in [room.path(), &written] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("a mode");
+    }
+    let script = "
+import mmap
+with open('/written/code', 'wb') as file: file.write(b'\\xc3' * 4096)
+with open('/run/code', 'rb') as file:
+    mmap.mmap(file.fileno(), 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+print('mapped')
+";
+    let grant = |at: &str| format!("{}:{at}", written.display());
+    let run = |flags: &[&str]| {
+        let (read, write) = (grant("/run"), grant("/written"));
+        python(script)
+            .preset("strict")
+            .flags(["--read", &read, "--write", &write])
+            .flags(flags)
+            .end()
+    };
+    let refused = run(&[]);
+    let outcome = refused.outcome();
+    assert!(matches!(outcome, Outcome::Refused { .. }), "{refused:#?}");
+    let said = "what is written to /written in the jar can be run from /run";
+    assert!(refused.stderr.contains(said), "{refused:#?}");
+    // The control: whoever accepts that sees that it is so.
+    let accepted = run(&["--best-effort", "writable_code"]).clean();
+    assert_eq!(accepted.stdout, "mapped\n");
+    // Where each is at its own place, what is written covers what is run.
+    let read = room.path().display().to_string();
+    let ended = python("print(5)")
+        .preset("strict")
+        .flags(["--read", &read, "--write", &written.display().to_string()])
+        .end()
+        .clean();
+    assert_eq!(ended.stdout, "5\n");
 }
 
 #[test]

@@ -5,14 +5,17 @@
 
 use std::{
     fs::File,
-    os::fd::AsRawFd,
+    net::TcpListener,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use belljar::{Jar, Limit, Outcome, Policy, Preset, Running, Stdio, StoppedBy};
-use belljar_tests::{alive, children, descendants, guest, kill, wait_until};
+use belljar::{
+    Jar, Limit, Outcome, Policy, Preset, Running, Stdio, StoppedBy, policy::policy::Format,
+};
+use belljar_tests::{Need, Plugin, alive, children, descendants, guest, kill, need, wait_until};
 use rustix::process::Signal;
 use tokio::{io::AsyncReadExt, task::JoinSet};
 
@@ -61,6 +64,36 @@ fn launcher() -> i32 {
     let all = living();
     assert_eq!(all.len(), 1, "one launcher per host: {all:?}");
     all[0]
+}
+
+#[test]
+fn grant_that_goes_between_plan_and_launch_is_skipped_with_its_rule() {
+    // Root's supervisor opens what it grants, before there is a jar to do without.
+    if !need(Need::User) {
+        return;
+    }
+    let _turn = turn();
+    let room = tempfile::tempdir().expect("a directory");
+    let going = room.path().join("going");
+    std::fs::create_dir(&going).expect("a directory");
+    let path = going.display();
+    let plugin = Plugin::new(&format!(
+        "[filesystem]\nread = [{{ path = '{path}', optional = true }}]"
+    ));
+    let policy = format!("[filesystem]\nread = ['{path}']");
+    let policy = Policy::parse(&policy, Format::Toml, "p", None).expect("a policy");
+    let prepared = Jar::plugin(plugin.path())
+        .args(["echo", "ran"])
+        .policy(policy)
+        .prepare()
+        .expect("a plan");
+    std::fs::remove_dir(&going).expect("it goes");
+    let output = on_threads(prepared.start().output()).expect("a jar");
+    assert_eq!(output.stdout, b"ran");
+    let [dropped] = output.report.dropped.as_slice() else {
+        panic!("{:?}", output.report.dropped);
+    };
+    assert!(dropped.request.starts_with("bind "), "{dropped:?}");
 }
 
 #[test]
@@ -232,4 +265,98 @@ fn host_that_reads_nothing_is_not_held_up() {
         );
         drop(untouched);
     });
+}
+
+/// A jar in which sockets of the machine may be seen, so that the host connects
+/// what the jar asks to be connected.
+fn connecting_jar(room: &std::path::Path, script: &str) -> Jar {
+    std::fs::set_permissions(room, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let policy = Policy::of(Preset::Standard)
+        .allow_read(room.to_str().expect("it is UTF-8"))
+        .expect("a path");
+    Jar::program("/usr/bin/python3")
+        .args(["-c", script])
+        .policy(policy)
+}
+
+fn connecting_threads() -> usize {
+    std::fs::read_dir("/proc/self/task")
+        .expect("this process")
+        .flatten()
+        .filter(|task| {
+            std::fs::read_to_string(task.path().join("comm"))
+                .is_ok_and(|name| name.trim_end() == "belljar-connect")
+        })
+        .count()
+}
+
+/// A guest can make a connection wait for hours: nobody answers, and it says
+/// itself how often to ask.
+#[test]
+fn a_connection_that_never_comes_about_ends_with_its_jar() {
+    let _turn = turn();
+    if !need(Need::Python) {
+        return;
+    }
+    // Somebody on the machine who lives on, and never takes what comes.
+    let busy = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    rustix::net::listen(&busy, 0).expect("listen(2)");
+    let port = busy.local_addr().expect("its address").port();
+    let script = format!(
+        "
+import os, socket, threading, time
+own = socket.socket(socket.AF_UNIX); own.bind('/run/tmp/own'); own.listen(0)
+def tcp():
+    s = socket.socket(); s.setsockopt(socket.IPPROTO_TCP, 7, 127)
+    s.connect(('127.0.0.1', {port})); time.sleep(60)
+def unix():
+    s = socket.socket(socket.AF_UNIX); s.connect('/run/tmp/own'); time.sleep(60)
+for what in [tcp, unix] * 6: threading.Thread(target=what, daemon=True).start()
+time.sleep(1)
+os._exit(0)
+"
+    );
+    on_threads(async {
+        let output = Jar::program("/usr/bin/python3")
+            .args(["-c", &script])
+            .policy(Policy::of(Preset::Minimal))
+            .output()
+            .await
+            .expect("a jar");
+        let report = output.report;
+        assert_eq!(report.outcome, Outcome::Exited { code: 0 }, "{report:?}");
+        wait_until("the threads' end", || {
+            (connecting_threads() == 0).then_some(())
+        });
+    });
+}
+
+/// Ids are changed in threads of the host's, many at a time.
+#[test]
+fn a_host_that_connects_for_a_jar_stays_as_dumpable_as_it_was() {
+    let _turn = turn();
+    if !need(Need::Python) {
+        return;
+    }
+    let before = rustix::process::dumpable_behavior().expect("prctl(2)");
+    let room = tempfile::tempdir().expect("a directory");
+    let script = "
+import socket, threading
+own = socket.socket(); own.bind(('127.0.0.1', 0)); own.listen(4096)
+def connect():
+    for _ in range(60): socket.create_connection(own.getsockname()).close()
+threads = [threading.Thread(target=connect) for _ in range(12)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+";
+    on_threads(async {
+        let output = connecting_jar(room.path(), script)
+            .output()
+            .await
+            .expect("a jar");
+        let report = output.report;
+        assert_eq!(report.outcome, Outcome::Exited { code: 0 }, "{report:?}");
+    });
+    let after = rustix::process::dumpable_behavior().expect("prctl(2)");
+    assert_eq!(after, before);
 }

@@ -29,7 +29,10 @@ fn killed_supervisor_leaves_nothing_and_a_true_report() {
             started.signal(Signal::KILL);
             // Ending also holds that nothing is left: no process, mount or file.
             let ended = started.end();
-            assert_eq!(ended.status.code(), None, "{ended:#?}");
+            // On a slow machine all may have ended before.
+            if ended.status.code() != Some(42) {
+                assert_eq!(ended.status.code(), None, "{ended:#?}");
+            }
             // None where it was not launched yet; and on a slow machine the guest may have ended.
             if let Some(report) = ended.report {
                 assert!(

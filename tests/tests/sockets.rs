@@ -290,13 +290,104 @@ fn a_socket_that_is_granted_by_its_own_path_is_reached_as_the_guest() {
     }
 }
 
-/// The supervisor's threads serve one call after another.
+/// The supervisor connects, so it is the peer: a guest must not hold it by that.
+#[test]
+fn whoever_connects_in_a_guest_s_stead_is_not_a_task_that_the_guest_can_hold() {
 #[test]
 fn each_of_many_connects_is_made_as_the_guest_and_reaches_no_further() {
     if !need(Need::Python) {
         return;
     }
     let machine = Machine::new();
+    let script = "
+server = socket.socket(socket.AF_UNIX); server.bind('/tmp/own.sock'); server.listen(1)
+client = connect('/tmp/own.sock')
+peer, _ = server.accept()
+attempt('peer', lambda: peer.getsockopt(socket.SOL_SOCKET, 77))
+attempt('passed', lambda: peer.setsockopt(socket.SOL_SOCKET, 76, 1))
+";
+    for preset in ["standard", "strict"] {
+        let ended = python(script, &machine)
+            .preset(preset)
+            .flags(["--read".as_ref(), machine.directory().as_os_str()])
+            .end()
+            .clean();
+        let expected = "peer Protocol not available\npassed Protocol not available\n";
+        assert_eq!(ended.stdout, expected, "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_refused_connect_that_ends_the_jar_is_never_answered() {
+    if !need(Need::Python) {
+        return;
+    }
+    let machine = Machine::new();
+    let script = "
+attempt('own', lambda: connect('/tmp/nothing'))
+sys.stdout.flush()
+try: connect(directory + '/machine.sock')
+finally: os.write(1, b'answered')
+";
+    let ended = python(script, &machine)
+        .flags(["--end-on", "sockets", "--read"])
+        .flags([machine.directory()])
+        .end();
+    let outcome = belljar_plan::Outcome::Violation {
+        rule: Rule::Sockets,
+    };
+    assert_eq!(ended.outcome(), &outcome, "{ended:#?}");
+    assert_eq!(ended.stdout, "own No such file or directory\n");
+    machine.nobody_came();
+}
+
+/// Many that wait for one socket hold up none that does not wait.
+#[test]
+fn a_connect_that_does_not_wait_is_made_while_others_wait() {
+    if !need(Need::Python) {
+        return;
+    }
+    let machine = Machine::new();
+    let script = "
+import time
+full = socket.socket(socket.AF_UNIX); full.bind('/tmp/full'); full.listen(0)
+connect('/tmp/full')
+for _ in range(40): threading.Thread(target=connect, args=['/tmp/full'], daemon=True).start()
+time.sleep(0.5)
+other = socket.socket(socket.AF_UNIX); other.bind('/tmp/other'); other.listen(1)
+quick = socket.socket(socket.AF_UNIX); quick.setblocking(False)
+attempt('quick', lambda: quick.connect('/tmp/other'))
+attempt('full', lambda: quick.connect('/tmp/full'))
+sys.stdout.flush()
+os._exit(0)
+";
+    let ended = python(script, &machine)
+        .flags(["--wall", "20s", "--read"])
+        .flags([machine.directory()])
+        .end()
+        .clean();
+    assert!(ended.stdout.starts_with("quick done\nfull "), "{ended:#?}");
+}
+
+#[test]
+fn a_policy_that_lets_connect_through_gives_the_rule_up() {
+    let machine = Machine::new();
+    let room = tempfile::tempdir().expect("a directory");
+    let policy = room.path().join("policy.toml");
+    fs::write(&policy, "[seccomp]\nallow = ['connect']\n").expect("a policy");
+    let ended = jar()
+        .flags(["--policy".as_ref(), policy.as_os_str()])
+        .flags(["--read".as_ref(), machine.directory().as_os_str()])
+        .program(["true"])
+        .end();
+    let refused = matches!(ended.outcome(), belljar_plan::Outcome::Refused { .. });
+    assert!(refused, "{ended:#?}");
+    assert!(
+        ended
+            .stderr
+            .contains("the policy's [seccomp] allow gives it up"),
+        "{ended:#?}"
+    );
     // By root's rights, or the directory's owner's, it could be reached.
     let hidden = machine.directory().join("hidden");
     fs::create_dir(&hidden).expect("a directory");

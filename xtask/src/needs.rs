@@ -14,6 +14,7 @@ const WORDS: &[&str] = &[
     "user",
     "userns",
     "idmap",
+    "landlock",
     "rust",
     "vm",
     "cc",

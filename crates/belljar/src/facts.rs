@@ -25,8 +25,8 @@ pub fn facts() -> HostFacts {
 
 /// The same as [`facts_for`], looked at once in the life of the host: places
 /// like `/usr` don't move. Where they did, the launch fails on what it finds
-/// instead, and [`refreshed`] looks again. Sockets come and go, so what
-/// `minimal` hides is looked at each time.
+/// instead, and [`refreshed`] looks again. Sockets come and go, so they, and what
+/// `minimal` hides, are looked at each time.
 pub(crate) fn known_for(preset: Preset) -> HostFacts {
     if preset == Preset::Minimal {
         return facts_for(preset);
@@ -35,7 +35,9 @@ pub(crate) fn known_for(preset: Preset) -> HostFacts {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let same = |at: &&Known| at.preset == preset && at.user == user;
     if let Some(known) = known.iter().find(same) {
-        return known.facts.clone();
+        let mut facts = known.facts.clone();
+        facts.layout.sockets = layout::system_sockets(&facts.layout);
+        return facts;
     }
     let facts = facts_for(preset);
     known.push(Known {

@@ -103,6 +103,7 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
                 Verified {
                     subject: Subject::Program(program),
                     caller,
+                    writable_code: survey::writable_code(&survey),
                     survey,
                 },
                 None,
@@ -125,6 +126,7 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
                 Verified {
                     subject,
                     caller,
+                    writable_code: survey::writable_code(&survey),
                     survey,
                 },
                 Some(image),

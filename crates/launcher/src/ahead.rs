@@ -214,7 +214,8 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::NoNewPrivs {}
         | Step::Securebits {}
         | Step::Capabilities { .. }
-        | Step::Canary {} => true,
+        | Step::Canary {}
+        | Step::Queues {} => true,
         Step::Detach { .. }
         | Step::Clone { .. }
         | Step::MapIds { .. }
@@ -231,6 +232,7 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::FixedCode {}
         | Step::Ruleset { .. }
         | Step::AllowPath { .. }
+        | Step::AllowQueues { .. }
         | Step::Restrict { .. }
         | Step::Adopt {}
         | Step::DieWithFirst {}

@@ -45,6 +45,8 @@ pub(crate) struct Jar<'a> {
     /// The file with which the guest's process tries whether it is held.
     canary: Option<OwnedFd>,
     ruleset: Option<landlock::Ruleset>,
+    /// The jar's own message queues.
+    queues: Option<OwnedFd>,
     /// Where the program's argument lists go, where its filter asks for that.
     start: Option<filter::Start>,
     /// Whether the jar's tasks are those that come of it, and no pid namespace
@@ -83,6 +85,7 @@ impl<'a> Jar<'a> {
             counted: None,
             canary: None,
             ruleset: None,
+            queues: None,
             start: None,
             adopts: false,
             has_proc: false,
@@ -237,6 +240,8 @@ impl<'a> Jar<'a> {
                 network,
                 scopes,
             } => self.ruleset(files, network, scopes),
+            Step::Queues {} => self.hold_queues(),
+            Step::AllowQueues { access } => self.allow_queues(access),
             Step::Restrict { quiet } => self.restrict(quiet),
             // Not for this actor: the launcher's, and those that are handled
             // where the steps are read.

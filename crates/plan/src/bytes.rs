@@ -19,12 +19,27 @@ impl Bytes {
         String::from_utf8_lossy(&self.0)
             .chars()
             .flat_map(|c| {
-                let escape = c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+                let escape = c.is_control() || unseen(c);
                 let plain = (!escape).then_some(c);
-                plain.into_iter().chain(escape.then(|| c.escape_unicode()).into_iter().flatten())
+                plain
+                    .into_iter()
+                    .chain(escape.then(|| c.escape_unicode()).into_iter().flatten())
             })
             .collect()
     }
+}
+
+/// What separates lines, changes the direction of text or joins it, and is not
+/// seen itself.
+const fn unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
 }
 
 impl fmt::Debug for Bytes {

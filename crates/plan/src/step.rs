@@ -558,4 +558,13 @@ steps! {
     /// The machine's own root is the jar's, and what [`Step::Restrict`] tries: for
     /// a jar without a mount namespace.
     47 "machine_root" MachineRoot {}
+    /// Get hold of the jar's own POSIX message queues: they lie in a mount that
+    /// nobody sees, so that [`Step::AllowQueues`] could not name them;
+    /// mq_overview(7). pid 1 does it, which may still.
+    48 "queues" Queues {}
+    /// Allow something of those; landlock_add_rule(2).
+    49 "allow_queues" AllowQueues {
+        /// Bits `LANDLOCK_ACCESS_FS_*`.
+        access: u64,
+    }
 }

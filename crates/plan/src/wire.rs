@@ -512,6 +512,10 @@ mod tests {
             step!(Adopt {}),
             step!(DieWithFirst {}),
             step!(MachineRoot {}),
+            step!(Queues {}),
+            step!(AllowQueues {
+                access: any::<u64>()
+            }),
             step!(Exec {
                 path: string(),
                 arguments: strings(),

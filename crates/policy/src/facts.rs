@@ -148,6 +148,9 @@ pub struct Layout {
     pub proc_hidden: Vec<String>,
     /// Entries of `/proc` that exist and are made read-only, relative to it.
     pub proc_read_only: Vec<String>,
+    /// Unix sockets that somebody has bound in one of the two, at the moment.
+    #[serde(default)]
+    pub sockets: Vec<UnixPath>,
     /// A directory on which a new root can be attached for a moment.
     pub stage: String,
 }

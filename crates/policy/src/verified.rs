@@ -2,7 +2,7 @@
 //! before anything is decided: data that `belljar`'s verify stage fills by
 //! looking, and that tests fill by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use belljar_plan::Bytes;
 
@@ -18,6 +18,9 @@ pub struct Verified {
     pub caller: Caller,
     /// What each path that the request, the policy and the subject mention leads to.
     pub survey: Survey,
+    /// Programs among those paths that ask for memory that is writable and
+    /// executable when they are started, by where they are.
+    pub writable_code: BTreeSet<UnixPath>,
 }
 
 /// What is run.

@@ -374,6 +374,31 @@ fn a_policy_that_lets_mounts_through_has_them() {
     );
 }
 
+#[test]
+fn message_queues_are_allowed_where_calls_for_them_are() {
+    let with = |which| {
+        let (verified, policy) = granted(which, &[]);
+        let plan = plan(&verified, &policy, &machine());
+        let queues = position(&plan, |step| step.word() == "queues");
+        let allowed = position(
+            &plan,
+            |step| matches!(step, Step::AllowQueues { access } if *access == READ_FILE | WRITE_FILE),
+        );
+        assert_eq!(queues.is_some(), allowed.is_some());
+        queues.is_some()
+    };
+    assert!(with(Preset::Standard) && with(Preset::Minimal) && !with(Preset::Strict));
+    // They are the machine's where the policy says so, and then in no jar's mount.
+    let text = "[linux]\nnamespaces = ['user', 'pid', 'mount', 'network']";
+    let policy = Policy::parse(text, Format::Toml, "f", None).unwrap();
+    let plan = plan(&true_program(), &policy.best_effort(Rule::Ipc), &machine());
+    let said = &rule(&plan, Rule::Files).planned.mechanism;
+    assert!(
+        said.contains("no Landlock: the policy leaves the machine's message queues"),
+        "{said}"
+    );
+}
+
 proptest! {
     #[test]
     fn rules_allow_what_mounts_let_through_and_no_more(

@@ -264,6 +264,14 @@ const PROC_READ_ONLY: &[&str] = &[
 /// A directory on which a root can be attached, best first.
 const STAGES: &[&str] = &["/tmp", "/run", "/var", "/mnt", "/usr", "/etc", "/proc"];
 
+/// Unix sockets that are bound in places of the system at the moment; unix(7).
+pub(super) fn system_sockets(layout: &Layout) -> Vec<UnixPath> {
+    let mut sockets = sockets();
+    let places = || layout.system.iter().chain(&layout.configuration);
+    sockets.retain(|path| places().any(|place| path.is_within(&place.path)));
+    sockets
+}
+
 /// Looks at the usual places that a preset needs.
 pub(super) fn layout(preset: Preset) -> Layout {
     let minimal = preset == Preset::Minimal;
@@ -285,7 +293,8 @@ pub(super) fn layout(preset: Preset) -> Layout {
             },
         )
     };
-    Layout {
+    let mut layout = Layout {
+        sockets: Vec::new(),
         system: SYSTEM.iter().filter_map(|path| place(path)).collect(),
         configuration: match preset {
             Preset::Minimal => Vec::new(),
@@ -312,7 +321,11 @@ pub(super) fn layout(preset: Preset) -> Layout {
             .iter()
             .find(|path| look::status(path).is_ok_and(|status| status.kind == EntryKind::Directory))
             .map_or_else(|| "/".to_owned(), |path| (*path).to_owned()),
+    };
+    if !minimal {
+        layout.sockets = system_sockets(&layout);
     }
+    layout
 }
 
 fn configuration() -> Vec<Place> {

@@ -1,11 +1,11 @@
-//! Calls that the supervisor makes in a guest's stead: on threads of their own,
-//! which are the guest's user meanwhile, and a few at a time.
+//! Calls that the supervisor makes in a guest's stead: each on a thread of its
+//! own, which gives up every privilege first, and a few at a time.
 
 use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,192 +13,149 @@ use belljar_plan::{Bytes, Rule};
 use tokio::sync::mpsc;
 
 use super::denials::Denied;
-use crate::sys::{self, Asked, Connected, Reachable, Thread};
+use crate::sys::{self, Asked, Connected, Reachable, UnderWay};
 
 /// So many are made at once: a guest can make each of them wait.
 const AT_ONCE: usize = 16;
+/// So many with those that do not wait, or said so: a guest whose other calls
+/// all wait can still do what lets them go on.
+const AT_ONCE_WITH_QUICK: usize = 2 * AT_ONCE;
 /// So many wait for their turn; what comes then is answered `EAGAIN`.
 const WAITING: usize = 1024;
-/// A thread without work ends after so long: to make one costs as much as a call.
-const IDLE: Duration = Duration::from_millis(100);
 const EAGAIN: i32 = 11;
 const EPERM: i32 = 1;
+/// So often what is under way is cut short once the jar has ended, each time
+/// after twice as long: almost a minute in all.
+const CUTS: u32 = 12;
+const FIRST_CUT: Duration = Duration::from_millis(10);
 
 /// What a jar has others do for it.
 #[derive(Debug)]
 pub(super) struct Performer {
-    work: Arc<Work>,
-    refused: mpsc::UnboundedReceiver<Denied>,
-}
-
-/// What the threads share.
-#[derive(Debug)]
-struct Work {
-    listener: OwnedFd,
-    reachable: Reachable,
-    /// Of calls that were taken up, which are rationed.
-    refused: mpsc::UnboundedSender<Denied>,
-    queue: Mutex<Queue>,
-    more: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
+    listener: Arc<OwnedFd>,
+    reachable: Arc<Reachable>,
+    under_way: UnderWay,
+    /// What is refused ends the jar: it is not answered, as no call that ends it is.
+    ends: bool,
     waiting: VecDeque<Asked>,
-    threads: usize,
-    /// Of these, those that wait for work.
-    idle: usize,
-    /// The jar has ended.
-    closed: bool,
+    running: usize,
+    done: mpsc::UnboundedSender<Option<Denied>>,
+    ended: mpsc::UnboundedReceiver<Option<Denied>>,
 }
 
 impl Performer {
-    pub(super) fn new(listener: &OwnedFd, reachable: Reachable) -> io::Result<Self> {
-        let (sender, refused) = mpsc::unbounded_channel();
-        let work = Work {
-            listener: listener.as_fd().try_clone_to_owned()?,
-            reachable,
-            refused: sender,
-            queue: Mutex::default(),
-            more: Condvar::new(),
-        };
+    pub(super) fn new(listener: &OwnedFd, reachable: Reachable, ends: bool) -> io::Result<Self> {
+        // Its length is bounded by how many threads run.
+        let (done, ended) = mpsc::unbounded_channel();
         Ok(Self {
-            work: Arc::new(work),
-            refused,
+            listener: Arc::new(listener.as_fd().try_clone_to_owned()?),
+            reachable: Arc::new(reachable),
+            under_way: UnderWay::default(),
+            ends,
+            waiting: VecDeque::new(),
+            running: 0,
+            done,
+            ended,
         })
     }
 
     /// Has a call made as soon as there is a thread for it.
     pub(super) fn perform(&mut self, asked: Asked) {
-        let mut queue = self.work.lock();
-        if queue.waiting.len() >= WAITING {
-            drop(queue);
-            return self.work.refuse(&asked);
+        if self.running >= AT_ONCE && self.running < AT_ONCE_WITH_QUICK && sys::comes_back(&asked) {
+            return self.start(asked);
         }
-        queue.waiting.push_back(asked);
-        hire(&self.work, queue);
+        if self.waiting.len() >= WAITING {
+            return self.refuse(&asked, EAGAIN);
+        }
+        self.waiting.push_back(asked);
+        self.begin();
     }
 
-    /// Waits for one that was refused. Dropping the future loses nothing.
-    pub(super) async fn refused(&mut self) -> Denied {
-        match self.refused.recv().await {
-            Some(refused) => refused,
-            // Its other end is held here.
-            None => std::future::pending().await,
+    /// Waits for the end of one; gives it where it was refused. Dropping the
+    /// future loses nothing.
+    pub(super) async fn ended(&mut self) -> Option<Denied> {
+        let ended = self.ended.recv().await.flatten();
+        self.running = self.running.saturating_sub(1);
+        self.begin();
+        ended
+    }
+
+    fn begin(&mut self) {
+        while self.running < AT_ONCE
+            && let Some(asked) = self.waiting.pop_front()
+        {
+            self.start(asked);
+        }
+    }
+
+    fn start(&mut self, asked: Asked) {
+        let listener = Arc::clone(&self.listener);
+        let reachable = Arc::clone(&self.reachable);
+        let under_way = self.under_way.clone();
+        let done = self.done.clone();
+        let ends = self.ends;
+        let thread = std::thread::Builder::new()
+            .name("belljar-connect".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                sys::block_signals();
+                let connected = sys::connect(&listener, &asked, &reachable, &under_way);
+                let refused = answer(&listener, &asked, connected, ends);
+                // Where the jar has ended, nobody needs to hear it.
+                let _ = done.send(refused);
+            });
+        match thread {
+            Ok(_) => self.running += 1,
+            Err(_) => self.refuse(&asked, EAGAIN),
+        }
+    }
+
+    fn refuse(&self, asked: &Asked, errno: i32) {
+        if let Err(error) = sys::answer_call(&self.listener, asked, errno) {
+            tracing::warn!(target: "belljar", %error, "cannot answer a call");
         }
     }
 }
 
+/// With the jar ends what waits for it: nothing of it outlives it.
 impl Drop for Performer {
     fn drop(&mut self) {
-        let mut queue = self.work.lock();
-        queue.closed = true;
-        queue.waiting.clear();
-        drop(queue);
-        self.work.more.notify_all();
-    }
-}
-
-/// Sees that there is a thread for what waits, as far as there may be.
-fn hire(work: &Arc<Work>, mut queue: MutexGuard<'_, Queue>) {
-    if queue.waiting.len() <= queue.idle {
-        return work.more.notify_one();
-    }
-    if queue.threads == AT_ONCE {
-        return;
-    }
-    let own = Arc::clone(work);
-    let thread = std::thread::Builder::new()
-        .name("belljar-connect".to_owned())
-        .stack_size(256 << 10)
-        .spawn(move || {
-            sys::block_signals();
-            own.do_all();
-        });
-    match thread {
-        Ok(_) => queue.threads += 1,
-        // Those that are there come to it.
-        Err(_) if queue.threads > 0 => {}
-        Err(_) => {
-            let waiting = std::mem::take(&mut queue.waiting);
-            drop(queue);
-            waiting.iter().for_each(|asked| work.refuse(asked));
+        if self.running == 0 || self.under_way.cut_short() == 0 {
+            return;
         }
-    }
-}
-
-impl Work {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn do_all(self: &Arc<Self>) {
-        while let Some(asked) = self.next() {
-            let (refused, thread) = connect(&self.listener, &asked, &self.reachable);
-            if let Some(refused) = refused {
-                // Where the jar has ended, nobody needs to hear it.
-                let _ = self.refused.send(refused);
-            }
-            if thread == Thread::Spent {
-                let mut queue = self.lock();
-                queue.threads -= 1;
-                if !queue.waiting.is_empty() {
-                    hire(self, queue);
+        let under_way = self.under_way.clone();
+        tokio::spawn(async move {
+            for doubled in 0..CUTS {
+                tokio::time::sleep(FIRST_CUT * 2_u32.pow(doubled)).await;
+                if under_way.cut_short() == 0 {
+                    return;
                 }
-                return;
             }
-        }
-    }
-
-    /// The next call; none where the calling thread is to end.
-    fn next(&self) -> Option<Asked> {
-        let mut queue = self.lock();
-        let mut patient = true;
-        loop {
-            if let Some(asked) = queue.waiting.pop_front() {
-                return Some(asked);
-            }
-            if queue.closed || !patient {
-                queue.threads -= 1;
-                return None;
-            }
-            queue.idle += 1;
-            let woken = self.more.wait_timeout(queue, IDLE);
-            let (again, waited) = woken.unwrap_or_else(PoisonError::into_inner);
-            queue = again;
-            queue.idle -= 1;
-            patient = !waited.timed_out();
-        }
-    }
-
-    fn refuse(&self, asked: &Asked) {
-        answer(&self.listener, asked, EAGAIN);
+            tracing::warn!(target: "belljar", "a socket of the machine keeps a connection waiting");
+        });
     }
 }
 
-fn answer(listener: &OwnedFd, asked: &Asked, errno: i32) {
-    if let Err(error) = sys::answer_call(listener, asked, errno) {
-        tracing::warn!(target: "belljar", %error, "cannot answer a call");
-    }
-}
-
-/// Makes the call and answers it; gives what was refused.
-fn connect(listener: &OwnedFd, asked: &Asked, reachable: &Reachable) -> (Option<Denied>, Thread) {
-    let (connected, thread) = sys::connect(listener, asked, reachable);
+/// Answers the call; gives what was refused.
+fn answer(listener: &OwnedFd, asked: &Asked, connected: Connected, ends: bool) -> Option<Denied> {
     let (errno, refused) = match connected {
         Connected::Answered(errno) => (errno, None),
-        Connected::Refused(path) => (EPERM, Some(denied(asked, path))),
+        Connected::Refused(path) => (EPERM, Some(denied(asked, path, ends))),
     };
-    answer(listener, asked, errno);
-    (refused, thread)
+    if !(ends && refused.is_some())
+        && let Err(error) = sys::answer_call(listener, asked, errno)
+    {
+        tracing::warn!(target: "belljar", %error, "cannot answer a call");
+    }
+    refused
 }
 
-fn denied(asked: &Asked, path: Vec<u8>) -> Denied {
+fn denied(asked: &Asked, path: Vec<u8>, ends: bool) -> Denied {
     // As text a name of zeroes and controls could pass for something else.
     let path = Bytes(path).escaped();
     Denied {
         rule: Rule::Sockets,
-        ends: false,
+        ends,
         pid: asked.pid,
         action: "a unix socket that is not the jar's own",
         answer: "EPERM",

@@ -1,15 +1,19 @@
 //! Who asks, and what every path that a launch mentions leads to.
 
-use std::{collections::BTreeMap, env, os::unix::ffi::OsStringExt as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    os::unix::ffi::OsStringExt as _,
+};
 
 use belljar_plan::Bytes;
 use belljar_policy::{
     Manifest, Policy, UnixPath,
     policy::{Ceilings, Said},
-    verified::{Caller, Found, Survey},
+    verified::{Caller, FileKind, Found, Survey},
 };
 
-use super::error::VerifyError;
+use super::{elf, error::VerifyError, places};
 use crate::sys::look::{self, LookError};
 
 /// The calling process and its machine's users.
@@ -39,6 +43,21 @@ pub(crate) fn homes() -> Vec<UnixPath> {
     homes.sort_unstable();
     homes.dedup();
     homes
+}
+
+/// Which of the programs that were seen ask for memory that is writable and
+/// executable when they are started.
+pub(crate) fn writable_code(survey: &Survey) -> BTreeSet<UnixPath> {
+    let asks = |found: &&Found| {
+        let program = found.kind == FileKind::File && found.mode & 0o111 != 0;
+        program
+            && std::fs::File::open(found.path.as_str()).is_ok_and(|file| {
+                let bytes = places::Bytes::File(file.into());
+                matches!(elf::read(&bytes), Ok(Some(about)) if about.writable_code)
+            })
+    };
+    let found = survey.0.values().filter_map(|found| found.as_ref().ok());
+    found.filter(asks).map(|found| found.path.clone()).collect()
 }
 
 fn people(passwd: &str) -> impl Iterator<Item = &str> {

@@ -8,10 +8,12 @@ use core::slice;
 use belljar_plan::Step;
 use belljar_plan::message::{Progress, progress};
 use belljar_plan::wire::Steps;
+use rustix::event::Timespec;
 use rustix::fd::AsFd as _;
 use rustix::io::{Errno, Result};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::thread::nanosleep;
 
 use super::{Jar, mounts::send_progress};
 use crate::arch::HIGHEST;
@@ -24,6 +26,12 @@ const INSTRUCTION: usize = 8;
 const K: usize = 4;
 /// How often an address that is taken already is drawn anew.
 const TRIES: usize = 16;
+/// How often the listener is sent anew, and the pause between.
+const SENDS: usize = 2000;
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 1_000_000,
+};
 
 /// Where the argument lists of the one start go that the filter lets through.
 #[derive(Clone, Copy)]
@@ -80,6 +88,15 @@ impl Jar<'_> {
         };
         // No task of the guest's was ever there to take it: this process is the
         // only one but pid 1, and the descriptor is closed before the guest is.
+        for _ in 0..SENDS {
+            match send_progress(&packet, heard.as_fd()) {
+                // The user's descriptors on their way are counted against this
+                // jar's own bound, and those of other jars are soon taken.
+                Err(Errno::TOOMANYREFS) => {}
+                other => return other,
+            }
+            let _ = nanosleep(&PAUSE);
+        }
         send_progress(&packet, heard.as_fd())
     }
 }

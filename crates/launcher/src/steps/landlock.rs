@@ -9,7 +9,10 @@ use linux_raw_sys::landlock::LANDLOCK_SCOPE_SIGNAL;
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::{Errno, Result};
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen,
+    open_tree,
+};
 
 use super::Jar;
 use crate::raw;
@@ -63,6 +66,28 @@ impl Jar<'_> {
                 let place = self.find(path, OFlags::PATH)?;
                 raw::landlock_allow(set.as_fd(), place.as_fd(), access)
             }
+        }
+    }
+
+    /// Mounts the queues of this ipc namespace, though nowhere: the kernel's own
+    /// mount of them has the same root.
+    pub(super) fn hold_queues(&mut self) -> Result<()> {
+        let fs = match fsopen(c"mqueue", FsOpenFlags::FSOPEN_CLOEXEC) {
+            // A kernel without queues has none to allow.
+            Err(Errno::NODEV) => return Ok(()),
+            fs => fs?,
+        };
+        fsconfig_create(&fs)?;
+        let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+        self.queues = Some(fsmount(&fs, flags, MountAttrFlags::empty())?);
+        Ok(())
+    }
+
+    pub(super) fn allow_queues(&self, access: u64) -> Result<()> {
+        let set = &self.ruleset.as_ref().ok_or(Errno::PROTO)?.set;
+        match &self.queues {
+            Some(queues) => raw::landlock_allow(set.as_fd(), queues.as_fd(), access),
+            None => Ok(()),
         }
     }
 

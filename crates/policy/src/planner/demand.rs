@@ -56,6 +56,29 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
                 "leave out the demand".to_owned(),
             );
         }
+        rule if let Some(reason) = planned
+            .planned
+            .mechanism
+            .strip_prefix("nothing: the policy") =>
+        {
+            return (
+                format!("the policy{reason}"),
+                format!("take that out of the policy, or accept it by `--best-effort {rule}`"),
+            );
+        }
+        Rule::WritableCode
+            if let Some(reason) = planned
+                .planned
+                .mechanism
+                .strip_prefix("nothing: what is written") =>
+        {
+            return (
+                format!("what is written{reason}"),
+                "grant them apart, so that nothing that can be written lies in what can be run; \
+                 or say `--allow jit`, which gives the rule up"
+                    .to_owned(),
+            );
+        }
         Rule::WritableCode
             if let Some(reason) = planned.planned.mechanism.strip_prefix("nothing: ") =>
         {

@@ -169,6 +169,41 @@ impl Tree {
             .collect()
     }
 
+    /// Something of the machine that can be written at one place of the jar and
+    /// run at another, or at the same one: where to write, and where to run.
+    pub(super) fn written_and_run(&self) -> Option<(UnixPath, UnixPath)> {
+        let shown = || {
+            self.nodes.iter().filter_map(|(at, node)| match node {
+                Node::Mount(mount) => Some((at, mount, mount.shows.as_ref()?)),
+                _ => None,
+            })
+        };
+        let written = shown().filter(|(_, mount, _)| !mount.attributes.read_only);
+        written
+            .flat_map(|(_, _, written)| {
+                let run = shown().filter(|(_, mount, _)| !mount.attributes.no_exec);
+                run.filter_map(move |(_, _, run)| {
+                    let both = if run.is_within(written) { run } else { written };
+                    (both.is_within(written) && both.is_within(run)).then_some(both)
+                })
+            })
+            .find_map(|both| {
+                let places = self.places_of(both).into_iter();
+                let places: Vec<_> = places
+                    .filter(|place| self.source_of(place).as_ref() == Some(both))
+                    .filter_map(|place| {
+                        let (_, mount) = self.mount_over(&place)?;
+                        Some((place, mount.attributes))
+                    })
+                    .collect();
+                let place = |wanted: fn(&Attributes) -> bool| {
+                    let found = places.iter().find(|(_, attributes)| wanted(attributes));
+                    found.map(|(place, _)| place.clone())
+                };
+                Some((place(|is| !is.read_only)?, place(|is| !is.no_exec)?))
+            })
+    }
+
     /// What is in the way of a mount at a path: a file above it, or a mount of
     /// the machine, in which nothing can be made.
     pub(super) fn obstacle(&self, path: &UnixPath) -> Option<Obstacle> {

@@ -74,11 +74,10 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Option<Deci
                 "an option of prctl that ordinary programs do without",
             ),
         },
-        "fcntl" if strict => denied_where(
-            vec![low(1, F_SETPIPE_SZ)],
-            quietly(Errno::Perm, "a larger pipe"),
-        ),
-        "setsockopt" if strict => socket_option(),
+        "fcntl" => control(strict),
+        "renameat2" => denied_where(vec![any(4, RENAME_WHITEOUT)], DEVICE_FILE),
+        "setsockopt" => socket_option(strict),
+        "getsockopt" => denied_where(vec![low(1, SOL_SOCKET), low(2, TASK_OF_PEER)], PEER),
         "execve" if asked.exec == Exec::Once => deny(Rule::Exec, "another program").into(),
         "execveat" if asked.exec == Exec::Once => only(
             vec![
@@ -174,6 +173,7 @@ fn all_of(list: &[Named]) -> u32 {
     list.iter().fold(0, |all, (bit, _)| all | bit)
 }
 
+const DEVICE_FILE: Verdict = deny(Rule::Devices, "a device file");
 const SET_ID_BIT: Verdict = deny(Rule::Privileges, "a set-user-id or set-group-id bit");
 
 fn set_id(mode: u8) -> Decision {
@@ -192,10 +192,7 @@ fn node(mode: u8) -> Decision {
     };
     Decision {
         clauses: vec![
-            clause(
-                vec![check(mode, device)],
-                deny(Rule::Devices, "a device file"),
-            ),
+            clause(vec![check(mode, device)], DEVICE_FILE),
             clause(vec![any(mode, SET_ID)], SET_ID_BIT),
         ],
         otherwise: Verdict::Allow,
@@ -284,9 +281,14 @@ fn socket(asked: &belljar_plan::Filter) -> Decision {
                 ],
                 Verdict::Allow,
             ),
+            // Go asks for it first and takes TCP then.
+            clause(
+                vec![internet.clone(), low(PROTOCOL, MPTCP)],
+                quietly(Errno::Protonosupport, "multipath TCP"),
+            ),
             clause(
                 vec![internet.clone(), ordinary],
-                quietly(Errno::Protonosupport, "a rare internet protocol"),
+                deny(Rule::Syscalls, "a rare internet protocol"),
             ),
             clause(vec![internet], deny(Rule::Syscalls, "a raw socket")),
         ]);
@@ -356,9 +358,17 @@ fn request(strict: bool) -> Decision {
     }
 }
 
-fn socket_option() -> Decision {
-    Decision {
-        clauses: vec![
+/// Who connects a guest's socket may be the supervisor, and who answers a task
+/// of the machine: neither is the guest's to hold.
+const PEER: Verdict = quietly(
+    Errno::Noprotoopt,
+    "a descriptor of the task at the other end",
+);
+
+fn socket_option(strict: bool) -> Decision {
+    let mut clauses = vec![clause(vec![low(1, SOL_SOCKET), low(2, PASSES_TASKS)], PEER)];
+    if strict {
+        clauses.extend([
             clause(
                 vec![low(1, SOL_SOCKET), among(2, ATTACHED_PROGRAMS)],
                 deny(Rule::Syscalls, "a program attached to a socket"),
@@ -367,7 +377,29 @@ fn socket_option() -> Decision {
                 vec![low(1, SOL_TCP), low(2, TCP_ULP)],
                 quietly(Errno::Noprotoopt, "a protocol above TCP inside the kernel"),
             ),
-        ],
+        ]);
+    }
+    Decision {
+        clauses,
+        otherwise: Verdict::Allow,
+    }
+}
+
+/// With a lease on a file that it may only read, a guest would make others wait
+/// who open it for writing: most of a minute, and again.
+fn control(strict: bool) -> Decision {
+    let mut clauses = vec![clause(
+        vec![low(1, F_SETLEASE)],
+        deny(Rule::Syscalls, "a lease on a file"),
+    )];
+    if strict {
+        clauses.push(clause(
+            vec![low(1, F_SETPIPE_SZ)],
+            quietly(Errno::Perm, "a larger pipe"),
+        ));
+    }
+    Decision {
+        clauses,
         otherwise: Verdict::Allow,
     }
 }

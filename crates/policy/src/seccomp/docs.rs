@@ -85,8 +85,14 @@ const TAIL: &str = "
 
 `writable_code` is claimed only where the whole set holds: no mapping that is writable and executable, none that becomes
 executable, no executable memory that is shared or has no file, no memfd, no System V segment, `noexec` on every writable
-mount, `/proc` read-only, and `PR_SET_MDWE` on kernels that have it (6.3), which refuses the same by a second hand. A guest
-can still interpret code of its own (a script, a table), and reuse what is mapped (return-oriented programming).
+mount, nothing that can be written at one place of the jar and run from another, `/proc` read-only, and `PR_SET_MDWE` on
+kernels that have it (6.3), which refuses the same by a second hand. A guest can still interpret code of its own (a script, a
+table), and reuse what is mapped (return-oriented programming).
+
+## What remains possible where memory is not shared
+
+A file can be mapped so that many share it, and `/dev/zero` gives as much of such memory as a guest asks for: no filter sees
+what a descriptor is. The limit `memory` says so of itself: shared memory escapes it where no cgroup counts.
 ";
 
 fn sentence(text: &str) -> String {

@@ -273,3 +273,11 @@ pub fn denials(call: &Call, asked: &belljar_plan::Filter) -> Vec<Denial> {
         })
         .collect()
 }
+
+/// The rules that what becomes of a call has a part in.
+pub fn kept_by(call: &Call, asked: &belljar_plan::Filter) -> Vec<Rule> {
+    let performed = matches!(decision(call, asked).otherwise, Verdict::Perform);
+    let denied = denials(call, asked).into_iter().map(|denial| denial.rule);
+    // The one call that is made in a guest's stead is connect(2).
+    denied.chain(performed.then_some(Rule::Sockets)).collect()
+}

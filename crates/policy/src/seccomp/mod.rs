@@ -35,7 +35,9 @@ pub use self::{
     calls::{ALL as CALLS, Call},
     decode::decode,
     docs::page,
-    filter::{Attempt, Check, Clause, Decision, Filter, FilterError, Secrets, Test, denials},
+    filter::{
+        Attempt, Check, Clause, Decision, Filter, FilterError, Secrets, Test, denials, kept_by,
+    },
     group::Group,
 };
 

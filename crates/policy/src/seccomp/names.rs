@@ -97,6 +97,8 @@ pub(super) const PROTOCOLS: &[Named] = &[
     (58, "IPPROTO_ICMPV6"),
 ];
 
+pub(super) const MPTCP: u32 = 262;
+
 /// Netlink's protocols; netlink(7).
 pub(super) const NETLINK: &[Named] = &[
     (0, "NETLINK_ROUTE"),
@@ -221,10 +223,18 @@ pub(super) const MAP_ANONYMOUS: u32 = 0x20;
 
 /// fcntl(2): makes a pipe hold more.
 pub(super) const F_SETPIPE_SZ: u32 = 1031;
+/// fcntl(2): a lease, which whoever opens the file must wait for.
+pub(super) const F_SETLEASE: u32 = 1024;
+
+/// renameat2(2): leaves a device file where the name was.
+pub(super) const RENAME_WHITEOUT: u32 = 4;
 
 pub(super) const SOL_SOCKET: u32 = 1;
 pub(super) const SOL_TCP: u32 = 6;
 /// `SO_ATTACH_FILTER`, `SO_ATTACH_BPF`, `SO_ATTACH_REUSEPORT_CBPF`, `SO_ATTACH_REUSEPORT_EBPF`
 pub(super) const ATTACHED_PROGRAMS: [u32; 4] = [26, 50, 51, 52];
+/// `SO_PASSPIDFD`, `SO_PEERPIDFD`: descriptors of the task at the other end.
+pub(super) const PASSES_TASKS: u32 = 76;
+pub(super) const TASK_OF_PEER: u32 = 77;
 /// A protocol above TCP inside the kernel, such as TLS.
 pub(super) const TCP_ULP: u32 = 31;

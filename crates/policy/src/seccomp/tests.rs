@@ -307,9 +307,13 @@ fn sockets_are_of_few_families_and_never_raw() {
             denied(asked, "socket", [16, 3, protocol, 0, 0, 0]);
         }
         for protocol in [33, 115, 132, 136, 256] {
-            let denial = denied(asked, "socket", [2, 1, protocol, 0, 0, 0]).unwrap();
-            assert_eq!(denial.errno, Errno::Protonosupport);
+            denied(asked, "socket", [2, 1, protocol, 0, 0, 0]);
         }
+        let denial = denied(asked, "socket", [10, 1 | 0x800, 262, 0, 0, 0]).unwrap();
+        assert_eq!(
+            (denial.errno, denial.seen),
+            (Errno::Protonosupport, Seen::Quiet)
+        );
     });
 }
 
@@ -384,6 +388,42 @@ fn no_call_makes_a_set_id_file_or_a_device() {
         }
         allowed(asked, "mknodat", [0, 0, 0o010_644, 0, 0, 0]);
         denied(asked, "mknodat", [0, 0, 0o104_755, 0, 0, 0]);
+    });
+}
+
+/// What a rename leaves behind is a device file, if it is asked for.
+#[test]
+fn a_rename_leaves_no_device() {
+    each(|asked| {
+        let denial = denied(asked, "renameat2", [0, 0, 0, 0, 5, 0]).unwrap();
+        assert_eq!((denial.rule, denial.seen), (Rule::Devices, Seen::Told));
+        allowed(asked, "renameat2", [0, 0, 0, 0, 3, 0]);
+    });
+}
+
+#[test]
+fn the_task_at_the_other_end_of_a_socket_is_not_the_guest_s_to_hold() {
+    each(|asked| {
+        for (name, option) in [("getsockopt", 77), ("setsockopt", 76)] {
+            for level in with_upper_bits(1) {
+                let denial = denied(asked, name, [3, level, option, 0, 0, 0]).unwrap();
+                assert_eq!(
+                    (denial.errno, denial.seen),
+                    (Errno::Noprotoopt, Seen::Quiet)
+                );
+            }
+            // Who it is may be asked.
+            allowed(asked, name, [3, 1, 17, 0, 0, 0]);
+        }
+    });
+}
+
+#[test]
+fn a_guest_makes_nobody_wait_for_a_file_it_reads() {
+    each(|asked| {
+        assert!(denied(asked, "fcntl", [3, 1024, 0, 0, 0, 0]).is_some());
+        allowed(asked, "fcntl", [3, 3, 0, 0, 0, 0]);
+        allowed(asked, "fcntl", [3, 1025, 0, 0, 0, 0]);
     });
 }
 

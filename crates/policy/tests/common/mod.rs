@@ -114,6 +114,7 @@ pub(crate) fn machine() -> HostFacts {
             ],
             proc_hidden: vec!["kcore".into(), "keys".into()],
             proc_read_only: vec!["sys".into()],
+            sockets: Vec::new(),
             stage: "/tmp".into(),
         },
     }
@@ -201,6 +202,7 @@ pub(crate) fn program(asked: &str, at: &str, executable: Executable) -> Verified
             homes: vec![path("/home/me")],
         },
         survey,
+        writable_code: Default::default(),
     }
 }
 

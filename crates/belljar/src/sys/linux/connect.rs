@@ -9,17 +9,18 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat},
     io::Errno,
-    net::{AddressFamily, SocketType, sockopt},
-    process::{
-        ForeignRawFd, Gid, Pid, PidfdFlags, PidfdGetfdFlags, Uid, getegid, geteuid, getgid, getuid,
-        pidfd_getfd, pidfd_open,
+    net::{AddressFamily, Shutdown, SocketType, shutdown, sockopt},
+    process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+    thread::{
+        CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
+        set_thread_res_uid,
     },
-    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
 use super::notify::{Asked, is_waiting};
@@ -46,6 +47,15 @@ pub(crate) struct Reachable {
     pub(crate) ids: Option<u32>,
 }
 
+/// Whether a guest's connect(2) comes back without waiting, as far as the guest
+/// has said by now: its socket does not block, or it will fail.
+pub(crate) fn comes_back(asked: &Asked) -> bool {
+    let flags = open_task(asked.pid)
+        .and_then(|pidfd| socket_of(&pidfd, asked))
+        .and_then(rustix::fs::fcntl_getfl);
+    flags.map_or(true, |flags| flags.contains(OFlags::NONBLOCK))
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Connected {
@@ -55,46 +65,73 @@ pub(crate) enum Connected {
     Refused(Vec<u8>),
 }
 
-/// Whether the thread that made a call can make another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Thread {
-    /// It is what it was, but for its groups.
-    Ready,
-    /// It could not become again what it was.
-    Spent,
+/// The sockets of one jar that are being connected. Who waits in connect(2)
+/// hears of nothing else, and a guest can have it wait for hours.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnderWay(Arc<Mutex<Vec<Arc<OwnedFd>>>>);
+
+impl UnderWay {
+    /// Ends all that wait for a host of the network; how many there still are.
+    /// Whoever begins to wait only now is ended the next time. Those that wait
+    /// for a unix socket end with it, and nothing else ends them.
+    pub(crate) fn cut_short(&self) -> usize {
+        let sockets = self.sockets();
+        for socket in &*sockets {
+            // Where it does not wait yet or any more, there is nothing to end.
+            let _ = shutdown(socket, Shutdown::Both);
+        }
+        sockets.len()
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<Arc<OwnedFd>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, socket: OwnedFd) -> Held<'_> {
+        let socket = Arc::new(socket);
+        self.sockets().push(Arc::clone(&socket));
+        Held { all: self, socket }
+    }
+}
+
+/// A socket that is listed as long as this lives.
+struct Held<'a> {
+    all: &'a UnderWay,
+    socket: Arc<OwnedFd>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut sockets = self.all.sockets();
+        sockets.retain(|other| !Arc::ptr_eq(other, &self.socket));
+    }
 }
 
 /// Does what a guest's connect(2) asks for. It may wait as long as the guest
-/// would, and the calling thread is the guest's user meanwhile: give it one of
-/// its own.
+/// would, and leaves the calling thread without privileges: give it one of its own.
 pub(crate) fn connect(
     listener: &OwnedFd,
     asked: &Asked,
     reachable: &Reachable,
-) -> (Connected, Thread) {
-    let mut user = User::default();
-    let connected = attempt(listener, asked, reachable, &mut user);
-    let connected = connected.unwrap_or_else(|errno| Connected::Answered(errno.raw_os_error()));
-    let thread = match user.back() {
-        Ok(()) => Thread::Ready,
-        Err(_) => Thread::Spent,
-    };
-    (connected, thread)
+    under_way: &UnderWay,
+) -> Connected {
+    attempt(listener, asked, reachable, under_way)
+        .unwrap_or_else(|errno| Connected::Answered(errno.raw_os_error()))
 }
 
 fn attempt(
     listener: &OwnedFd,
     asked: &Asked,
     reachable: &Reachable,
-    user: &mut User,
+    under_way: &UnderWay,
 ) -> Result<Connected, Errno> {
-    let [socket, address, length, ..] = asked.attempt.arguments;
+    let [_, address, length, ..] = asked.attempt.arguments;
     let task = Task::open(listener, asked)?;
-    let socket = pidfd_getfd(
-        &task.pidfd,
-        socket as u32 as i32 as ForeignRawFd,
-        PidfdGetfdFlags::empty(),
-    )?;
+    let socket = socket_of(&task.pidfd, asked)?;
+    // Before it is seen that the guest still waits: a jar that ends from here
+    // on finds it listed.
+    let held = under_way.add(socket);
+    let socket: &OwnedFd = &held.socket;
     // The kernel takes the length as a signed number.
     let length = usize::try_from(length as u32 as i32).map_err(|_| Errno::INVAL)?;
     if length > LONGEST {
@@ -105,26 +142,24 @@ fn attempt(
     read_memory(asked.pid, address, copy)?;
     is_waiting(listener, asked)?;
     let (root, workdir) = (task.root, task.workdir);
-    if let Some(id) = reachable.ids {
-        user.become_jars(id)?;
-    }
+    drop_privileges(reachable.ids)?;
 
     let [family_low, family_high, path @ ..] = &*copy else {
-        return Ok(answer(connect_raw(&socket, copy)));
+        return Ok(answer(connect_raw(socket, copy)));
     };
     let family = u16::from_ne_bytes([*family_low, *family_high]);
-    let is_unix = sockopt::socket_domain(&socket)? == AddressFamily::UNIX;
+    let is_unix = sockopt::socket_domain(socket)? == AddressFamily::UNIX;
     if !is_unix || family != AddressFamily::UNIX.as_raw() {
-        return Ok(answer(connect_raw(&socket, copy)));
+        return Ok(answer(connect_raw(socket, copy)));
     }
-    let kind = sockopt::socket_type(&socket)?;
+    let kind = sockopt::socket_type(socket)?;
     if kind != SocketType::STREAM && kind != SocketType::SEQPACKET {
         return Ok(Connected::Refused(path.to_vec()));
     }
     match path {
         // Nameless: the kernel says that it cannot be.
-        [] => Ok(answer(connect_raw(&socket, copy))),
-        [0, ..] if reachable.names => Ok(answer(connect_raw(&socket, copy))),
+        [] => Ok(answer(connect_raw(socket, copy))),
+        [0, ..] if reachable.names => Ok(answer(connect_raw(socket, copy))),
         [0, ..] => Ok(Connected::Refused(path.to_vec())),
         path => {
             let end = path.iter().position(|byte| *byte == 0);
@@ -144,7 +179,7 @@ fn attempt(
             address.extend(exactly.as_bytes());
             address.push(0);
             debug_assert!(address.len() > PATH);
-            Ok(answer(connect_raw(&socket, &address)))
+            Ok(answer(connect_raw(socket, &address)))
         }
     }
 }
@@ -164,13 +199,7 @@ struct Task {
 impl Task {
     /// Takes hold of it, and sees that it still is who asked.
     fn open(listener: &OwnedFd, asked: &Asked) -> Result<Self, Errno> {
-        let tid = Pid::from_raw(asked.pid).ok_or(Errno::PERM)?;
-        let pidfd = match pidfd_open(tid, PidfdFlags::from_bits_retain(THREAD)) {
-            // Older kernels open only whole processes, whose threads have one
-            // table of descriptors, as libcs make them.
-            Err(Errno::INVAL) => pidfd_open(leader(asked.pid)?, PidfdFlags::empty())?,
-            other => other?,
-        };
+        let pidfd = open_task(asked.pid)?;
         let folder = openat(
             CWD,
             format!("/proc/{}", asked.pid),
@@ -191,6 +220,22 @@ impl Task {
             workdir,
         })
     }
+}
+
+fn open_task(tid: i32) -> Result<OwnedFd, Errno> {
+    let thread = Pid::from_raw(tid).ok_or(Errno::PERM)?;
+    match pidfd_open(thread, PidfdFlags::from_bits_retain(THREAD)) {
+        // Older kernels open only whole processes, whose threads have one
+        // table of descriptors, as libcs make them.
+        Err(Errno::INVAL) => pidfd_open(leader(tid)?, PidfdFlags::empty()),
+        other => other,
+    }
+}
+
+/// A duplicate of the socket that the call names.
+fn socket_of(task: &OwnedFd, asked: &Asked) -> Result<OwnedFd, Errno> {
+    let number = asked.attempt.arguments[0] as u32 as i32 as ForeignRawFd;
+    pidfd_getfd(task, number, PidfdGetfdFlags::empty())
 }
 
 /// The process of a thread; proc_pid_status(5).
@@ -270,51 +315,63 @@ fn last_error() -> Errno {
     Errno::from_raw_os_error(number)
 }
 
-/// Who the calling thread is, apart from the rest of its process.
-#[derive(Debug, Default)]
-struct User {
-    /// Real and effective ids that it had before.
-    before: Option<(Uid, Uid, Gid, Gid)>,
-}
-
-impl User {
-    /// Becomes the jar's user: no group, and no capability in effect, which is
-    /// looked at again. What the kernel asks of a thread that does something, it
-    /// asks of its effective ids and capabilities; the others are kept to come back.
-    fn become_jars(&mut self, id: u32) -> Result<(), Errno> {
-        let (uid, gid) = (getuid(), getgid());
-        let (own_uid, own_gid) = (geteuid(), getegid());
-        self.before = Some((uid, own_uid, gid, own_gid));
-        set_thread_groups(&[])?;
-        still_dumpable(|| {
-            set_thread_res_gid(gid, Gid::from_raw(id), own_gid)?;
-            set_thread_res_uid(uid, Uid::from_raw(id), own_uid)
-        })?;
-        match rustix::thread::capabilities(None)?.effective.is_empty() {
-            true => Ok(()),
-            false => Err(Errno::PERM),
-        }
+/// Becomes the jar's user, this thread alone and for good: no group, and no
+/// capability, which is looked at again.
+fn drop_privileges(id: Option<u32>) -> Result<(), Errno> {
+    if let Some(id) = id {
+        become_user(id)?;
     }
-
-    /// Becomes again what it was.
-    fn back(self) -> Result<(), Errno> {
-        let Some((uid, own_uid, gid, own_gid)) = self.before else {
-            return Ok(());
-        };
-        still_dumpable(|| {
-            set_thread_res_uid(uid, own_uid, own_uid)?;
-            set_thread_res_gid(gid, own_gid, own_gid)
-        })
+    // Whoever is not root may have capabilities as well.
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none)?;
+    let left = rustix::thread::capabilities(None)?;
+    match left.effective.is_empty() && left.permitted.is_empty() {
+        true => Ok(()),
+        false => Err(Errno::PERM),
     }
 }
 
-/// A change of ids makes the whole process undumpable, which was for its host to say.
-fn still_dumpable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-    let before = rustix::process::dumpable_behavior();
-    let changed = change();
-    if let Ok(before) = before {
+fn become_user(id: u32) -> Result<(), Errno> {
+    /// Held from the question how dumpable the process is until it is so again:
+    /// else one thread takes what another has changed for what it was.
+    static DUMPABLE: Mutex<()> = Mutex::new(());
+    let (uid, gid) = (
+        rustix::process::Uid::from_raw(id),
+        rustix::process::Gid::from_raw(id),
+    );
+    let _one_at_a_time = DUMPABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dumpable = rustix::process::dumpable_behavior();
+    let changed = set_thread_groups(&[])
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid));
+    // A change of ids makes the whole process undumpable, which was for its
+    // host to say.
+    if let Ok(before) = dumpable {
         // Where it cannot be undone, only core dumps are lost.
         let _ = rustix::process::set_dumpable_behavior(before);
     }
     changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host that is not root may have some: a service that was given them.
+    #[test]
+    fn a_thread_that_connects_for_a_guest_keeps_no_capability() {
+        let left = std::thread::spawn(|| {
+            drop_privileges(None)?;
+            rustix::thread::capabilities(None)
+        });
+        let left = left.join().unwrap().unwrap();
+        assert!(
+            left.effective.is_empty() && left.permitted.is_empty() && left.inheritable.is_empty(),
+            "{left:?}"
+        );
+    }
 }

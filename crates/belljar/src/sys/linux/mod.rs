@@ -24,7 +24,7 @@ use belljar_plan::{
 };
 
 pub(crate) use self::{
-    connect::{Connected, Reachable, Thread, connect},
+    connect::{Connected, Reachable, UnderWay, comes_back, connect},
     files::{Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,

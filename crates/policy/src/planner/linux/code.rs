@@ -3,6 +3,7 @@
 
 use belljar_plan::Preset;
 
+use super::super::tree::Tree;
 use crate::{
     effective::Effective,
     policy::Right,
@@ -21,9 +22,15 @@ pub(super) fn executable(verified: &Verified) -> Option<&Executable> {
 }
 
 /// Why a guest could have the kernel itself make memory that is writable and
-/// executable: a program may ask for that in its file when it is started, and no
-/// filter sees it.
-pub(super) fn asked_for(verified: &Verified, effective: &Effective) -> Option<String> {
+/// executable, or give it code that it wrote to a file: a program may ask for
+/// the one in its own file when it is started, and no filter sees it; the other
+/// takes a place that is granted for writing and shown as runnable as well.
+pub(super) fn asked_for(verified: &Verified, effective: &Effective, tree: &Tree) -> Option<String> {
+    if let Some((written, run)) = tree.written_and_run() {
+        return Some(format!(
+            "what is written to {written} in the jar can be run from {run}"
+        ));
+    }
     let asks =
         "asks for memory that is writable and executable (an executable stack, or such a segment)";
     if executable(verified).is_some_and(Executable::wants_writable_code) {
@@ -38,19 +45,23 @@ pub(super) fn asked_for(verified: &Verified, effective: &Effective) -> Option<St
         return Some(format!("the plugin's {path} can be started and {asks}"));
     }
     // Whatever lies there may be started; what can be written never is.
-    let granted = effective.grants.iter().find(|grant| {
-        !grant.write
-            && verified
-                .survey
-                .find(&grant.path)
-                .is_ok_and(|found| found.kind == FileKind::Directory || found.mode & 0o111 != 0)
-    });
-    granted.map(|grant| {
-        format!(
-            "programs in {} ({}) can be started, and one of them might ask for memory that is writable and executable",
-            grant.path, grant.origin
-        )
-    })
+    let readable = effective.grants.iter().filter(|grant| !grant.write);
+    for grant in readable {
+        let Ok(found) = verified.survey.find(&grant.path) else {
+            continue;
+        };
+        let (path, origin) = (&grant.path, &grant.origin);
+        if verified.writable_code.contains(&found.path) {
+            return Some(format!("{path} ({origin}) can be started and {asks}"));
+        }
+        if found.kind == FileKind::Directory {
+            return Some(format!(
+                "programs in {path} ({origin}) can be started, and one of them might ask for memory that is writable \
+                 and executable; grant those by name that it starts"
+            ));
+        }
+    }
+    None
 }
 
 /// Programs that make code while they run, and do not start where they may not.

@@ -50,7 +50,7 @@ pub(super) fn planned(
             (true, _) => Code::Fixed,
         },
         unix: match (
-            sees_sockets(verified, effective, namespaces),
+            sees_sockets(verified, effective, facts, namespaces),
             facts.listener.is_available(),
         ) {
             (false, _) => Unix::Visible,
@@ -66,11 +66,17 @@ pub(super) fn planned(
 }
 
 /// Whether a unix socket of the machine may be seen from the jar, now or later:
-/// by an abstract name, or at a path. The system's own runtime directories, in
-/// which only its administrator makes anything, are taken to hold none.
-fn sees_sockets(verified: &Verified, effective: &Effective, namespaces: Namespaces) -> bool {
+/// by an abstract name, or at a path. In the system's own runtime directories
+/// only its administrator makes anything: what is bound there now is looked at.
+fn sees_sockets(
+    verified: &Verified,
+    effective: &Effective,
+    facts: &HostFacts,
+    namespaces: Namespaces,
+) -> bool {
     !namespaces.network
         || effective.preset.value == Preset::Minimal
+        || !facts.layout.sockets.is_empty()
         || effective.grants.iter().any(|grant| {
             verified
                 .survey
@@ -121,8 +127,28 @@ fn compile(filter: &Filter) -> Result<seccomp::Filter, Refusal> {
     })
 }
 
+/// Calls that break promises of other rules than that of their own denial.
+const BREAKS: &[(&str, &[Rule])] = &[
+    // Inside a user namespace of its own a guest has every capability.
+    ("clone", &[Rule::Privileges]),
+    ("clone3", &[Rule::Privileges]),
+    ("unshare", &[Rule::Privileges]),
+    ("setns", &[Rule::Privileges]),
+    // Code can be put into a task that is traced, into memory that is attached
+    // twice, into all that can be read; a program can ask for such memory.
+    ("ptrace", &[Rule::WritableCode]),
+    ("shmat", &[Rule::WritableCode]),
+    ("personality", &[Rule::WritableCode]),
+    ("execve", &[Rule::WritableCode]),
+    ("execveat", &[Rule::WritableCode]),
+    // Through a ring sockets are connected and files made, past every filter.
+    ("io_uring_setup", &[Rule::Sockets, Rule::Privileges]),
+    ("io_uring_enter", &[Rule::Sockets, Rule::Privileges]),
+];
+
 /// The rules whose promises a policy's own `allow` gives up: those of every
-/// denial that it lifts, but for the list itself, which the plan names it in.
+/// denial that it lifts and of what it takes from the supervisor, but for the
+/// list itself, which the plan names it in.
 pub(super) fn lifted(filter: &Filter) -> BTreeSet<Rule> {
     if filter.allow.is_empty() {
         return BTreeSet::new();
@@ -131,12 +157,16 @@ pub(super) fn lifted(filter: &Filter) -> BTreeSet<Rule> {
         allow: Vec::new(),
         ..filter.clone()
     };
+    let broken = BREAKS
+        .iter()
+        .filter(|(name, _)| filter.allow.iter().any(|allowed| allowed == name))
+        .flat_map(|(_, rules)| *rules);
     filter
         .allow
         .iter()
         .filter_map(|name| seccomp::Call::named(name))
-        .flat_map(|call| seccomp::denials(call, &without))
-        .map(|denial| denial.rule)
+        .flat_map(|call| seccomp::kept_by(call, &without))
+        .chain(broken.copied())
         .filter(|rule| *rule != Rule::Syscalls)
         .collect()
 }
@@ -209,7 +239,7 @@ pub(super) fn mechanism(rule: Rule, filter: &Filter, facts: &HostFacts) -> Optio
             "seccomp: no flag of a namespace, no mount, no other root".to_owned()
         }
         Rule::Sockets => match filter.unix {
-            Unix::Visible => "network namespace, for abstract names; no path is shown at which the machine has sockets".to_owned(),
+            Unix::Visible => "network namespace, for abstract names; no path is shown but of the system's own directories, which are taken to hold no socket".to_owned(),
             Unix::Pairs => "seccomp: no unix sockets but pairs that are connected to each other".to_owned(),
             Unix::Performed => "notify+perform: the supervisor connects a duplicate of the socket to its own copy of the address; datagram sockets and abstract names of the machine refused by seccomp".to_owned(),
         },

@@ -59,6 +59,7 @@ pub(super) struct Domain {
     network: u64,
     scopes: u64,
     places: Vec<Place>,
+    queues: Access,
 }
 
 impl Domain {
@@ -96,12 +97,27 @@ impl Domain {
                 .into_values()
                 .filter(|place| place.access != Access::NONE)
                 .collect(),
+            queues: Access::NONE,
             named: Landlock {
                 abi,
                 handled,
                 missing,
             },
         }
+    }
+
+    /// With the POSIX message queues of the jar's own ipc namespace, which are
+    /// files that no path leads to.
+    fn with_queues(self) -> Self {
+        Self {
+            queues: Access::READ.and(Access::WRITE),
+            ..self
+        }
+    }
+
+    /// Whether pid 1 has to get hold of the queues.
+    pub(super) fn has_queues(&self) -> bool {
+        self.queues != Access::NONE
     }
 
     /// Whether it denies this where no place allows it.
@@ -121,10 +137,13 @@ impl Domain {
             access: place.access.0,
             optional: place.optional,
         });
+        let queues = self.has_queues().then_some(Step::AllowQueues {
+            access: self.queues.0,
+        });
         let restrict = Step::Restrict {
             quiet: self.named.abi >= QUIET,
         };
-        (ruleset, allowed.collect(), restrict)
+        (ruleset, allowed.chain(queues).collect(), restrict)
     }
 
     /// Its version, and what that lacks, in words.
@@ -160,6 +179,7 @@ pub(super) fn planned(
     root: &Root,
     effective: &Effective,
     facts: &HostFacts,
+    namespaces: Namespaces,
     filter: Option<&Filter>,
 ) -> Result<Domain, String> {
     if let Ability::Unavailable { cause, .. } = &facts.landlock {
@@ -176,13 +196,26 @@ pub(super) fn planned(
             "the policy lets {call} through, which Landlock would refuse"
         ));
     }
+    let queues = filter.is_none_or(makes_queues);
+    if queues && !namespaces.ipc {
+        return Err(
+            "the policy leaves the machine's message queues to the jar, which Landlock would refuse"
+                .to_owned(),
+        );
+    }
     let places = places::of_jar(
         &root.tree,
         effective.preset.value == Preset::Strict,
         effective.terminal.is_some(),
     );
     // The network is either the jar's own or, as the policy says, the machine's.
-    Ok(Domain::new(facts.landlock_abi, places, Tcp::Open))
+    let domain = Domain::new(facts.landlock_abi, places, Tcp::Open);
+    Ok(if queues { domain.with_queues() } else { domain })
+}
+
+/// Whether POSIX message queues are let through.
+fn makes_queues(filter: &Filter) -> bool {
+    seccomp::Call::named("mq_open").is_some_and(|call| seccomp::denials(call, filter).is_empty())
 }
 
 /// A call that changes mounts, which a policy lets through: in a domain none is

@@ -1,5 +1,5 @@
 //! The lower tier: a program without namespaces, held by Landlock, a filter and
-//! rlimits, where a machine refuses user namespaces. What that loses of a jar is
+//! rlimits, where a machine refuses what a jar is made of. What that loses of a jar is
 //! lost openly: each rule says so, and the policy must accept it.
 //!
 //! Only for a bare program under `standard` that an ordinary user starts: what a
@@ -58,7 +58,11 @@ pub(super) fn plan(
     effective: &Effective,
     facts: &HostFacts,
 ) -> Result<Option<Plan>, Refusal> {
-    let Ability::Unavailable { cause, .. } = &facts.namespaces else {
+    let made_of = [&facts.namespaces, &facts.mounts, &facts.proc];
+    let Some(cause) = made_of.into_iter().find_map(|ability| match ability {
+        Ability::Unavailable { cause, .. } => Some(cause),
+        Ability::Available => None,
+    }) else {
         return Ok(None);
     };
     if !is_for(verified, effective, facts) {

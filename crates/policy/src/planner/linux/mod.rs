@@ -106,14 +106,14 @@ pub(super) fn plan(
                 .is_some_and(|filter| filter.exec == belljar_plan::filter::Exec::Once),
         },
     );
-    let domain = landlock::planned(&root, effective, facts, filter.as_ref());
+    let domain = landlock::planned(&root, effective, facts, namespaces, filter.as_ref());
 
     let mut steps = Steps::default();
     before(&mut steps, &root, namespaces, effective, facts);
     let of_tree = root.tree.steps();
     own_root(&mut steps, &of_tree, facts, domain.is_ok());
     files(&mut steps, of_tree, &hidden, &limits, effective, facts);
-    privileges(&mut steps, namespaces, effective);
+    privileges(&mut steps, namespaces, effective, domain.as_ref().ok());
     guest(
         &mut steps,
         &limits,
@@ -154,7 +154,7 @@ pub(super) fn plan(
                     .any(|limit| limit.covers_grants(effective.preset.value)),
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
-            own_code: code::asked_for(verified, effective),
+            own_code: code::asked_for(verified, effective, &root.tree),
             domain: domain.as_ref(),
             lower: false,
             steps: steps.of,
@@ -372,7 +372,12 @@ fn by_descriptor_last(binds: Vec<OwnedStep>) -> (Vec<OwnedStep>, Vec<OwnedStep>)
 }
 
 /// The rest of pid 1's steps.
-fn privileges(steps: &mut Steps, namespaces: Namespaces, effective: &Effective) {
+fn privileges(
+    steps: &mut Steps,
+    namespaces: Namespaces,
+    effective: &Effective,
+    domain: Option<&Domain>,
+) {
     if namespaces.uts {
         steps.push(
             Step::Hostname {
@@ -386,6 +391,9 @@ fn privileges(steps: &mut Steps, namespaces: Namespaces, effective: &Effective) 
     }
     if let Some((rows, columns)) = effective.terminal {
         steps.push(Step::Terminal { rows, columns }, &[Rule::Terminal]);
+    }
+    if domain.is_some_and(Domain::has_queues) {
+        steps.push(Step::Queues {}, &[]);
     }
     steps.push(Step::Keyring {}, &[Rule::Ipc]);
     steps.push(Step::NoNewPrivs {}, &[Rule::Privileges]);

@@ -184,6 +184,9 @@ fn enforcement(
                 own(true, jar, &format!("user namespace; the machine sees uid {}, who started it", facts.uid))
             }
         }
+        Rule::Privileges if effective.capabilities != (0, 0) => {
+            ("nothing: the policy's [linux] caps keep capabilities".to_owned(), None)
+        }
         Rule::Privileges => own(
             placed.filter.is_some(),
             jar,
