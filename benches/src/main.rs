@@ -168,13 +168,14 @@ fn measure(
     mut tell: impl FnMut(Section),
 ) -> Result<PathBuf, String> {
     let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
-    let list = plan
-        .as_ref()
-        .map_err(Clone::clone)
-        .and_then(floor::list)
-        .and_then(|list| workshop.write("steps", &list));
+    let list = |name: &str, change: fn(&Plan) -> Plan| {
+        let plan = plan.as_ref().map_err(Clone::clone)?;
+        workshop.write(name, floor::list(&change(plan))?)
+    };
+    let barer = list("steps.barer", layers::without_both);
+    let list = list("steps", Clone::clone);
     if wanted(Part::Whole) {
-        tell(whole::run(rounds, workshop, belljar, &list));
+        tell(whole::run(rounds, workshop, belljar, &list, &barer));
     }
     let mut library = Library::start();
     let launcher = match &arguments.launcher {
@@ -209,7 +210,7 @@ fn measure(
         tell(layers::run(rounds, plan, &launcher));
     }
     if wanted(Part::Calls) {
-        for section in calls::run(rounds.div_ceil(10), workshop, belljar) {
+        for section in calls::run(rounds.div_ceil(5), workshop, belljar) {
             tell(section);
         }
     }

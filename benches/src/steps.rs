@@ -7,8 +7,8 @@ use belljar_plan::{Plan, Source, Step, step::OwnedStep};
 use crate::{
     client::Client,
     floor::Start,
-    output::{Row, Section},
-    sample::Samples,
+    output::{Row, Section, Verdict},
+    sample::{Samples, Summary},
 };
 
 /// Groups in the order in which a launch comes to them.
@@ -128,7 +128,14 @@ pub(crate) fn run(
         notes: Vec::new(),
     };
     match measured(rounds, plan, client) {
-        Ok(rows) => section.rows = rows,
+        Ok((rows, both)) => {
+            section.rows = rows;
+            section.verdicts.push(Verdict::at_most(
+                "filter and Landlock, us",
+                350.0,
+                both.map(|both| both.p50),
+            ));
+        }
         Err(reason) => section.rows.push(Row::new("steps", Err(reason))),
     }
     section
@@ -138,13 +145,13 @@ fn measured(
     rounds: usize,
     plan: &Result<Plan, String>,
     client: &mut Result<Client, String>,
-) -> Result<Vec<Row>, String> {
+) -> Result<(Vec<Row>, Option<Summary>), String> {
     let plan = plan.as_ref().map_err(Clone::clone)?;
     let client = client.as_mut().map_err(|reason| reason.clone())?;
     let groups: Vec<Option<Group>> = plan.steps.iter().map(Group::of).collect();
     let mut sums: Vec<Samples> = vec![Samples::default(); Group::ALL.len()];
     let mut singles: Vec<Samples> = vec![Samples::default(); plan.steps.len()];
-    let (mut rest, mut whole) = (Samples::default(), Samples::default());
+    let (mut rest, mut whole, mut both) = <(Samples, Samples, Samples)>::default();
     for _ in 0..rounds {
         let launched = client.launch(Start::Fresh)?;
         let mut sum = vec![Duration::ZERO; Group::ALL.len()];
@@ -158,6 +165,7 @@ fn measured(
         }
         rest.push(launched.exec.saturating_sub(sum.iter().sum()));
         whole.push(launched.exec);
+        both.push(sum[Group::Landlock as usize] + sum[Group::Filter as usize]);
         for (samples, time) in sums.iter_mut().zip(sum) {
             samples.push(time);
         }
@@ -182,7 +190,7 @@ fn measured(
     for row in &mut rows {
         row.compare(whole.map(|whole| whole.p50));
     }
-    Ok(rows)
+    Ok((rows, both.summary()))
 }
 
 /// The steps that take longest, each by itself.

@@ -23,6 +23,7 @@ struct Contender {
 const BELLJAR: &str = "belljar run --preset strict";
 const BWRAP: &str = "bwrap --unshare-all";
 const FLOOR: &str = "C floor, all layers";
+const BARER: &str = "C floor, no filter, no Landlock";
 
 /// Measures everybody.
 pub(crate) fn run(
@@ -30,8 +31,9 @@ pub(crate) fn run(
     workshop: &Workshop,
     belljar: &Result<PathBuf, String>,
     list: &Result<PathBuf, String>,
+    barer: &Result<PathBuf, String>,
 ) -> Section {
-    let mut contenders = contenders(workshop, belljar, list);
+    let mut contenders = contenders(workshop, belljar, list, barer);
     for contender in &mut contenders {
         if let Ok(command) = &contender.command
             && let Err(reason) = try_once(command)
@@ -69,6 +71,12 @@ pub(crate) fn run(
         verdicts: vec![
             Verdict::ratio("strict no-op / bwrap", Some(0.85), own, bwrap),
             Verdict::ratio("strict no-op / C floor", None, own, summary(&rows, FLOOR)),
+            Verdict::beside(
+                "filter and Landlock, by the floor, us",
+                summary(&rows, FLOOR)
+                    .zip(summary(&rows, BARER))
+                    .map(|(all, barer)| all.p50 - barer.p50),
+            ),
         ],
         rows,
         notes: Vec::new(),
@@ -85,6 +93,7 @@ fn contenders(
     workshop: &Workshop,
     belljar: &Result<PathBuf, String>,
     list: &Result<PathBuf, String>,
+    barer: &Result<PathBuf, String>,
 ) -> Vec<Contender> {
     let noop = workshop.noop.as_os_str();
     let with = |program: &Path, arguments: &[&str], last: &[&std::ffi::OsStr]| {
@@ -137,6 +146,12 @@ fn contenders(
         Contender {
             name: FLOOR,
             command: list
+                .clone()
+                .map(|list| with(&workshop.floor, &["once"], &[list.as_os_str()])),
+        },
+        Contender {
+            name: BARER,
+            command: barer
                 .clone()
                 .map(|list| with(&workshop.floor, &["once"], &[list.as_os_str()])),
         },
