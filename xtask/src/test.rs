@@ -98,12 +98,15 @@ pub(crate) fn bench(args: &[OsString]) -> Result<ExitCode, String> {
 
 /// A cargo command in the clone that builds into the cache.
 ///
-/// A shell starts what runs in its background with SIGINT and SIGQUIT ignored,
-/// and tests of signals would inherit that; env(1) undoes it.
+/// A shell starts what runs in its background with SIGINT and SIGQUIT ignored, and
+/// nohup(1) with SIGHUP; tests of signals would inherit that, and wait for what
+/// never comes. env(1) undoes it.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new("env");
-    command.arg("--default-signal=INT,QUIT").arg(program);
+    command
+        .arg("--default-signal=INT,QUIT,HUP,TERM")
+        .arg(program);
     command
         .args(args)
         .current_dir(cache::root())
