@@ -86,8 +86,10 @@ enum Part {
     Steps,
     /// Memory of idle jars.
     Memory,
-    /// Filters of system calls, and what they and Landlock add to a launch.
+    /// Filters of system calls.
     Filter,
+    /// What the filter and Landlock add to a launch.
+    Layers,
     /// Allowed system calls.
     Calls,
     /// Floods of calls that the supervisor answers.
@@ -207,6 +209,8 @@ fn measure(
         for section in filter::run(rounds, workshop) {
             tell(section);
         }
+    }
+    if wanted(Part::Layers) {
         tell(layers::run(rounds, plan, &launcher));
     }
     if wanted(Part::Calls) {
