@@ -5,6 +5,7 @@
 //! Rust's runtime before `main`, so that no descriptor takes their number.
 
 mod args;
+mod ask;
 mod run;
 mod schema;
 mod trace;

@@ -3,14 +3,9 @@
 
 mod events;
 mod options;
-mod place;
-mod policy_file;
 mod record;
-mod request;
 mod signals;
-mod subject;
 mod terminal;
-mod usage;
 mod verdict;
 
 use std::{ffi::OsString, fs::File, io, time::Duration};
@@ -23,11 +18,9 @@ pub(crate) use self::options::Options;
 use self::{
     record::Target,
     signals::{Asked, Follow, Signals},
-    subject::{Position, Subject},
     terminal::Raw,
-    usage::Usage,
 };
-use crate::{trace, words};
+use crate::{ask::Usage, trace, words};
 
 /// The answer to ^Z.
 const NOT_PAUSED: &str =
@@ -101,18 +94,13 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError>
     // It starts while the rest is read. Words that make no jar are rare, and cost no more
     // than a process that ends with this one.
     belljar::warm();
-    let terminal = options.tty.then(terminal::size);
-    let policy = request::policy(options, terminal)?;
-    let grace = request::grace(options)?;
-    let task = request::task(options)?;
+    let terminal = options.ask.tty.then(terminal::size);
+    let grace = options.grace()?;
+    let task = options.task()?;
 
-    let position = Position::of(&options.words, command_line);
-    let jar = match subject::read(options.words.clone(), position)? {
-        Subject::Program { name, arguments } => Jar::program(name).args(arguments),
-        Subject::Plugin { path, arguments } => Jar::plugin(path).args(arguments),
-    };
-    let mut jar = jar
-        .policy(policy)
+    let mut jar = options
+        .ask
+        .jar(command_line, terminal)?
         // Belljar copies; the jar never gets the operator's own.
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())

@@ -11,11 +11,8 @@ use std::{
 
 use belljar::Events;
 
-use super::{
-    record::{Target, inherited},
-    usage::Usage,
-};
-use crate::words;
+use super::record::{Target, inherited};
+use crate::{ask::Usage, words};
 
 /// A reader who does not read is waited for so long after the jar's end.
 const PATIENCE: Duration = Duration::from_secs(2);

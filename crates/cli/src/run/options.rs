@@ -1,13 +1,18 @@
-//! What can be said to `belljar run`: the options as clap reads them. Their
-//! values are looked at in [`super::request`], so that every complaint about
-//! one has the same form and names the flag.
+//! What can be said to `belljar run`: what any run is told, and what is told
+//! of this one.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
+use belljar_policy::{
+    data::Limit,
+    units::{Whose, parse_value},
+};
 use clap::Args;
 
+use crate::ask::{self, Usage};
+
 /// How `belljar run` is called.
-pub(crate) const USAGE: &str = "belljar run [OPTIONS] [--] PROGRAM [ARGS]...
+const USAGE: &str = "belljar run [OPTIONS] [--] PROGRAM [ARGS]...
        belljar run [OPTIONS] DIR|MANIFEST [-- ARGS]...";
 
 const NOTES: &str = "\
@@ -40,92 +45,8 @@ Exit status:
 #[derive(Args, Debug)]
 #[command(override_usage = USAGE, after_help = NOTES)]
 pub(crate) struct Options {
-    #[arg(long, value_name = "PRESET", value_parser = ["minimal", "standard", "strict", "locked-down"], hide_possible_values = true, help_heading = POLICY, help = "Where policy starts: minimal, standard (a program's), strict (a plugin's)")]
-    pub(crate) preset: Option<String>,
-
-    /// Grant at most what FILE (TOML or JSON) says; with #TABLE, what that table in it says
-    #[arg(long, value_name = "FILE[#TABLE]", help_heading = POLICY)]
-    pub(crate) policy: Option<OsString>,
-
-    /// Demand that RULE holds at least so: none, cooperative, supervisor, kernel
-    #[arg(long, value_name = "RULE=STRENGTH", help_heading = POLICY)]
-    pub(crate) require: Vec<String>,
-
-    /// Launch even where this machine holds RULE less well, and report it
-    #[arg(long, value_name = "RULE", help_heading = POLICY)]
-    pub(crate) best_effort: Vec<String>,
-
-    /// End the jar at the first violation of RULE that is seen
-    #[arg(long, value_name = "RULE", help_heading = POLICY)]
-    pub(crate) end_on: Vec<String>,
-
-    /// Let it start other programs (subprocesses), or make code while it runs (jit); for `strict`
-    #[arg(long, value_name = "RIGHT", help_heading = GRANTS)]
-    pub(crate) allow: Vec<String>,
-
-    /// Let PATH be read, at the same place in the jar or at JAR
-    #[arg(long, value_name = "PATH[:JAR]", help_heading = GRANTS)]
-    pub(crate) read: Vec<OsString>,
-
-    /// Let PATH be read and written
-    #[arg(long, value_name = "PATH[:JAR]", help_heading = GRANTS)]
-    pub(crate) write: Vec<OsString>,
-
-    /// Set an environment variable
-    #[arg(long, value_name = "NAME=VALUE", help_heading = GRANTS)]
-    pub(crate) env: Vec<OsString>,
-
-    /// Pass one of your own environment variables on
-    #[arg(long, value_name = "NAME", help_heading = GRANTS)]
-    pub(crate) pass_env: Vec<OsString>,
-
-    /// Memory of all its tasks, such as 512MiB
-    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
-    pub(crate) memory: Option<String>,
-
-    /// Processor time of all its tasks, such as 5s
-    #[arg(long, visible_alias = "cpu-limit", value_name = "DURATION", help_heading = LIMITS)]
-    pub(crate) cpu_time: Option<String>,
-
-    /// Time since launch, such as 5m
-    #[arg(long, visible_alias = "timeout", value_name = "DURATION", help_heading = LIMITS)]
-    pub(crate) wall: Option<String>,
-
-    /// Tasks at a time; threads count
-    #[arg(long, value_name = "COUNT", help_heading = LIMITS)]
-    pub(crate) processes: Option<String>,
-
-    /// Open descriptors of each process
-    #[arg(long, value_name = "COUNT", help_heading = LIMITS)]
-    pub(crate) open_files: Option<String>,
-
-    /// Private scratch space (/tmp and its like), such as 64MiB
-    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
-    pub(crate) disk: Option<String>,
-
-    /// Each file that it writes, such as 16MiB
-    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
-    pub(crate) file_size: Option<String>,
-
-    /// Bytes on stdout and stderr together, such as 8MiB
-    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
-    pub(crate) output: Option<String>,
-
-    /// Working directory in the jar
-    #[arg(long, value_name = "DIR", help_heading = SURROUNDINGS)]
-    pub(crate) workdir: Option<OsString>,
-
-    /// Numeric user and group in the jar [default: 1000:1000]
-    #[arg(long, value_name = "UID[:GID]", help_heading = SURROUNDINGS)]
-    pub(crate) user: Option<String>,
-
-    /// The name that the jar has for itself
-    #[arg(long, value_name = "NAME", help_heading = SURROUNDINGS)]
-    pub(crate) hostname: Option<String>,
-
-    /// Give it a terminal of its own, and yours in raw mode
-    #[arg(long, help_heading = SURROUNDINGS)]
-    pub(crate) tty: bool,
+    #[command(flatten)]
+    pub(crate) ask: ask::Options,
 
     /// Your own name for this run, told in the report
     #[arg(long, value_name = "ID", help_heading = RECORD)]
@@ -146,14 +67,85 @@ pub(crate) struct Options {
     /// Tell on stderr what belljar does; twice for more. BELLJAR_LOG filters
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = RECORD)]
     pub(crate) verbose: u8,
-
-    /// What to run
-    #[arg(value_name = "PROGRAM|DIR|MANIFEST", trailing_var_arg = true, num_args = 0.., hide = true)]
-    pub(crate) words: Vec<OsString>,
 }
 
-const POLICY: &str = "Policy";
-const GRANTS: &str = "Grants";
-const LIMITS: &str = "Limits";
-const SURROUNDINGS: &str = "Surroundings";
 const RECORD: &str = "Run and report";
+
+/// How long a signal to belljar leaves the plugin before the jar is destroyed.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Options {
+    /// The time between a signal and the end.
+    ///
+    /// # Errors
+    /// Where it is no duration.
+    pub(super) fn grace(&self) -> Result<Duration, Usage> {
+        match self.grace.as_deref() {
+            None => Ok(GRACE),
+            // For a limit zero makes no sense; for a grace it is "at once".
+            Some("0" | "0s" | "0ms") => Ok(Duration::ZERO),
+            Some(said) => Ok(Duration::from_nanos(parse_value(
+                Limit::Wall,
+                said,
+                Whose::Flag("--grace"),
+            )?)),
+        }
+    }
+
+    /// The host's own name for the run.
+    ///
+    /// # Errors
+    /// Where it is empty, too long, or could not be told from other words of a log.
+    pub(super) fn task(&self) -> Result<Option<&str>, Usage> {
+        let Some(said) = self.task.as_deref() else {
+            return Ok(None);
+        };
+        if said.is_empty() || said.len() > 256 || said.chars().any(char::is_control) {
+            return Err(Usage::Form {
+                flag: "--task",
+                said: said.to_owned(),
+                form: "1 to 256 bytes of text on one line",
+                example: "--task build-42",
+            });
+        }
+        Ok(Some(said))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Call {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(words: &[&str]) -> Options {
+        let line = ["run"].iter().chain(words).chain(&["true"]);
+        Call::try_parse_from(line).unwrap().options
+    }
+
+    #[test]
+    fn a_grace_may_be_zero_and_must_be_a_duration() {
+        let grace = |words: &[&str]| options(words).grace();
+        assert_eq!(grace(&[]).unwrap(), GRACE);
+        assert_eq!(grace(&["--grace", "0"]).unwrap(), Duration::ZERO);
+        assert_eq!(
+            grace(&["--grace", "1500ms"]).unwrap(),
+            Duration::from_millis(1500)
+        );
+        let error = grace(&["--grace", "none"]).unwrap_err().to_string();
+        assert!(error.starts_with("`--grace`"), "{error}");
+    }
+
+    #[test]
+    fn a_task_is_one_line_of_text() {
+        assert_eq!(options(&["--task", "a b"]).task().unwrap(), Some("a b"));
+        assert!(options(&["--task", ""]).task().is_err());
+        assert!(options(&["--task", "a\nb"]).task().is_err());
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{OFlags, fcntl_getfl};
 
-use super::usage::Usage;
+use crate::ask::Usage;
 
 /// Where it goes, as it was said.
 #[derive(Debug, PartialEq, Eq)]

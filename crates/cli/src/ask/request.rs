@@ -1,13 +1,13 @@
 //! From the options as they were said to what the library is asked for: the
 //! operator's explicit words, added to the policy file's if there is one.
 
-use std::{collections::BTreeMap, ffi::OsStr, time::Duration};
+use std::{collections::BTreeMap, ffi::OsStr};
 
 use belljar_policy::{
     Flags, Policy,
     data::{Bytes, Limit, Preset, Rule, Strength},
     policy::{Right, Said},
-    units::{Whose, flag, parse_bound, parse_value},
+    units::{Whose, flag, parse_bound},
 };
 
 use super::{
@@ -16,9 +16,6 @@ use super::{
     policy_file,
     usage::Usage,
 };
-
-/// How long a signal to belljar leaves the plugin before the jar is destroyed.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// The operator's whole policy for this launch.
 ///
@@ -86,42 +83,6 @@ fn not_weaker(
         }),
         _ => Ok(()),
     }
-}
-
-/// The time between a signal and the end.
-///
-/// # Errors
-/// Where it is no duration.
-pub(super) fn grace(options: &Options) -> Result<Duration, Usage> {
-    match options.grace.as_deref() {
-        None => Ok(GRACE),
-        // For a limit zero makes no sense; for a grace it is "at once".
-        Some("0" | "0s" | "0ms") => Ok(Duration::ZERO),
-        Some(said) => Ok(Duration::from_nanos(parse_value(
-            Limit::Wall,
-            said,
-            Whose::Flag("--grace"),
-        )?)),
-    }
-}
-
-/// The host's own name for the run.
-///
-/// # Errors
-/// Where it is empty, too long, or could not be told from other words of a log.
-pub(super) fn task(options: &Options) -> Result<Option<&str>, Usage> {
-    let Some(said) = options.task.as_deref() else {
-        return Ok(None);
-    };
-    if said.is_empty() || said.len() > 256 || said.chars().any(char::is_control) {
-        return Err(Usage::Form {
-            flag: "--task",
-            said: said.to_owned(),
-            form: "1 to 256 bytes of text on one line",
-            example: "--task build-42",
-        });
-    }
-    Ok(Some(said))
 }
 
 fn flags(options: &Options, terminal: Option<(u16, u16)>) -> Result<Flags, Usage> {
@@ -538,25 +499,5 @@ mod tests {
                 ("A".to_owned(), Bytes(vec![0xff]))
             );
         }
-    }
-
-    #[test]
-    fn a_grace_may_be_zero_and_must_be_a_duration() {
-        let grace = |words: &[&str]| grace(&options(words));
-        assert_eq!(grace(&[]).unwrap(), GRACE);
-        assert_eq!(grace(&["--grace", "0"]).unwrap(), Duration::ZERO);
-        assert_eq!(
-            grace(&["--grace", "1500ms"]).unwrap(),
-            Duration::from_millis(1500)
-        );
-        let error = grace(&["--grace", "none"]).unwrap_err().to_string();
-        assert!(error.starts_with("`--grace`"), "{error}");
-    }
-
-    #[test]
-    fn a_task_is_one_line_of_text() {
-        assert_eq!(task(&options(&["--task", "a b"])).unwrap(), Some("a b"));
-        assert!(task(&options(&["--task", ""])).is_err());
-        assert!(task(&options(&["--task", "a\nb"])).is_err());
     }
 }

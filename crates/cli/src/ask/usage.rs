@@ -1,4 +1,4 @@
-//! What can be wrong with a call of `belljar run`, and what to do about it.
+//! What can be wrong with what is said of a run, and what to do about it.
 
 use std::{ffi::OsString, io, path::PathBuf};
 
@@ -9,7 +9,7 @@ use belljar_policy::{
 
 /// Bad usage: no launch begins, and there is no report.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Usage {
+pub(crate) enum Usage {
     #[error("nothing to run: a program, a plugin's directory or its manifest is missing")]
     NothingToRun,
     #[error(
@@ -103,7 +103,7 @@ pub(super) enum Usage {
 
 impl Usage {
     /// What to do about it, where the error does not say so itself.
-    pub(super) fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::NothingToRun => {
                 "name one: `belljar run -- PROGRAM`, or `belljar run DIR`; `belljar help run` tells more"
