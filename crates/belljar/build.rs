@@ -56,7 +56,7 @@ fn main() {
         fs::write(&carried, b"").expect("OUT_DIR can be written");
         return;
     }
-    let launcher = PathBuf::from(required("DEP_BELLJAR_LAUNCHER_SRC"));
+    let launcher = launcher();
     println!("cargo::rerun-if-changed={}", launcher.join("src").display());
     let plan = launcher.join("../plan/src");
     if plan.exists() {
@@ -66,6 +66,18 @@ fn main() {
     write_package(&package, &launcher);
     let program = build(&package, &out.join("program-target"));
     fs::copy(&program, &carried).expect("the program was built and can be copied");
+}
+
+/// The launcher's sources: beside these, where both are of one tree. What its
+/// own build script says is kept with build output, and may be of another tree
+/// that has the same output folder.
+fn launcher() -> PathBuf {
+    let beside = PathBuf::from(required("CARGO_MANIFEST_DIR")).join("../launcher");
+    if beside.join("Cargo.toml").exists() {
+        beside
+    } else {
+        PathBuf::from(required("DEP_BELLJAR_LAUNCHER_SRC"))
+    }
 }
 
 fn required(name: &str) -> String {

@@ -8,6 +8,7 @@ use clap::Args;
 
 /// What is run, and what it is granted and held to.
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(crate) struct Options {
     #[arg(long, value_name = "PRESET", value_parser = ["minimal", "standard", "strict", "locked-down"], hide_possible_values = true, help_heading = POLICY, help = "Where policy starts: minimal, standard (a program's), strict (a plugin's)")]
     pub(crate) preset: Option<String>,
