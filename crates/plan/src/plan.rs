@@ -34,6 +34,10 @@ pub struct Plan {
     pub limits: Vec<PlannedLimit>,
     /// What the filter of system calls is made of; none where this machine takes none.
     pub filter: Option<Filter>,
+    /// Paths of the machine that were granted, with where each was said.
+    pub grants: Vec<PlannedGrant>,
+    /// Places in the jar that are covered, with why.
+    pub hidden: Vec<Hidden>,
     /// Unix sockets of the machine that the jar may connect to.
     pub sockets: Vec<Slot>,
     /// What Landlock holds; none where this machine has none that serves.
@@ -144,6 +148,30 @@ pub enum MachineIdentity {
         /// How many.
         count: u32,
     },
+}
+
+/// A path of the machine that the jar gets by somebody's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedGrant {
+    /// On the machine: absolute, free of symbolic links.
+    pub path: Bytes,
+    /// In the jar.
+    pub at: Bytes,
+    /// It may be written.
+    pub write: bool,
+    /// Where it was said, such as `--read` or `belljar.toml line 7`.
+    pub origin: String,
+}
+
+/// A place in the jar at which nothing is seen of what the machine has there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hidden {
+    /// In the jar: absolute.
+    pub path: Bytes,
+    /// Which word hides it, such as `policy.toml line 9`, or that it is a known secret.
+    pub origin: String,
 }
 
 /// A path of the machine that enters the jar by descriptor.

@@ -226,6 +226,8 @@ pub(crate) mod tests {
             limits: Vec::new(),
             filter: None,
             landlock: None,
+            grants: Vec::new(),
+            hidden: Vec::new(),
             sockets: Vec::new(),
             end_on: Vec::new(),
             identity: Identity {

@@ -17,6 +17,7 @@ use super::{
     Steps, Walls, filter, guest,
     landlock::{Access, Domain, Place, Tcp},
     limits, notes,
+    places::grants,
     root::Root,
     rules, subject, workdir,
 };
@@ -129,6 +130,8 @@ pub(super) fn plan(
         program,
         rules: rules::planned(effective, facts, placed),
         limits,
+        grants: grants(verified, effective),
+        hidden: Vec::new(),
         sockets: Vec::new(),
         filter: Some(filter),
         landlock: Some(domain.named),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use belljar_plan::{
     Attributes, Bytes, Filter, Limit, Namespaces, Plan, Preset, Rule, Source, Step,
-    plan::{PluginName, SCHEMA},
+    plan::{Hidden, PluginName, SCHEMA},
     step::OwnedStep,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     effective::Effective,
     facts::HostFacts,
     path::UnixPath,
+    policy::Said,
     refusal::Refusal,
     verified::{Executable, Subject, Verified},
 };
@@ -34,7 +35,7 @@ mod shown;
 mod who;
 
 use landlock::Domain;
-use places::{hidden, sys_granted, workdir};
+use places::{grants, hidden, sys_granted, workdir};
 use root::{PLUGIN, Root};
 use who::{identity, notes, refuse_group_only};
 
@@ -167,6 +168,14 @@ pub(super) fn plan(
         program,
         rules,
         limits,
+        grants: grants(verified, effective),
+        hidden: hidden
+            .into_iter()
+            .map(|said| Hidden {
+                path: said.value.as_str().into(),
+                origin: said.origin,
+            })
+            .collect(),
         sockets: filter::sockets(verified, effective),
         filter,
         landlock: domain.ok().map(|domain| domain.named),
@@ -248,7 +257,7 @@ fn own_root(steps: &mut Steps, of_tree: &TreeSteps, facts: &HostFacts, canary: b
 fn files(
     steps: &mut Steps,
     of_tree: TreeSteps,
-    hidden: &[UnixPath],
+    hidden: &[Said<UnixPath>],
     limits: &[belljar_plan::plan::PlannedLimit],
     effective: &Effective,
     facts: &HostFacts,
@@ -313,10 +322,10 @@ fn files(
         }
     }
     steps.extend(late, &[Rule::Files]);
-    for path in hidden {
+    for said in hidden {
         steps.push(
             Step::Mask {
-                path: path.relative().into(),
+                path: said.value.relative().into(),
             },
             &[Rule::Files],
         );

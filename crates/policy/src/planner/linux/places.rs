@@ -1,13 +1,14 @@
 //! Places in the jar that a plan needs to know about: where the guest starts,
 //! and what has to be hidden.
 
-use belljar_plan::Preset;
+use belljar_plan::{Preset, plan::PlannedGrant};
 
 use super::root::Root;
 use crate::{
     effective::Effective,
     facts::HostFacts,
     path::UnixPath,
+    policy::Said,
     refusal::Refusal,
     verified::{FileKind, Verified},
 };
@@ -88,36 +89,60 @@ pub(super) fn workdir(
     })
 }
 
-/// Where in the jar something has to be hidden: what a policy denies, and in
-/// the minimal preset what is known to be secret.
-pub(super) fn hidden(root: &Root, effective: &Effective, facts: &HostFacts) -> Vec<UnixPath> {
+/// Where in the jar something has to be hidden, and who says so: what a policy
+/// denies, and in the minimal preset what is known to be secret.
+pub(super) fn hidden(root: &Root, effective: &Effective, facts: &HostFacts) -> Vec<Said<UnixPath>> {
     let secrets = if effective.preset.value == Preset::Minimal {
         facts.layout.secrets.as_slice()
     } else {
         &[]
     };
     let granted = |path: &UnixPath| effective.grants.iter().any(|grant| grant.path == *path);
-    let mut places: Vec<UnixPath> = effective
+    let denied = effective
         .hidden
         .iter()
-        .map(|said| &said.value)
-        .chain(
-            secrets
-                .iter()
-                .map(|place| &place.path)
-                .filter(|path| !granted(path)),
-        )
-        .flat_map(|path| root.tree.places_of(path))
+        .map(|said| (&said.value, said.origin.as_str()));
+    let secret = secrets
+        .iter()
+        .map(|place| (&place.path, "a known secret, which preset minimal hides"))
+        .filter(|(path, _)| !granted(path));
+    let mut places: Vec<Said<UnixPath>> = denied
+        .chain(secret)
+        .flat_map(|(path, origin)| {
+            let said = |value| Said {
+                value,
+                origin: origin.to_owned(),
+            };
+            root.tree.places_of(path).into_iter().map(said)
+        })
         .collect();
-    places.sort();
-    places.dedup();
+    // Of two words for one place the policy's stands first.
+    places.sort_by(|one, other| one.value.cmp(&other.value));
+    places.dedup_by(|one, other| one.value == other.value);
     // What lies in a hidden directory is hidden with it.
     let all = places.clone();
-    places.retain(|path| {
+    places.retain(|said| {
         !all.iter()
-            .any(|other| other != path && path.is_within(other))
+            .any(|other| other.value != said.value && said.value.is_within(&other.value))
     });
     places
+}
+
+/// The grants as the plan tells them.
+pub(super) fn grants(verified: &Verified, effective: &Effective) -> Vec<PlannedGrant> {
+    effective
+        .grants
+        .iter()
+        .filter_map(|grant| {
+            let found = verified.survey.find(&grant.path).ok()?;
+            Some(PlannedGrant {
+                path: found.path.as_str().into(),
+                at: grant.at.as_ref().unwrap_or(&found.path).as_str().into(),
+                write: grant.write,
+                origin: grant.origin.clone(),
+            })
+        })
+        .collect()
 }
 
 /// Something of /sys is granted, and whether for writing.

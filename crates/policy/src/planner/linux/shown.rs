@@ -4,7 +4,9 @@
 use belljar_plan::{Rule, outcome::Unmet, plan::Dropped};
 
 use super::root::Root;
-use crate::{effective::Effective, path::UnixPath, refusal::Refusal, verified::Verified};
+use crate::{
+    effective::Effective, path::UnixPath, policy::Said, refusal::Refusal, verified::Verified,
+};
 
 /// The optional ones of them that the jar does not show.
 ///
@@ -12,7 +14,7 @@ use crate::{effective::Effective, path::UnixPath, refusal::Refusal, verified::Ve
 /// Where one that is not optional is not shown.
 pub(super) fn unseen(
     root: &Root,
-    hidden: &[UnixPath],
+    hidden: &[Said<UnixPath>],
     verified: &Verified,
     effective: &Effective,
 ) -> Result<Vec<Dropped>, Refusal> {
@@ -20,7 +22,9 @@ pub(super) fn unseen(
     for grant in &effective.shown {
         let seen = verified.survey.find(&grant.path).is_ok_and(|found| {
             root.tree.shows_itself(&found.path)
-                && !hidden.iter().any(|hidden| found.path.is_within(hidden))
+                && !hidden
+                    .iter()
+                    .any(|hidden| found.path.is_within(&hidden.value))
         });
         if seen {
             continue;
