@@ -6,6 +6,7 @@
 //! - [`verified`]: what was found about the program and the paths it needs.
 //! - [`facts`]: what the machine can enforce.
 //! - [`effective`]: (manifest ∩ policy) ∪ flags.
+//! - [`risk`]: how dangerous a grant is.
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
 //!
@@ -22,6 +23,7 @@ pub mod path;
 mod planner;
 pub mod policy;
 pub mod refusal;
+pub mod risk;
 pub mod seccomp;
 pub mod units;
 pub mod verified;

@@ -8,7 +8,7 @@ use super::tree::Tree;
 use crate::{effective::Effective, path::UnixPath, policy::name_within, verified::Caller};
 
 /// Where the system keeps programs, in the order in which it looks for them.
-pub(super) const SYSTEM_PATH: [&str; 6] = [
+pub(crate) const SYSTEM_PATH: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
     "/usr/sbin",
