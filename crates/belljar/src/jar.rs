@@ -2,8 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use belljar_plan::{Plan, Preset, Report};
-use belljar_policy::{HostFacts, Policy};
+use belljar_plan::{Answer, Plan, Preset, Report};
+use belljar_policy::{self as policy, HostFacts, Policy, why::Surroundings};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     streams::{Stdio, Three},
     supervise::Running,
     verify::{self, Ask},
+    why::{self, Question, ThisMachine, Tried},
 };
 
 /// What is said of one run, by [`Jar`] and [`Prepared`](crate::Prepared) alike.
@@ -146,6 +147,37 @@ impl Jar {
         decide(&self.ask, self.policy.clone(), self.preset(), look)
             .map(|decided| Arc::unwrap_or_clone(decided.plan))
             .map_err(|undecided| self.not_begun(undecided))
+    }
+
+    /// What becomes of an attempt in this jar, which rule decides, and by whose word.
+    /// Where it is denied, the smallest grant that would allow it is tried: it is told
+    /// only where a plan with it answers otherwise.
+    ///
+    /// ```
+    /// use belljar::{Jar, why::Question};
+    /// # if !cfg!(target_os = "linux") { return Ok(()) }
+    /// let question = Question::parse(&["read", "/etc/shadow"]).expect("it is one");
+    /// let answer = Jar::program("true").why(&question)?;
+    /// assert_eq!(answer.rule, Some(belljar::Rule::Files));
+    /// # Ok::<(), belljar::LaunchError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn why(&self, question: &Question) -> Result<Answer, LaunchError> {
+        let decide = |policy| decide(&self.ask, policy, self.preset(), facts::known_for);
+        let decided = decide(self.policy.clone()).map_err(|undecided| self.not_begun(undecided))?;
+        let around = Surroundings::of(&decided.basis.verified.caller);
+        Ok(why::tried(&decided.plan, question, &around, |grant| {
+            let mut policy = self.policy.clone();
+            grant.add_to(&mut policy);
+            match decide(policy) {
+                Ok(with) => {
+                    Tried::Planned(policy::why::why(&with.plan, question, &ThisMachine, &around).0)
+                }
+                Err(undecided) => Tried::Refused(undecided.reason()),
+            }
+        }))
     }
 
     fn not_begun(&self, undecided: Undecided) -> LaunchError {

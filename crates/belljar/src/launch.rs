@@ -243,6 +243,20 @@ pub(crate) enum Undecided {
     Outcome(Outcome),
 }
 
+impl Undecided {
+    /// Why, in words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Error(error) => error.to_string(),
+            Self::Outcome(Outcome::Refused { unmet }) => {
+                let all: Vec<String> = unmet.iter().map(ToString::to_string).collect();
+                all.join("; ")
+            }
+            Self::Outcome(_) => "there is no such program, or it cannot be run".to_owned(),
+        }
+    }
+}
+
 impl From<Refusal> for Undecided {
     fn from(refusal: Refusal) -> Self {
         match (refusal.outcome(), refusal) {

@@ -66,11 +66,13 @@ pub mod facts;
 mod jar;
 mod launch;
 mod prepared;
+pub mod records;
 mod report;
 mod streams;
 mod supervise;
 mod sys;
 pub mod verify;
+pub mod why;
 
 pub use belljar_plan::{
     Bytes, Event, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,

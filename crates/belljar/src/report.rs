@@ -62,7 +62,8 @@ impl Sink {
     pub(crate) fn begin(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
         match self.0.as_deref() {
             Some(Place::File { spot, path, jar }) => {
-                sys::replace(spot, jar, &json(report)).map_err(|error| (path.clone(), error))
+                sys::replace(spot, jar, &json(report), sys::SHARED)
+                    .map_err(|error| (path.clone(), error))
             }
             _ => Ok(()),
         }
@@ -72,7 +73,7 @@ impl Sink {
     pub(crate) fn finish(&self, report: &Report) {
         match self.0.as_deref() {
             Some(Place::File { spot, path, jar }) => {
-                if let Err(error) = sys::replace(spot, jar, &json(report)) {
+                if let Err(error) = sys::replace(spot, jar, &json(report), sys::SHARED) {
                     tracing::error!(target: "belljar", path = %path.display(), %error, "cannot write the report");
                 }
             }

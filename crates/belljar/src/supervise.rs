@@ -126,6 +126,12 @@ impl Running {
         &self.plan
     }
 
+    /// SHA-256 of the plan's canonical JSON, in hexadecimal.
+    #[must_use]
+    pub fn plan_digest(&self) -> &str {
+        &self.digest
+    }
+
     /// pid 1 of the jar, as the machine numbers it.
     #[must_use]
     pub fn pid(&self) -> i32 {

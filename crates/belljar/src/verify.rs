@@ -4,15 +4,15 @@
 //! Nothing is run and nothing is written; a plugin's files are read once, into
 //! the sealed [`Image`] from which they will run.
 
-mod elf;
+pub(crate) mod elf;
 mod error;
 mod image;
 mod libraries;
-mod places;
+pub(crate) mod places;
 mod plugin;
 pub(crate) mod program;
 pub(crate) mod runtime;
-mod script;
+pub(crate) mod script;
 pub(crate) mod survey;
 
 use std::{

@@ -51,6 +51,9 @@ pub struct Violation {
     pub task: Option<String>,
     /// What runs, where it is a plugin.
     pub plugin: Option<PluginName>,
+    /// The row of the report that it is counted in, which `belljar why` is asked by;
+    /// none where that has no more room.
+    pub denial: Option<String>,
     /// The thread that tried it, as the machine numbers it.
     pub pid: i32,
     /// The rule that refused it.

@@ -4,8 +4,8 @@
 //! - [`step`]: one action of a launch; a plan is an ordered list of them.
 //! - [`wire`]: the bytes in which the parent hands steps to the launcher.
 //! - [`message`]: the fixed records that parent, launcher and pid 1 exchange.
-//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `report` (feature `host`): what is decided before a
-//!   run and what is told after it.
+//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `report`, `answer` (feature `host`): what is decided
+//!   before a run, and what is told of it.
 //!
 //! This crate decides nothing and does no I/O. Without the feature `host` it
 //! needs neither `std` nor an allocator: the launcher reads a plan in place.
@@ -17,6 +17,8 @@ pub mod rule;
 pub mod step;
 pub mod wire;
 
+#[cfg(feature = "host")]
+pub mod answer;
 #[cfg(feature = "host")]
 mod bytes;
 #[cfg(feature = "host")]
@@ -34,8 +36,8 @@ pub mod report;
 
 #[cfg(feature = "host")]
 pub use self::{
-    bytes::Bytes, event::Event, filter::Filter, landlock::Landlock, outcome::Outcome, plan::Plan,
-    report::Report,
+    answer::Answer, bytes::Bytes, event::Event, filter::Filter, landlock::Landlock,
+    outcome::Outcome, plan::Plan, report::Report,
 };
 pub use self::{
     rule::{Limit, Preset, Rule, Strength},

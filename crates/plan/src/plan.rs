@@ -1,6 +1,8 @@
 //! What was decided before a run: data, with everything that a report, an
 //! explanation and the launcher read.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,9 @@ pub struct Plan {
     pub image: Option<String>,
     /// The guest's streams are a pseudo-terminal instead of pipes.
     pub terminal: bool,
+    /// Words of policy and flags that shaped it and stand nowhere else in it, and
+    /// where each was said: `process.jit` or `seccomp.deny ptrace`, for example.
+    pub said: BTreeMap<String, String>,
     /// What an optional request asked for and does not get.
     pub dropped: Vec<Dropped>,
     /// Whatever makes this jar weaker than its preset, each by name.

@@ -150,6 +150,8 @@ pub struct LandlockReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Violation {
+    /// What `belljar why` is asked by: the jar's id, a dot, and the row's number from 1.
+    pub id: String,
     /// The rule that refused it.
     pub rule: Rule,
     /// What was tried, such as `a new namespace`.
@@ -164,6 +166,12 @@ pub struct Violation {
     pub pid: i32,
     /// How often it was tried.
     pub count: u64,
+}
+
+/// The id of a report's row of violations.
+#[must_use]
+pub fn denial_id(jar: &str, row: usize) -> String {
+    format!("{jar}.{}", row + 1)
 }
 
 /// How many denied calls there were, of those that are told of.

@@ -8,6 +8,7 @@
 //! - [`effective`]: (manifest ∩ policy) ∪ flags.
 //! - [`risk`]: how dangerous a grant is.
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
+//! - [`why`]: what becomes of an attempt in a plan's jar, and by whose word.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
 //!
 //! Nothing here does I/O, holds unsafe code or depends on the system that it is
@@ -27,6 +28,7 @@ pub mod risk;
 pub mod seccomp;
 pub mod units;
 pub mod verified;
+pub mod why;
 
 pub use belljar_plan as data;
 

@@ -113,6 +113,20 @@ impl UnixPath {
         Self::new(&format!("{}/{rest}", self.0))
     }
 
+    /// The path that lies under `to` as this one lies under `from`; none where it
+    /// does not lie there.
+    pub(crate) fn rebased(&self, from: &Self, to: &Self) -> Option<Self> {
+        if !self.is_within(from) {
+            return None;
+        }
+        let rest = if from.0 == "/" {
+            self.0.as_str()
+        } else {
+            &self.0[from.0.len()..]
+        };
+        to.join(rest).ok()
+    }
+
     /// The root, then each directory on the way, then the path itself.
     pub fn ancestors_from_root(&self) -> impl Iterator<Item = Self> + '_ {
         std::iter::once(Self::root()).chain(

@@ -53,6 +53,8 @@ pub(super) struct Denied {
     pub(super) answer: &'static str,
     pub(super) syscall: String,
     pub(super) arguments: Vec<String>,
+    /// Its row in the report, where there was room for it.
+    pub(super) row: Option<usize>,
 }
 
 /// The ear of one jar.
@@ -111,8 +113,8 @@ impl Denials {
             self.waited |= until.is_some();
             tokio::select! {
                 refused = ended(&mut self.performer) => {
-                    if let Some(refused) = refused {
-                        self.tally.note(&refused, false);
+                    if let Some(mut refused) = refused {
+                        self.tally.note(&mut refused, false);
                         return vec![refused];
                     }
                     continue;
@@ -178,7 +180,7 @@ impl Denials {
             tracing::warn!(target: "belljar", %error, "cannot answer a denied call");
         }
         let (syscall, arguments) = decode(filter.architecture(), &call.attempt);
-        let denied = Denied {
+        let mut denied = Denied {
             rule: denial.rule,
             ends,
             pid: call.pid,
@@ -186,8 +188,9 @@ impl Denials {
             answer: denial.errno.name(),
             syscall,
             arguments,
+            row: None,
         };
-        self.tally.note(&denied, self.waited);
+        self.tally.note(&mut denied, self.waited);
         Some(denied)
     }
 }
@@ -288,16 +291,20 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn note(&mut self, denied: &Denied, late: bool) {
+    fn note(&mut self, denied: &mut Denied, late: bool) {
         self.counts.told += 1;
         self.counts.late += u64::from(late);
-        let alike = |row: &&mut Violation| {
+        let alike = |row: &Violation| {
             row.rule == denied.rule && row.action == denied.action && row.syscall == denied.syscall
         };
-        if let Some(row) = self.rows.iter_mut().find(alike) {
-            row.count += 1;
+        if let Some(at) = self.rows.iter().position(alike) {
+            self.rows[at].count += 1;
+            denied.row = Some(at);
         } else if self.rows.len() < ROWS {
+            denied.row = Some(self.rows.len());
             self.rows.push(Violation {
+                // The jar's report gives it its name.
+                id: String::new(),
                 rule: denied.rule,
                 action: denied.action.to_owned(),
                 syscall: denied.syscall.clone(),
@@ -343,6 +350,7 @@ mod tests {
             answer: "EPERM",
             syscall: syscall.to_owned(),
             arguments: Vec::new(),
+            row: None,
         }
     }
 
@@ -350,18 +358,21 @@ mod tests {
     fn alike_attempts_are_one_row_and_rows_are_few() {
         let mut tally = Tally::default();
         for _ in 0..1000 {
-            tally.note(&denied("bpf"), true);
+            tally.note(&mut denied("bpf"), true);
         }
         assert_eq!(tally.rows.len(), 1);
         assert_eq!(tally.rows[0].count, 1000);
+        let mut again = denied("bpf");
+        tally.note(&mut again, true);
+        assert_eq!(again.row, Some(0));
         for number in 0..1000 {
-            tally.note(&denied(&format!("syscall_{number}")), false);
+            tally.note(&mut denied(&format!("syscall_{number}")), false);
         }
         assert_eq!(tally.rows.len(), ROWS);
         let unlisted = 1000 - (ROWS as u64 - 1);
         let counts = Counts {
-            told: 2000,
-            late: 1000,
+            told: 2001,
+            late: 1001,
             unlisted,
         };
         assert_eq!(tally.counts, counts);

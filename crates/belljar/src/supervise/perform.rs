@@ -161,5 +161,6 @@ fn denied(asked: &Asked, path: Vec<u8>, ends: bool) -> Denied {
         answer: "EPERM",
         syscall: "connect".to_owned(),
         arguments: vec![format!("path={path}")],
+        row: None,
     }
 }

@@ -239,6 +239,7 @@ pub(crate) mod tests {
             slots: Vec::new(),
             image: None,
             terminal: false,
+            said: Default::default(),
             dropped: Vec::new(),
             weakenings: Vec::new(),
             notes: Vec::new(),

@@ -6,7 +6,7 @@ use belljar_plan::{
     Limit, Namespaces, Plan, Report, Step,
     message::Event as Record,
     outcome::StoppedBy,
-    report::{Edge, Usage},
+    report::{Edge, Usage, denial_id},
 };
 use tokio::sync::mpsc;
 
@@ -274,6 +274,9 @@ async fn conclude(
     report.dropped.extend(up.receipts.dropped(plan));
     report.symptoms = symptoms;
     report.violations = ending.tally.rows;
+    for (at, row) in report.violations.iter_mut().enumerate() {
+        row.id = denial_id(&job.id, at);
+    }
     report.denials = ending.tally.counts;
     report
 }

@@ -11,7 +11,7 @@ use belljar_plan::{
     Event, Limit,
     event::{LimitReached, Violation},
     message::{Event as Record, Request, event, request},
-    report::{Edge, LimitHit},
+    report::{Edge, LimitHit, denial_id},
 };
 use tokio::{
     sync::mpsc,
@@ -158,6 +158,7 @@ impl<'a> Watched<'a> {
                     jar: self.job.id.clone(),
                     task: self.job.task.clone(),
                     plugin: self.job.plan.plugin.clone(),
+                    denial: call.row.map(|row| denial_id(&self.job.id, row)),
                     pid: call.pid,
                     rule: call.rule,
                     action: call.action.to_owned(),

@@ -157,7 +157,18 @@ pub(crate) fn spot(_: &Path) -> io::Result<Spot> {
     unsupported()
 }
 
-pub(crate) fn replace(_: &Spot, _: &str, _: &[u8]) -> io::Result<()> {
+pub(crate) const SHARED: u32 = 0;
+pub(crate) const PRIVATE: u32 = 0;
+
+pub(crate) fn private_directory(_: &Path) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn touch(_: &Path) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn replace(_: &Spot, _: &str, _: &[u8], _: u32) -> io::Result<()> {
     unsupported()
 }
 

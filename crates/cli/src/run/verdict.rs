@@ -281,6 +281,7 @@ mod tests {
     #[test]
     fn a_program_that_failed_for_want_of_a_right_is_told_which() {
         let tried = |rule, syscall: &str, count| Violation {
+            id: "jar-0.1".into(),
             rule,
             action: "another program".into(),
             syscall: syscall.into(),

@@ -69,6 +69,8 @@ pub struct Effective {
     /// Requests to read that rest on what the preset shows by itself: no grant
     /// is made for them, and a plan that does not show them must say so.
     pub shown: Vec<Grant>,
+    /// Where the words were said that stand nowhere else here, by what they are about.
+    pub said: BTreeMap<String, String>,
     /// Optional requests that are not granted.
     pub dropped: Vec<Dropped>,
     /// Whatever makes this jar weaker than its preset.
@@ -131,6 +133,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
     let jit = judge.right(Right::Jit);
     judge.unsupported();
     judge.linux();
+    let said = judge.said();
     let user = judge.user();
     let hostname = judge.hostname();
 
@@ -175,6 +178,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         end_on: policy.end_on,
         deny_env: policy.ceilings.map_or_else(Vec::new, |file| file.deny_env),
         shown,
+        said,
         dropped,
         weakenings,
     })
@@ -292,6 +296,52 @@ impl Judge<'_> {
             });
         }
         may && (by_preset || request.is_some() || self.manifest.is_none())
+    }
+
+    /// Where rights, system calls and the violations that end a jar were spoken of.
+    fn said(&self) -> BTreeMap<String, String> {
+        let mut said = BTreeMap::new();
+        let rights = [
+            (
+                Right::Subprocesses,
+                self.ceilings.and_then(|file| file.subprocesses.as_ref()),
+                self.manifest
+                    .and_then(|manifest| manifest.subprocesses.as_ref()),
+            ),
+            (
+                Right::Jit,
+                self.ceilings.and_then(|file| file.jit.as_ref()),
+                self.manifest.and_then(|manifest| manifest.jit.as_ref()),
+            ),
+        ];
+        for (right, policy, request) in rights {
+            let word = right.word();
+            let origin = match (self.policy.flags.allow.contains(&right), policy, request) {
+                (true, ..) => format!("--allow {word}"),
+                (_, Some(policy), Some(request)) if policy.value => {
+                    format!("{}, asked for by {}", policy.origin, request.origin)
+                }
+                (_, Some(policy), _) => policy.origin.clone(),
+                (_, None, _) => continue,
+            };
+            said.insert(format!("process.{word}"), origin);
+        }
+        let seccomp = &self.policy.seccomp;
+        for (list, words) in [("allow", &seccomp.allow), ("deny", &seccomp.deny)] {
+            for word in words {
+                said.insert(
+                    format!("seccomp.{list} {}", word.value),
+                    word.origin.clone(),
+                );
+            }
+        }
+        for (rule, origin) in &self.policy.end_on {
+            said.insert(format!("end_on {rule}"), origin.clone());
+        }
+        for (rule, origin) in &self.policy.best_effort {
+            said.insert(format!("best_effort {rule}"), origin.clone());
+        }
+        said
     }
 
     /// Requests for what this version does not have.

@@ -20,6 +20,8 @@ mod linux;
 mod program;
 mod tree;
 
+pub(crate) use linux::file_bit;
+
 /// Makes the plan of one launch.
 ///
 /// Pure: it runs on any system for any system, and the same input gives the

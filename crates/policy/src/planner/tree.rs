@@ -142,7 +142,7 @@ impl Tree {
     pub(super) fn source_of(&self, path: &UnixPath) -> Option<UnixPath> {
         let path = self.resolve(path);
         let (at, mount) = self.mount_over(&path)?;
-        rebase(&path, &at, mount.shows.as_ref()?)
+        path.rebased(&at, mount.shows.as_ref()?)
     }
 
     /// Every place at which something of the machine at or below `hidden` is
@@ -157,7 +157,7 @@ impl Tree {
                     if shows.is_within(hidden) {
                         Some(at.clone())
                     } else if hidden.is_within(shows) {
-                        let place = rebase(hidden, shows, at)?;
+                        let place = hidden.rebased(shows, at)?;
                         // A deeper mount over that place shows something else there.
                         (self.mount_over(&place)?.0 == *at).then_some(place)
                     } else {
@@ -220,7 +220,7 @@ impl Tree {
             }
         }
         let (at, mount) = self.mount_over(&parent)?;
-        let shows = rebase(&path, &at, mount.shows.as_ref()?)?;
+        let shows = path.rebased(&at, mount.shows.as_ref()?)?;
         Some(Obstacle::Machine { mount: at, shows })
     }
 
@@ -323,16 +323,6 @@ impl Tree {
         }
         path
     }
-}
-
-/// The path that lies under `to` as `path` lies under `from`.
-fn rebase(path: &UnixPath, from: &UnixPath, to: &UnixPath) -> Option<UnixPath> {
-    let rest = if from.as_str() == "/" {
-        path.as_str()
-    } else {
-        path.as_str().strip_prefix(from.as_str())?
-    };
-    to.join(rest).ok()
 }
 
 /// Where `path` leads when the link at `at`, above it, is followed.

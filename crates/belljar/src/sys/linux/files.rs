@@ -146,9 +146,63 @@ pub(crate) fn spot(path: &Path) -> io::Result<Spot> {
     }
 }
 
+/// Permissions of a file for everybody to read, as far as the umask goes.
+pub(crate) const SHARED: u32 = 0o644;
+
+/// Permissions of a file for nobody else.
+pub(crate) const PRIVATE: u32 = 0o600;
+
+/// A directory of this user's alone: made where it is not there, with those above
+/// it, and refused where somebody else could write to it or put it elsewhere.
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let open = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+    };
+    let directory = match open() {
+        Err(Errno::NOENT) => {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)?;
+            open()?
+        }
+        other => other?,
+    };
+    let found = rustix::fs::fstat(&directory)?;
+    let mine = found.st_uid == rustix::process::geteuid().as_raw();
+    if !mine || found.st_mode & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "somebody else may write there; it must be a directory of your own, with mode 700",
+        ));
+    }
+    Ok(())
+}
+
+/// Notes that a file was used now.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    Ok(rustix::fs::utimensat(
+        CWD,
+        path,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
+}
+
 /// Puts a file in place at once, whole or not at all. Until that moment it has
 /// no name, so that an end by force leaves nothing behind.
-pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
     let Spot { directory, name } = spot;
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -158,7 +212,7 @@ pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8]) -> io::Result<()>
     }
     hidden.push(".");
     hidden.push(unique);
-    let mode = Mode::from_raw_mode(0o644);
+    let mode = Mode::from_raw_mode(mode);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let remove = |_: &io::Error| {
         // Nothing more can be done about a file that can't be removed.
@@ -205,8 +259,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         let spot = spot(&path).unwrap();
-        replace(&spot, "one", b"first").unwrap();
-        replace(&spot, "two", b"second").unwrap();
+        replace(&spot, "one", b"first", PRIVATE).unwrap();
+        replace(&spot, "two", b"second", PRIVATE).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -220,7 +274,7 @@ mod tests {
         let spot = spot(&at("sub/report.json")).unwrap();
         std::fs::rename(at("sub"), at("moved")).unwrap();
         std::os::unix::fs::symlink("elsewhere", at("sub")).unwrap();
-        replace(&spot, "one", b"first").unwrap();
+        replace(&spot, "one", b"first", PRIVATE).unwrap();
         assert_eq!(std::fs::read(at("moved/report.json")).unwrap(), b"first");
         assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }

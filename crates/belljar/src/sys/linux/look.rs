@@ -13,9 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use belljar_plan::Bytes;
 use belljar_policy::{
     UnixPath,
     verified::{FileKind, Found},
+    why,
 };
 use rustix::{
     fs::{
@@ -147,6 +149,33 @@ pub(crate) enum EntryKind {
     Link,
     /// With the word for it.
     Other(&'static str),
+}
+
+/// What is at a path, its last link not followed, with all that decides who may
+/// use it; errno(3) where it can't be looked at.
+pub(crate) fn entry(path: &UnixPath) -> Result<why::Entry, i32> {
+    let path = path.as_str();
+    let stat =
+        fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| errno.raw_os_error())?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => why::EntryKind::Directory,
+        FileType::RegularFile => why::EntryKind::File,
+        FileType::Symlink => {
+            let target = link_text_at(path)
+                .map_err(|error| error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()))?;
+            why::EntryKind::Link(Bytes(target))
+        }
+        FileType::Socket => why::EntryKind::Socket,
+        FileType::CharacterDevice | FileType::BlockDevice => why::EntryKind::Device,
+        _ => why::EntryKind::Other,
+    };
+    Ok(why::Entry {
+        kind,
+        device: stat.st_dev,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mode: u16::try_from(stat.st_mode & 0o7777).unwrap_or(0),
+    })
 }
 
 /// What is at a path, its last link not followed.

@@ -25,7 +25,7 @@ use belljar_plan::{
 
 pub(crate) use self::{
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
-    files::{Spot, open_slot, replace, seal, spot},
+    files::{PRIVATE, SHARED, Spot, open_slot, private_directory, replace, seal, spot, touch},
     launcher::LauncherProcess,
     lease::Lease,
     notify::{Asked, answer_call, next_call},

@@ -163,6 +163,11 @@ impl Domain {
     }
 }
 
+/// A right to files as the kernel's bit; 0 for one that is not about files.
+pub(crate) fn file_bit(right: Right) -> u64 {
+    access::bits(access::Of::Files, &[right])
+}
+
 /// How a sentence calls a right.
 const fn group(right: Right) -> &'static str {
     match right {

@@ -140,6 +140,7 @@ pub(super) fn plan(
         slots: Vec::new(),
         image: None,
         terminal: false,
+        said: effective.said.clone(),
         dropped: effective.dropped.clone(),
         weakenings,
         notes: notes(facts),

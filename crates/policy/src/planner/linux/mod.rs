@@ -35,6 +35,7 @@ mod shown;
 mod who;
 
 use landlock::Domain;
+pub(crate) use landlock::file_bit;
 use places::{grants, hidden, sys_granted, workdir};
 use root::{PLUGIN, Root};
 use who::{identity, notes, refuse_group_only};
@@ -184,6 +185,7 @@ pub(super) fn plan(
         slots: root.slots,
         image,
         terminal: effective.terminal.is_some(),
+        said: effective.said.clone(),
         dropped: [&effective.dropped[..], &unseen].concat(),
         weakenings: effective.weakenings.clone(),
         notes: [notes(facts), foreseen.into_iter().collect()].concat(),

@@ -1,0 +1,226 @@
+//! The smallest grant that would allow something, in each form in which it can
+//! be given, with what it gives away.
+
+use belljar_plan::answer::SmallestGrant;
+
+use crate::{
+    manifest::Place,
+    path::UnixPath,
+    policy::{Policy, Right, Said},
+    risk,
+    verified::Caller,
+};
+
+/// Who asks, as far as an answer depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The caller's own home: what a guest looks for in its home may lie there.
+    pub home: Option<UnixPath>,
+    /// What makes a grant dangerous.
+    pub risk: risk::Surroundings,
+}
+
+impl Surroundings {
+    /// Those of a caller.
+    #[must_use]
+    pub fn of(caller: &Caller) -> Self {
+        let home = caller
+            .environment
+            .iter()
+            .find(|(name, _)| name.0 == b"HOME")
+            .and_then(|(_, value)| UnixPath::new(std::str::from_utf8(&value.0).ok()?).ok());
+        Self {
+            home,
+            risk: risk::Surroundings::of(caller),
+        }
+    }
+}
+
+/// A grant, before it is put in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// A path of the machine, at another place in the jar where one is named.
+    Path {
+        /// On the machine.
+        path: UnixPath,
+        /// In the jar; the same where not given.
+        at: Option<UnixPath>,
+        /// It may be written.
+        write: bool,
+    },
+    /// A right that `strict` has a rule against.
+    Right(Right),
+    /// A system call beyond the preset's list, which only a policy lets through.
+    Call(&'static str),
+}
+
+impl Grant {
+    /// A grant of a path; none for what no grant can give.
+    #[must_use]
+    pub fn of_path(path: &UnixPath, at: Option<&UnixPath>, write: bool) -> Option<Self> {
+        let proc = UnixPath::new("/proc").ok()?;
+        if path.as_str() == "/" || path.is_within(&proc) {
+            return None;
+        }
+        Some(Self::Path {
+            path: path.clone(),
+            at: at.filter(|at| *at != path).cloned(),
+            write,
+        })
+    }
+
+    /// In each form in which it can be given, to paste.
+    #[must_use]
+    pub fn told(&self, around: &Surroundings) -> SmallestGrant {
+        match self {
+            Self::Path { path, at, write } => of_path(path, at.as_ref(), *write, around),
+            Self::Right(right) => {
+                let word = right.word();
+                let line = format!("process.{word} = true");
+                SmallestGrant {
+                    flag: Some(format!("--allow {word}")),
+                    policy: Some(line.clone()),
+                    manifest: Some(line),
+                    risk: risk::of_right(*right).to_string(),
+                }
+            }
+            Self::Call(name) => SmallestGrant {
+                flag: None,
+                policy: Some(format!("seccomp.allow = [{}]", quoted(name))),
+                manifest: None,
+                risk: risk::of_call(name).map_or_else(
+                    || "low: more of the kernel can be reached".to_owned(),
+                    |risk| risk.to_string(),
+                ),
+            },
+        }
+    }
+
+    /// Gives it by a flag, or where there is none, as a policy's word.
+    pub fn add_to(&self, policy: &mut Policy) {
+        match self {
+            Self::Path { path, at, write } => {
+                let place = Place {
+                    path: path.clone(),
+                    at: at.clone(),
+                };
+                match write {
+                    true => policy.flags.write.push(place),
+                    false => policy.flags.read.push(place),
+                }
+            }
+            Self::Right(right) => {
+                policy.flags.allow.insert(*right);
+            }
+            Self::Call(name) => policy.seccomp.allow.push(Said {
+                value: (*name).to_owned(),
+                origin: "what was asked about".to_owned(),
+            }),
+        }
+    }
+}
+
+fn of_path(
+    path: &UnixPath,
+    at: Option<&UnixPath>,
+    write: bool,
+    around: &Surroundings,
+) -> SmallestGrant {
+    let word = if write { "write" } else { "read" };
+    let said = match at {
+        Some(at) => format!("{path}:{at}"),
+        None => path.to_string(),
+    };
+    let on_machine = quoted(path.as_str());
+    let request = match at {
+        Some(at) => format!("{{ path = {on_machine}, at = {} }}", quoted(at.as_str())),
+        None => on_machine.clone(),
+    };
+    let risk = match write {
+        true => risk::of_write(path, &around.risk),
+        false => risk::of_read(path, &around.risk),
+    };
+    SmallestGrant {
+        flag: Some(format!("--{word} {}", shell(&said))),
+        policy: Some(format!("filesystem.{word} = [{on_machine}]")),
+        manifest: Some(format!("filesystem.{word} = [{request}]")),
+        risk: risk.map_or_else(|| ordinary(path, write), |risk| risk.to_string()),
+    }
+}
+
+fn ordinary(machine: &UnixPath, write: bool) -> String {
+    match write {
+        true => format!("low: the guest can change and remove what is at and below {machine}"),
+        false => format!("low: the guest can read all that is at and below {machine}"),
+    }
+}
+
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A word as a shell takes it.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+,@%=".contains(c);
+    if word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> UnixPath {
+        UnixPath::new(text).unwrap()
+    }
+
+    fn told(path: &str, place: Option<&str>, write: bool) -> SmallestGrant {
+        Grant::of_path(&at(path), place.map(at).as_ref(), write)
+            .unwrap()
+            .told(&Surroundings::default())
+    }
+
+    #[test]
+    fn a_path_is_granted_by_a_flag_a_policy_s_line_and_a_manifest_s() {
+        let grant = told("/data/a b", Some("/in/it's"), false);
+        assert_eq!(grant.flag.unwrap(), r"--read '/data/a b:/in/it'\''s'");
+        assert_eq!(grant.policy.unwrap(), r#"filesystem.read = ["/data/a b"]"#);
+        assert_eq!(
+            grant.manifest.unwrap(),
+            r#"filesystem.read = [{ path = "/data/a b", at = "/in/it's" }]"#
+        );
+        let write = told("/out", Some("/out"), true);
+        assert_eq!(write.flag.unwrap(), "--write /out");
+        assert!(write.risk.starts_with("low: "), "{}", write.risk);
+    }
+
+    #[test]
+    fn every_line_to_paste_is_one_that_a_policy_or_a_manifest_takes() {
+        use crate::{manifest::Manifest, policy::Format};
+        let grants = [
+            Grant::of_path(&at("/a \"b\"\\"), Some(&at("/c\n")), false).unwrap(),
+            Grant::of_path(&at("/out"), None, true).unwrap(),
+            Grant::Right(Right::Jit),
+            Grant::Call("ptrace"),
+        ];
+        for grant in grants {
+            let told = grant.told(&Surroundings::default());
+            Policy::parse(&told.policy.unwrap(), Format::Toml, "p.toml", None).unwrap();
+            if let Some(line) = told.manifest {
+                let whole =
+                    format!("{line}\n[plugin]\nname = \"x\"\nversion = \"1.0.0\"\nentry = \"x\"\n");
+                Manifest::parse(&whole, Format::Toml, "belljar.toml").unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_grant_gives_has_none() {
+        for never in ["/", "/proc", "/proc/1/mem"] {
+            assert_eq!(Grant::of_path(&at(never), None, false), None);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Answers for a plan: what becomes of one attempt in the jar that it makes, which
+//! rule decides, by whose word, and the smallest grant that would change it.
+//!
+//! A plan's own steps are what is walked here: the mounts in their order, the
+//! Landlock rules, and the filter by the evaluator that answers for the kernel's
+//! program. What the machine has at a path is asked of a [`Machine`], so that this
+//! stays without I/O and a recorded plan can be asked about later.
+
+mod calls;
+mod files;
+mod grant;
+mod question;
+mod view;
+
+use belljar_plan::{Answer, Plan, Rule, answer::Verdict, plan::PlannedRule, report::Violation};
+
+use crate::{path::UnixPath, policy::Right, seccomp::Call};
+
+pub use self::{
+    grant::{Grant, Surroundings},
+    question::{Question, QuestionError},
+    view::{Entry, EntryKind, Machine},
+};
+
+/// Says what becomes of an attempt in the jar of a plan; where it is denied, with the
+/// smallest grant that would allow it, as the answer tells it.
+#[must_use]
+pub fn why(
+    plan: &Plan,
+    question: &Question,
+    machine: &dyn Machine,
+    around: &Surroundings,
+) -> (Answer, Option<Grant>) {
+    let found = match question {
+        Question::Read(path) => files::read(plan, path, machine, around),
+        Question::Write(path) => files::write(plan, path, machine, around),
+        Question::Exec(path) => files::exec(plan, path, machine, around),
+        Question::Connect { .. } => calls::connect(plan),
+        Question::Call { name, arguments } => calls::call(plan, name, arguments),
+    };
+    found.told(plan, question.to_string(), around)
+}
+
+/// Answers for a denied call that a report has, by the plan that it ran under.
+#[must_use]
+pub fn of_violation(plan: &Plan, violation: &Violation, around: &Surroundings) -> Answer {
+    let arguments = violation.arguments.join(", ");
+    let question = format!("call {}({arguments})", violation.syscall);
+    let decided_by = match violation.rule {
+        Rule::Exec => plan.said.get("process.subprocesses"),
+        Rule::WritableCode => plan.said.get("process.jit"),
+        _ => plan
+            .said
+            .get(&format!("seccomp.deny {}", violation.syscall)),
+    };
+    let grant = match (violation.rule, decided_by) {
+        (Rule::Exec, _) => Some(Grant::Right(Right::Subprocesses)),
+        (Rule::WritableCode, _) => Some(Grant::Right(Right::Jit)),
+        (Rule::Sockets, _) if violation.syscall == "connect" => socket(violation),
+        // What a policy denies, no grant allows.
+        (_, Some(_)) => None,
+        (_, None) => Call::named(&violation.syscall).map(|call| Grant::Call(call.name)),
+    };
+    let finding = Finding {
+        verdict: Verdict::Denied,
+        rule: Some(violation.rule),
+        errno: None,
+        decided_by: decided_by.cloned(),
+        reason: format!("rule {} refuses {}", violation.rule, violation.action),
+        grant,
+    };
+    let (answer, _) = finding.told(plan, question, around);
+    Answer {
+        errno: Some(violation.answer.clone()),
+        ..answer
+    }
+}
+
+/// The socket that a guest wanted to be connected to, as a grant of it.
+fn socket(violation: &Violation) -> Option<Grant> {
+    let path = violation
+        .arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("path="))?;
+    Grant::of_path(&UnixPath::new(path).ok()?, None, true)
+}
+
+/// What was found out, before it is dressed with what the plan says of its rule.
+struct Finding {
+    verdict: Verdict,
+    rule: Option<Rule>,
+    errno: Option<&'static str>,
+    /// Where a word of its own decides, and not the rule's.
+    decided_by: Option<String>,
+    reason: String,
+    grant: Option<Grant>,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, rule: Rule, reason: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            rule: Some(rule),
+            errno: None,
+            decided_by: None,
+            reason: reason.into(),
+            grant: None,
+        }
+    }
+
+    fn allowed(rule: Rule, reason: impl Into<String>) -> Self {
+        Self::new(Verdict::Allowed, rule, reason)
+    }
+
+    fn denied(rule: Rule, errno: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            errno: Some(errno),
+            ..Self::new(Verdict::Denied, rule, reason)
+        }
+    }
+
+    fn not_there(errno: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::NotThere,
+            rule: None,
+            errno: Some(errno),
+            decided_by: None,
+            reason: reason.into(),
+            grant: None,
+        }
+    }
+
+    fn by(self, origin: impl Into<String>) -> Self {
+        Self {
+            decided_by: Some(origin.into()),
+            ..self
+        }
+    }
+
+    fn with(self, grant: Option<Grant>) -> Self {
+        Self { grant, ..self }
+    }
+
+    fn told(self, plan: &Plan, question: String, around: &Surroundings) -> (Answer, Option<Grant>) {
+        let planned: Option<&PlannedRule> = self
+            .rule
+            .and_then(|rule| plan.rules.iter().find(|planned| planned.rule == rule));
+        let answer = Answer {
+            question,
+            verdict: self.verdict,
+            rule: self.rule,
+            errno: self.errno.map(str::to_owned),
+            mechanism: planned.map(|planned| planned.planned.mechanism.clone()),
+            strength: planned.map(|planned| planned.planned.strength),
+            decided_by: self
+                .decided_by
+                .or_else(|| planned.map(|planned| word_of(plan, planned))),
+            reason: self.reason,
+            grant: self.grant.as_ref().map(|grant| grant.told(around)),
+        };
+        (answer, self.grant)
+    }
+}
+
+/// The word that asks for a rule: the preset by its name where nothing more was said.
+fn word_of(plan: &Plan, rule: &PlannedRule) -> String {
+    match rule.origin.as_str() {
+        "default" => format!("preset {}, by default", plan.preset),
+        "--preset" => format!("--preset {}", plan.preset),
+        origin if origin.starts_with("--") => origin.to_owned(),
+        origin => format!("preset {} ({origin})", plan.preset),
+    }
+}
