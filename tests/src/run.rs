@@ -232,6 +232,8 @@ impl Jar {
         command
             .args(&words[1..])
             .env("TMPDIR", &scratch)
+            // What is kept of runs is none of the caller's own.
+            .env("XDG_STATE_HOME", room.path().join("state"))
             .envs(self.environment)
             .current_dir(self.workdir.as_deref().unwrap_or(Path::new("/")))
             .stdin(match self.input_file {

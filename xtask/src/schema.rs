@@ -14,7 +14,15 @@ use crate::{
 };
 
 /// The forms that have a schema, as `belljar schema` calls them.
-const NAMES: &[&str] = &["manifest", "policy", "report", "plan", "event"];
+const NAMES: &[&str] = &[
+    "manifest",
+    "policy",
+    "report",
+    "plan",
+    "event",
+    "explanation",
+    "answer",
+];
 
 /// Writes the files anew, and names those that changed.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {

@@ -168,12 +168,16 @@ impl Jar {
         let decide = |policy| decide(&self.ask, policy, self.preset(), facts::known_for);
         let decided = decide(self.policy.clone()).map_err(|undecided| self.not_begun(undecided))?;
         let around = Surroundings::of(&decided.basis.verified.caller);
-        Ok(why::tried(&decided.plan, question, &around, |grant| {
+        Ok(why::tried(&decided.plan, question, &around, |grants| {
             let mut policy = self.policy.clone();
-            grant.add_to(&mut policy);
+            for grant in grants {
+                grant.add_to(&mut policy);
+            }
             match decide(policy) {
                 Ok(with) => {
-                    Tried::Planned(policy::why::why(&with.plan, question, &ThisMachine, &around).0)
+                    let (answer, further) =
+                        policy::why::why(&with.plan, question, &ThisMachine, &around);
+                    Tried::Planned(Box::new(answer), further)
                 }
                 Err(undecided) => Tried::Refused(undecided.reason()),
             }

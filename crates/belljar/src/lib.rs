@@ -75,7 +75,7 @@ pub mod verify;
 pub mod why;
 
 pub use belljar_plan::{
-    Bytes, Event, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,
+    Answer, Bytes, Event, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,
 };
 pub use belljar_policy::{self as policy, HostFacts, Policy};
 

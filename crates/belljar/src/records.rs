@@ -149,7 +149,7 @@ impl Records {
             digest: digest.to_owned(),
             plan: without_values(plan),
         };
-        self.write(&self.plans(), &path, digest, &kept)
+        self.write(&self.plans(), digest, &kept)
     }
 
     /// Keeps a report; now and then takes away what is old or too much.
@@ -157,8 +157,7 @@ impl Records {
     /// # Errors
     /// As for [`keep_plan`](Self::keep_plan).
     pub fn keep_report(&self, report: &Report) -> Result<(), RecordError> {
-        let path = self.reports().join(format!("{}.json", report.jar));
-        self.write(&self.reports(), &path, &report.jar, report)?;
+        self.write(&self.reports(), &report.jar, report)?;
         // A run in sixteen pays for all.
         if report.jar.ends_with('0') {
             self.sweep()?;
@@ -275,20 +274,20 @@ impl Records {
     fn write(
         &self,
         directory: &Path,
-        path: &Path,
-        unique: &str,
+        name: &str,
         record: &impl Serialize,
     ) -> Result<(), RecordError> {
         let failed = |source| RecordError::Io {
-            path: path.to_owned(),
+            path: directory.to_owned(),
             source,
         };
-        sys::private_directory(&self.directory)
-            .and_then(|()| sys::private_directory(directory))
-            .map_err(failed)?;
         let json = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        sys::spot(path)
-            .and_then(|spot| sys::replace(&spot, unique, &json, sys::PRIVATE))
+        // The guest may have a grant around this place: what was looked at is what is
+        // written to.
+        sys::private_directory(&self.directory)
+            .and_then(|_| sys::private_directory(directory))
+            .map(|directory| sys::spot_in(directory, &format!("{name}.json")))
+            .and_then(|spot| sys::replace(&spot, name, &json, sys::PRIVATE))
             .map_err(failed)
     }
 }

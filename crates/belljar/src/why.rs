@@ -1,7 +1,11 @@
 //! Why something is denied in a jar, or is not: the evaluator of
 //! [`belljar_policy::why`], with this machine to look at.
 
-use belljar_plan::{Answer, Bytes, Plan, answer::Verdict};
+use belljar_plan::{
+    Answer, Bytes, Plan,
+    answer::{SmallestGrant, Verdict},
+    report::Violation,
+};
 pub use belljar_policy::why::{Question, QuestionError};
 use belljar_policy::{
     UnixPath,
@@ -44,40 +48,56 @@ pub fn why(plan: &Plan, question: &Question) -> Answer {
     why::why(plan, question, &ThisMachine, &around).0
 }
 
-/// What giving a grant came to.
-pub(crate) enum Tried {
-    /// It is not given: why, in one sentence.
-    Refused(String),
-    /// It is, and this is what the plan with it answers.
-    Planned(Answer),
+/// Answers for a denied call that a report has, by the plan that it ran under.
+#[must_use]
+pub fn of_violation(plan: &Plan, violation: &Violation) -> Answer {
+    why::of_violation(plan, violation, &Surroundings::of(&survey::caller()))
 }
 
-/// Answers for a plan, and tries the grant that would change the answer, so that
+/// What giving grants came to.
+pub(crate) enum Tried {
+    /// They are not given: why, in one sentence.
+    Refused(String),
+    /// They are, and this is what the plan with them answers, and what would help further.
+    Planned(Box<Answer>, Option<Grant>),
+}
+
+/// So many grants are tried together.
+const GRANTS: usize = 6;
+
+/// Answers for a plan, and tries the grants that would change the answer, so that
 /// none is proposed that does not help.
 pub(crate) fn tried(
     plan: &Plan,
     question: &Question,
     around: &Surroundings,
-    give: impl FnOnce(&Grant) -> Tried,
+    give: impl Fn(&[Grant]) -> Tried,
 ) -> Answer {
-    let (mut answer, grant) = why::why(plan, question, &ThisMachine, around);
-    let Some(grant) = grant.filter(|_| answer.verdict == Verdict::Denied) else {
+    let (mut answer, mut next) = why::why(plan, question, &ThisMachine, around);
+    if answer.verdict != Verdict::Denied {
         return answer;
-    };
-    match give(&grant) {
-        Tried::Planned(with) if with.verdict != Verdict::Denied => {}
-        Tried::Planned(with) => {
-            answer.grant = None;
-            answer.reason = format!(
-                "{}; to grant it would not help: {}",
-                answer.reason, with.reason
-            );
-        }
-        Tried::Refused(reason) => {
-            answer.grant = None;
-            let reason = Bytes::from(reason).escaped();
-            answer.reason = format!("{}; and it can't be granted: {reason}", answer.reason);
+    }
+    let mut grants: Vec<Grant> = Vec::new();
+    while let Some(grant) = next.take().filter(|grant| !grants.contains(grant)) {
+        grants.push(grant);
+        match give(&grants) {
+            Tried::Planned(with, _) if with.verdict != Verdict::Denied => {
+                let told = grants.iter().map(|grant| grant.told(plan, around));
+                answer.grant = told.reduce(SmallestGrant::and);
+                return answer;
+            }
+            Tried::Planned(_, further) if further.is_some() && grants.len() < GRANTS => {
+                next = further;
+            }
+            Tried::Planned(with, _) => {
+                answer.reason = format!("{}; no grant helps: {}", answer.reason, with.reason);
+            }
+            Tried::Refused(reason) => {
+                let reason = Bytes::from(reason).escaped();
+                answer.reason = format!("{}; and it can't be granted: {reason}", answer.reason);
+            }
         }
     }
+    answer.grant = None;
     answer
 }

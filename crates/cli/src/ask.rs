@@ -12,24 +12,28 @@ use std::ffi::OsString;
 
 use belljar::Jar;
 
-use self::subject::{Position, Subject};
-pub(crate) use self::{options::Options, usage::Usage};
+use self::subject::Subject;
+pub(crate) use self::{options::Options, place::Standpoint, subject::Position, usage::Usage};
+use crate::terminal;
 
 impl Options {
     /// From words to a jar that can be launched or told about. Nothing is made
-    /// yet. The command line as a whole tells where `--` stood; `terminal` is what
-    /// a jar's own measures, where it gets one.
+    /// yet. The command line as a whole tells where `--` stood.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub(crate) fn jar(
-        &self,
-        command_line: &[OsString],
-        terminal: Option<(u16, u16)>,
-    ) -> Result<Jar, Usage> {
-        let policy = request::policy(self, terminal)?;
+    pub(crate) fn jar(&self, command_line: &[OsString]) -> Result<Jar, Usage> {
         let position = Position::of(&self.words, command_line);
-        let jar = match subject::read(self.words.clone(), position)? {
+        self.jar_of(self.words.clone(), position)
+    }
+
+    /// The same for other words than its own.
+    ///
+    /// # Errors
+    /// As for [`jar`](Self::jar).
+    pub(crate) fn jar_of(&self, words: Vec<OsString>, position: Position) -> Result<Jar, Usage> {
+        let policy = request::policy(self, self.tty.then(terminal::size))?;
+        let jar = match subject::read(words, position)? {
             Subject::Program { name, arguments } => Jar::program(name).args(arguments),
             Subject::Plugin { path, arguments } => Jar::plugin(path).args(arguments),
         };

@@ -6,9 +6,13 @@
 
 mod args;
 mod ask;
+mod explain;
+mod page;
 mod run;
 mod schema;
+mod terminal;
 mod trace;
+mod why;
 mod words;
 
 use std::process::ExitCode;
@@ -20,6 +24,8 @@ fn main() -> ExitCode {
     let status = match args::parse(&command_line) {
         Ok(cli) => match cli.command {
             Command::Run(options) => run::run(&options, &command_line),
+            Command::Explain(options) => explain::run(&options, &command_line),
+            Command::Why(options) => why::run(&options, &command_line),
             Command::Schema(options) => schema::run(&options),
         },
         Err(status) => status,

@@ -5,12 +5,15 @@ mod events;
 mod options;
 mod record;
 mod signals;
-mod terminal;
 mod verdict;
 
 use std::{ffi::OsString, fs::File, io, time::Duration};
 
-use belljar::{Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy, verify::VerifyError};
+use belljar::{
+    Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy,
+    records::{RecordError, Records},
+    verify::VerifyError,
+};
 
 use tracing::info;
 
@@ -18,9 +21,12 @@ pub(crate) use self::options::Options;
 use self::{
     record::Target,
     signals::{Asked, Follow, Signals},
-    terminal::Raw,
 };
-use crate::{ask::Usage, trace, words};
+use crate::{
+    ask::Usage,
+    terminal::{self, Raw},
+    trace, words,
+};
 
 /// The answer to ^Z.
 const NOT_PAUSED: &str =
@@ -54,8 +60,12 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
         .and_then(supervise);
     match outcome {
         Ok(report) => {
+            let kept = records(options).is_some_and(|records| keep(records.keep_report(&report)));
             if let Some(text) = verdict::words(&report) {
                 words::say(&text);
+            }
+            if let Some(hint) = verdict::hint(&report, kept) {
+                words::say(&hint);
             }
             report.outcome.exit_status()
         }
@@ -66,12 +76,29 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
     }
 }
 
+/// Where this run is kept; none where it is not to be, or nobody knows where.
+fn records(options: &Options) -> Option<Records> {
+    (!options.no_record).then(Records::of_user).flatten()
+}
+
+/// That it is kept is a convenience, and no run fails for the want of it.
+fn keep(kept: Result<(), RecordError>) -> bool {
+    kept.inspect_err(|error| info!(%error, "the run is not kept"))
+        .is_ok()
+}
+
+/// What is said on stderr of a run's outcome; none where there is nothing to say.
+pub(crate) fn words_of(report: &Report) -> Option<String> {
+    verdict::words(report)
+}
+
 /// A jar that can be launched, and what is to be done around it.
 struct Asking {
     jar: Jar,
     grace: Duration,
     follow: Follow,
     events: Option<File>,
+    records: Option<Records>,
 }
 
 /// From words to a jar that can be launched. Nothing is made yet.
@@ -94,13 +121,12 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError>
     // It starts while the rest is read. Words that make no jar are rare, and cost no more
     // than a process that ends with this one.
     belljar::warm();
-    let terminal = options.ask.tty.then(terminal::size);
     let grace = options.grace()?;
     let task = options.task()?;
 
     let mut jar = options
         .ask
-        .jar(command_line, terminal)?
+        .jar(command_line)?
         // Belljar copies; the jar never gets the operator's own.
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
@@ -111,15 +137,16 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError>
     if let Some(report_to) = report_to {
         jar = jar.report_to(report_to);
     }
-    let follow = match terminal {
-        Some(_) => Follow::Terminal,
-        None => Follow::Nothing,
+    let follow = match options.ask.tty {
+        true => Follow::Terminal,
+        false => Follow::Nothing,
     };
     Ok(Asking {
         jar,
         grace,
         follow,
         events,
+        records: records(options),
     })
 }
 
@@ -137,6 +164,7 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         grace,
         follow,
         events,
+        records,
     } = asking;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -160,6 +188,10 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
             Follow::Nothing => None,
         };
         tell_plan(&running);
+        // While the program runs, so that nobody waits for it.
+        if let Some(records) = records {
+            keep(records.keep_plan(running.plan(), running.plan_digest()));
+        }
         let writing = events
             .zip(running.events())
             .and_then(|(file, events)| events::write(events, file));

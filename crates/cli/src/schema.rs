@@ -6,9 +6,9 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
-use belljar_policy::data::{Event, Plan, Report};
+use belljar_policy::data::{Answer, Event, Plan, Report};
 
-use crate::words;
+use crate::{explain::Explanation, words};
 
 /// `belljar schema`
 #[derive(Args, Debug)]
@@ -30,6 +30,10 @@ enum Document {
     Plan,
     /// What is told while a program runs
     Event,
+    /// What `belljar explain --json` tells: a plan, or what would be refused
+    Explanation,
+    /// What `belljar why --json` answers to a question
+    Answer,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -60,6 +64,8 @@ fn schema(document: Document) -> Schema {
         Document::Report => schema_for!(Report),
         Document::Plan => schema_for!(Plan),
         Document::Event => schema_for!(Event),
+        Document::Explanation => schema_for!(Explanation),
+        Document::Answer => schema_for!(Answer),
     }
 }
 

@@ -44,17 +44,31 @@ pub struct Answer {
     pub grant: Option<SmallestGrant>,
 }
 
-/// One grant in the three forms in which it can be given, to paste.
+/// A grant in the three forms in which it can be given, to paste.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SmallestGrant {
     /// For one run: words of the command line; none where no flag gives it.
     pub flag: Option<String>,
-    /// For every run: a line of a policy file, from its top; none where no policy gives it.
-    pub policy: Option<String>,
-    /// The request for it: a line of a plugin's manifest, from its top; none where
+    /// For every run: lines of a policy file, from its top; none where no policy gives it.
+    pub policy: Vec<String>,
+    /// The request for it: lines of a plugin's manifest, from its top; none where
     /// no manifest asks for it.
-    pub manifest: Option<String>,
-    /// What it gives away.
-    pub risk: String,
+    pub manifest: Vec<String>,
+    /// What it gives away, the worst first.
+    pub risk: Vec<String>,
+}
+
+impl SmallestGrant {
+    /// This grant and another one, where it takes both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let flags: Vec<String> = [self.flag, other.flag].into_iter().flatten().collect();
+        Self {
+            flag: (!flags.is_empty()).then(|| flags.join(" ")),
+            policy: [self.policy, other.policy].concat(),
+            manifest: [self.manifest, other.manifest].concat(),
+            risk: [self.risk, other.risk].concat(),
+        }
+    }
 }

@@ -160,8 +160,12 @@ pub(crate) fn spot(_: &Path) -> io::Result<Spot> {
 pub(crate) const SHARED: u32 = 0;
 pub(crate) const PRIVATE: u32 = 0;
 
-pub(crate) fn private_directory(_: &Path) -> io::Result<()> {
+pub(crate) fn private_directory(_: &Path) -> io::Result<OwnedFd> {
     unsupported()
+}
+
+pub(crate) fn spot_in(_: OwnedFd, _: &str) -> Spot {
+    unreachable!("there is no private directory here")
 }
 
 pub(crate) fn touch(_: &Path) -> io::Result<()> {

@@ -13,11 +13,11 @@ use super::usage::Usage;
 
 /// Where the caller stands, asked for once and only where a path needs it.
 #[derive(Debug)]
-pub(super) struct Standpoint(io::Result<PathBuf>);
+pub(crate) struct Standpoint(io::Result<PathBuf>);
 
 impl Standpoint {
     /// The working directory.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         Self(std::env::current_dir())
     }
 
@@ -43,7 +43,7 @@ impl Standpoint {
     ///
     /// # Errors
     /// Where it is empty, or cannot be made absolute.
-    pub(super) fn path(&self, flag: &'static str, text: &str) -> Result<UnixPath, Usage> {
+    pub(crate) fn path(&self, flag: &'static str, text: &str) -> Result<UnixPath, Usage> {
         if text.is_empty() {
             return Err(Usage::EmptyPath { flag });
         }

@@ -28,7 +28,7 @@ pub(super) enum Subject {
 
 /// Where the first word stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(crate) enum Position {
     /// Before any `--`: it may be a plugin.
     BeforeDashes,
     /// After `--`: it is a program.
@@ -39,7 +39,7 @@ impl Position {
     /// Finds out from the whole command line. Nothing is read as an option from
     /// the first of `words` on, so they are its last words, and what stands
     /// before them tells.
-    pub(super) fn of(words: &[OsString], command_line: &[OsString]) -> Self {
+    pub(crate) fn of(words: &[OsString], command_line: &[OsString]) -> Self {
         let before = command_line
             .len()
             .checked_sub(words.len() + 1)

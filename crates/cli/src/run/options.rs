@@ -60,6 +60,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
     pub(crate) events: Option<OsString>,
 
+    /// Keep neither report nor plan of this run where `belljar why` finds them
+    #[arg(long, help_heading = RECORD)]
+    pub(crate) no_record: bool,
+
     /// Time between a signal to belljar, which it passes on, and the end of the jar [default: 5s]
     #[arg(long, value_name = "DURATION", help_heading = RECORD)]
     pub(crate) grace: Option<String>,

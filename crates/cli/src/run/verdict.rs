@@ -31,6 +31,29 @@ pub(super) fn words(report: &Report) -> Option<String> {
     }
 }
 
+/// Where to ask further, for a program that failed and was refused something that
+/// nothing was said of yet.
+pub(super) fn hint(report: &Report, kept: bool) -> Option<String> {
+    let failed = matches!(
+        report.outcome,
+        Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }
+    );
+    let by_right = |rule: Rule| Right::ALL.iter().any(|right| right.rule() == rule);
+    let other = report
+        .violations
+        .iter()
+        .filter(|tried| !by_right(tried.rule))
+        .map(|tried| tried.count)
+        .sum::<u64>();
+    (failed && kept && other > 0).then(|| {
+        let calls = match other {
+            1 => "one call was denied".to_owned(),
+            many => format!("{many} calls were denied"),
+        };
+        format!("{calls}: `belljar why --last` tells which, and what would allow them")
+    })
+}
+
 /// Rights that the program would have needed, as far as that was seen; or what
 /// the plan foresaw.
 fn missing(report: &Report) -> Option<String> {
@@ -308,6 +331,31 @@ mod tests {
         // It went well without.
         failed.outcome = Outcome::Exited { code: 0 };
         assert_eq!(words(&failed), None);
+    }
+
+    #[test]
+    fn a_program_that_failed_and_was_denied_calls_is_told_where_to_ask() {
+        let mut failed = report(Outcome::Exited { code: 1 });
+        assert_eq!(hint(&failed, true), None);
+        failed.violations = vec![Violation {
+            id: "jar-0.1".into(),
+            rule: Rule::Nesting,
+            action: "a new namespace".into(),
+            syscall: "unshare".into(),
+            arguments: Vec::new(),
+            answer: "EPERM".into(),
+            pid: 7,
+            count: 3,
+        }];
+        let said = hint(&failed, true).unwrap();
+        assert!(
+            said.starts_with("3 calls were denied: `belljar why --last`"),
+            "{said}"
+        );
+        // Nothing was kept to ask about, or the program did without.
+        assert_eq!(hint(&failed, false), None);
+        failed.outcome = Outcome::Exited { code: 0 };
+        assert_eq!(hint(&failed, true), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod linux;
 mod program;
 mod tree;
 
-pub(crate) use linux::file_bit;
+pub(crate) use linux::{file_bit, lifted};
 
 /// Makes the plan of one launch.
 ///

@@ -132,10 +132,11 @@ impl<'a> Ask<'a> {
     /// Something that only the kernel or the guest itself puts there.
     fn reading_inside(&self, spot: &Spot) -> Finding {
         match self.view.mount_of(spot).map(|mount| &mount.shows) {
-            Some(Shows::Scratch) => Finding::allowed(
+            // What the guest did not put there itself, it looks for in vain.
+            Some(Shows::Scratch) => self.absent_or(Finding::allowed(
                 Rule::Files,
                 "it is the jar's own scratch: the guest finds there what it put there",
-            ),
+            )),
             Some(Shows::Proc) => self.of_proc(spot),
             _ => Finding::allowed(Rule::Devices, "it is one of the jar's own devices"),
         }
@@ -410,16 +411,20 @@ impl<'a> Ask<'a> {
 
     /// What the machine has and the jar does not show; else the other finding.
     fn absent_or(&self, otherwise: Finding) -> Finding {
-        let (there, at) = match self.where_on_machine() {
-            Some(found) => found,
-            None => return otherwise,
+        let Some(there) = self.where_on_machine() else {
+            return otherwise;
         };
+        let at = self.path;
         let rule = match self.machine.entry(&there).map(|entry| entry.kind) {
             Ok(EntryKind::Socket) => Rule::Sockets,
             _ if at.as_str().starts_with("/dev/") => Rule::Devices,
             _ if at.as_str().starts_with("/sys/") || at.as_str() == "/sys" => Rule::KernelInfo,
             _ => Rule::Files,
         };
+        // A jar's /tmp is not meant to be the machine's.
+        if self.own_scratch() && there == *self.path {
+            return otherwise;
+        }
         let same = there == *self.path;
         let elsewhere = self.view.places_of(&there);
         let reason = match (elsewhere.first(), same) {
@@ -439,6 +444,11 @@ impl<'a> Ask<'a> {
         Finding::denied(rule, "ENOENT", reason).with(Grant::of_path(&there, place, self.write))
     }
 
+    /// The place that was asked for is the guest's to fill.
+    fn own_scratch(&self) -> bool {
+        matches!(&self.view.walk(self.path, true), Ok(spot) if self.in_scratch(spot))
+    }
+
     fn reachable(&self, place: &UnixPath) -> bool {
         self.view.walk(place, true).is_ok()
     }
@@ -446,7 +456,7 @@ impl<'a> Ask<'a> {
     /// Where the machine has what was asked for: at that very path, or in the
     /// caller's home what the guest looks for in its own. For writing, the nearest
     /// directory above it that is there.
-    fn where_on_machine(&self) -> Option<(UnixPath, UnixPath)> {
+    fn where_on_machine(&self) -> Option<UnixPath> {
         let mut candidates = vec![self.path.clone()];
         if let (Some(home), Some(own)) = (&self.around.home, home_inside(self.plan))
             && let Some(there) = self.path.rebased(&own, home)
@@ -456,7 +466,6 @@ impl<'a> Ask<'a> {
         candidates
             .into_iter()
             .find(|there| self.machine.entry(there).is_ok() && there.as_str() != "/")
-            .map(|there| (there, self.path.clone()))
     }
 
     fn hidden(&self, path: &UnixPath) -> Finding {

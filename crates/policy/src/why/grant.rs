@@ -1,11 +1,12 @@
 //! The smallest grant that would allow something, in each form in which it can
 //! be given, with what it gives away.
 
-use belljar_plan::answer::SmallestGrant;
+use belljar_plan::{Plan, answer::SmallestGrant};
 
 use crate::{
     manifest::Place,
     path::UnixPath,
+    planner::lifted,
     policy::{Policy, Right, Said},
     risk,
     verified::Caller,
@@ -71,7 +72,7 @@ impl Grant {
 
     /// In each form in which it can be given, to paste.
     #[must_use]
-    pub fn told(&self, around: &Surroundings) -> SmallestGrant {
+    pub fn told(&self, plan: &Plan, around: &Surroundings) -> SmallestGrant {
         match self {
             Self::Path { path, at, write } => of_path(path, at.as_ref(), *write, around),
             Self::Right(right) => {
@@ -79,19 +80,16 @@ impl Grant {
                 let line = format!("process.{word} = true");
                 SmallestGrant {
                     flag: Some(format!("--allow {word}")),
-                    policy: Some(line.clone()),
-                    manifest: Some(line),
-                    risk: risk::of_right(*right).to_string(),
+                    policy: vec![line.clone()],
+                    manifest: vec![line],
+                    risk: vec![risk::of_right(*right).to_string()],
                 }
             }
             Self::Call(name) => SmallestGrant {
                 flag: None,
-                policy: Some(format!("seccomp.allow = [{}]", quoted(name))),
-                manifest: None,
-                risk: risk::of_call(name).map_or_else(
-                    || "low: more of the kernel can be reached".to_owned(),
-                    |risk| risk.to_string(),
-                ),
+                policy: vec![format!("seccomp.allow = [{}]", quoted(name))],
+                manifest: Vec::new(),
+                risk: of_call(plan, name),
             },
         }
     }
@@ -120,6 +118,28 @@ impl Grant {
     }
 }
 
+/// What a system call gives away: rules that are not held with it, and what it is.
+fn of_call(plan: &Plan, name: &str) -> Vec<String> {
+    let without = plan.filter.as_ref().map(|filter| {
+        let mut filter = filter.clone();
+        filter.allow.push(name.to_owned());
+        lifted(&filter)
+    });
+    let given_up: Vec<&str> = without.iter().flatten().map(|rule| rule.word()).collect();
+    let rules = (!given_up.is_empty()).then(|| {
+        format!(
+            "critical: it gives up the rules {}, so that nothing holds them",
+            given_up.join(", ")
+        )
+    });
+    let known = risk::of_call(name).map(|risk| risk.to_string());
+    let all: Vec<String> = rules.into_iter().chain(known).collect();
+    match all.is_empty() {
+        true => vec!["low: more of the kernel can be reached".to_owned()],
+        false => all,
+    }
+}
+
 fn of_path(
     path: &UnixPath,
     at: Option<&UnixPath>,
@@ -142,9 +162,9 @@ fn of_path(
     };
     SmallestGrant {
         flag: Some(format!("--{word} {}", shell(&said))),
-        policy: Some(format!("filesystem.{word} = [{on_machine}]")),
-        manifest: Some(format!("filesystem.{word} = [{request}]")),
-        risk: risk.map_or_else(|| ordinary(path, write), |risk| risk.to_string()),
+        policy: vec![format!("filesystem.{word} = [{on_machine}]")],
+        manifest: vec![format!("filesystem.{word} = [{request}]")],
+        risk: vec![risk.map_or_else(|| ordinary(path, write), |risk| risk.to_string())],
     }
 }
 
@@ -180,21 +200,25 @@ mod tests {
     fn told(path: &str, place: Option<&str>, write: bool) -> SmallestGrant {
         Grant::of_path(&at(path), place.map(at).as_ref(), write)
             .unwrap()
-            .told(&Surroundings::default())
+            .told(&plan(), &Surroundings::default())
+    }
+
+    fn plan() -> Plan {
+        super::super::tests::plan()
     }
 
     #[test]
     fn a_path_is_granted_by_a_flag_a_policy_s_line_and_a_manifest_s() {
         let grant = told("/data/a b", Some("/in/it's"), false);
         assert_eq!(grant.flag.unwrap(), r"--read '/data/a b:/in/it'\''s'");
-        assert_eq!(grant.policy.unwrap(), r#"filesystem.read = ["/data/a b"]"#);
+        assert_eq!(grant.policy, [r#"filesystem.read = ["/data/a b"]"#]);
         assert_eq!(
-            grant.manifest.unwrap(),
-            r#"filesystem.read = [{ path = "/data/a b", at = "/in/it's" }]"#
+            grant.manifest,
+            [r#"filesystem.read = [{ path = "/data/a b", at = "/in/it's" }]"#]
         );
         let write = told("/out", Some("/out"), true);
         assert_eq!(write.flag.unwrap(), "--write /out");
-        assert!(write.risk.starts_with("low: "), "{}", write.risk);
+        assert!(write.risk[0].starts_with("low: "), "{:?}", write.risk);
     }
 
     #[test]
@@ -207,9 +231,9 @@ mod tests {
             Grant::Call("ptrace"),
         ];
         for grant in grants {
-            let told = grant.told(&Surroundings::default());
-            Policy::parse(&told.policy.unwrap(), Format::Toml, "p.toml", None).unwrap();
-            if let Some(line) = told.manifest {
+            let told = grant.told(&plan(), &Surroundings::default());
+            Policy::parse(&told.policy.concat(), Format::Toml, "p.toml", None).unwrap();
+            for line in told.manifest {
                 let whole =
                     format!("{line}\n[plugin]\nname = \"x\"\nversion = \"1.0.0\"\nentry = \"x\"\n");
                 Manifest::parse(&whole, Format::Toml, "belljar.toml").unwrap();

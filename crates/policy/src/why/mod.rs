@@ -156,7 +156,7 @@ impl Finding {
                 .decided_by
                 .or_else(|| planned.map(|planned| word_of(plan, planned))),
             reason: self.reason,
-            grant: self.grant.as_ref().map(|grant| grant.told(around)),
+            grant: self.grant.as_ref().map(|grant| grant.told(plan, around)),
         };
         (answer, self.grant)
     }
@@ -171,3 +171,6 @@ fn word_of(plan: &Plan, rule: &PlannedRule) -> String {
         origin => format!("preset {} ({origin})", plan.preset),
     }
 }
+
+#[cfg(test)]
+mod tests;

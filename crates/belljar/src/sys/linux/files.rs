@@ -154,7 +154,7 @@ pub(crate) const PRIVATE: u32 = 0o600;
 
 /// A directory of this user's alone: made where it is not there, with those above
 /// it, and refused where somebody else could write to it or put it elsewhere.
-pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn private_directory(path: &Path) -> io::Result<OwnedFd> {
     use std::os::unix::fs::DirBuilderExt as _;
     let open = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -178,7 +178,15 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
             "somebody else may write there; it must be a directory of your own, with mode 700",
         ));
     }
-    Ok(())
+    Ok(directory)
+}
+
+/// Where a file of a name will be, in a directory that is held open.
+pub(crate) fn spot_in(directory: OwnedFd, name: &str) -> Spot {
+    Spot {
+        directory,
+        name: name.into(),
+    }
 }
 
 /// Notes that a file was used now.

@@ -25,7 +25,9 @@ use belljar_plan::{
 
 pub(crate) use self::{
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
-    files::{PRIVATE, SHARED, Spot, open_slot, private_directory, replace, seal, spot, touch},
+    files::{
+        PRIVATE, SHARED, Spot, open_slot, private_directory, replace, seal, spot, spot_in, touch,
+    },
     launcher::LauncherProcess,
     lease::Lease,
     notify::{Asked, answer_call, next_call},

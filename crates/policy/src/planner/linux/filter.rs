@@ -149,7 +149,7 @@ const BREAKS: &[(&str, &[Rule])] = &[
 /// The rules whose promises a policy's own `allow` gives up: those of every
 /// denial that it lifts and of what it takes from the supervisor, but for the
 /// list itself, which the plan names it in.
-pub(super) fn lifted(filter: &Filter) -> BTreeSet<Rule> {
+pub(crate) fn lifted(filter: &Filter) -> BTreeSet<Rule> {
     if filter.allow.is_empty() {
         return BTreeSet::new();
     }

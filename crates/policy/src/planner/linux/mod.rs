@@ -34,6 +34,7 @@ mod rules;
 mod shown;
 mod who;
 
+pub(crate) use filter::lifted;
 use landlock::Domain;
 pub(crate) use landlock::file_bit;
 use places::{grants, hidden, sys_granted, workdir};

@@ -12,7 +12,7 @@ use rustix::{
 const USUAL: (u16, u16) = (24, 80);
 
 /// Rows and columns of the operator's terminal.
-pub(super) fn size() -> (u16, u16) {
+pub(crate) fn size() -> (u16, u16) {
     match tcgetwinsize(stdin()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
         _ => USUAL,
@@ -21,7 +21,7 @@ pub(super) fn size() -> (u16, u16) {
 
 /// The operator's terminal in raw mode. Dropping it, also in a panic, restores it.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     /// As it was found.
     before: Termios,
 }
@@ -31,7 +31,7 @@ impl Raw {
     ///
     /// # Errors
     /// Where it is one and cannot be changed; termios(3).
-    pub(super) fn enter() -> io::Result<Option<Self>> {
+    pub(crate) fn enter() -> io::Result<Option<Self>> {
         if !isatty(stdin()) {
             return Ok(None);
         }
@@ -46,7 +46,7 @@ impl Raw {
     ///
     /// # Errors
     /// Where it cannot be changed.
-    pub(super) fn again(&self) -> io::Result<()> {
+    pub(crate) fn again(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
         Ok(tcsetattr(stdin(), OptionalActions::Drain, &raw)?)

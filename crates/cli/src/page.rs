@@ -1,0 +1,167 @@
+//! Text for people: 80 columns, and colour only on a terminal.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::words::one_line;
+
+/// Columns of a page.
+const WIDTH: usize = 80;
+
+/// What a word means, which a terminal shows by its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Heading,
+    Good,
+    Bad,
+    Doubt,
+}
+
+/// Text in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    text: String,
+    colour: bool,
+}
+
+impl Page {
+    /// A page for stdout.
+    pub(crate) fn for_stdout() -> Self {
+        // https://no-color.org
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            text: String::new(),
+            colour: wanted && io::stdout().is_terminal(),
+        }
+    }
+
+    /// A heading, after an empty line where something stands above it.
+    pub(crate) fn heading(&mut self, text: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        let text = self.toned(Tone::Heading, &one_line(text));
+        let _ = writeln!(self.text, "{text}");
+    }
+
+    /// A paragraph from this column on.
+    pub(crate) fn paragraph(&mut self, indent: usize, text: &str) {
+        self.hanging(&" ".repeat(indent), indent, Tone::Plain, text);
+    }
+
+    /// Words in front, then text in a column of its own.
+    pub(crate) fn row(&mut self, label: &str, column: usize, tone: Tone, text: &str) {
+        let label = one_line(label);
+        if label.chars().count() > column {
+            let _ = writeln!(self.text, "{label}");
+            return self.hanging(&" ".repeat(column), column, tone, text);
+        }
+        self.hanging(&format!("{label:column$}"), column, tone, text);
+    }
+
+    /// Words to paste, on a line of their own however long it is.
+    pub(crate) fn verbatim(&mut self, label: &str, column: usize, text: &str) {
+        let _ = writeln!(self.text, "{:column$}{}", one_line(label), one_line(text));
+    }
+
+    fn hanging(&mut self, first: &str, indent: usize, tone: Tone, text: &str) {
+        let text = one_line(text);
+        let room = WIDTH.saturating_sub(indent).max(20);
+        // A path is never broken: it is there to be pasted.
+        let options = textwrap::Options::new(room)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        for (number, line) in textwrap::wrap(&text, options).iter().enumerate() {
+            let line = self.toned(tone, line);
+            let line = match number {
+                0 => format!("{first}{line}"),
+                _ => format!("{}{line}", " ".repeat(indent)),
+            };
+            let _ = writeln!(self.text, "{}", line.trim_end());
+        }
+    }
+
+    fn toned(&self, tone: Tone, text: &str) -> String {
+        let style = match tone {
+            _ if !self.colour => return text.to_owned(),
+            Tone::Plain => return text.to_owned(),
+            Tone::Heading => Style::new().bold(),
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default(),
+            Tone::Doubt => AnsiColor::Yellow.on_default(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+
+    /// What has been written.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Writes it out.
+    ///
+    /// # Errors
+    /// Where stdout can't be written to; a reader that went away has what it wanted.
+    pub(crate) fn print(&self) -> Result<(), PrintError> {
+        print(self.text.as_bytes())
+    }
+}
+
+/// Prints a document of JSON.
+///
+/// # Errors
+/// Where stdout can't be written to.
+pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), PrintError> {
+    let mut json = serde_json::to_vec_pretty(document).map_err(|error| PrintError(error.into()))?;
+    json.push(b'\n');
+    print(&json)
+}
+
+fn print(bytes: &[u8]) -> Result<(), PrintError> {
+    match io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(PrintError(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing can be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+pub(crate) struct PrintError(#[source] io::Error);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_in_its_column_and_steers_no_terminal() {
+        let mut page = Page::default();
+        page.row("rule", 12, Tone::Good, &"word ".repeat(40));
+        page.row("a label that is long", 12, Tone::Plain, "x\x1b[2Jy");
+        page.verbatim("flag", 12, &"/long".repeat(30));
+        let lines: Vec<&str> = page.text().lines().collect();
+        assert!(lines[0].starts_with("rule        word"));
+        assert!(lines[1].starts_with("            word"));
+        for line in lines.iter().filter(|line| !line.contains("/long")) {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        assert!(!page.text().contains('\x1b'), "{:?}", page.text());
+        assert!(page.text().contains("            x\\u{1b}[2Jy"));
+    }
+
+    #[test]
+    fn colour_is_only_where_it_is_wanted() {
+        let page = |colour| Page {
+            colour,
+            text: String::new(),
+        };
+        assert_eq!(page(false).toned(Tone::Bad, "x"), "x");
+        assert_eq!(page(true).toned(Tone::Bad, "x"), "\x1b[31mx\x1b[0m");
+    }
+}
