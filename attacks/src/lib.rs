@@ -62,6 +62,8 @@ mod time;
 #[cfg(target_os = "linux")]
 mod tracing;
 #[cfg(target_os = "linux")]
+mod tries;
+#[cfg(target_os = "linux")]
 mod unix;
 #[cfg(target_os = "linux")]
 mod verdict;

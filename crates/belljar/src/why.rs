@@ -9,7 +9,7 @@ use belljar_plan::{
 pub use belljar_policy::why::{Question, QuestionError};
 use belljar_policy::{
     UnixPath,
-    why::{self, Entry, Grant, Machine, Surroundings},
+    why::{self, Entry, Grant, Machine, Start, Surroundings},
 };
 
 use crate::{
@@ -26,16 +26,28 @@ impl Machine for ThisMachine {
         look::entry(path)
     }
 
-    fn started_by(&self, path: &UnixPath) -> Option<UnixPath> {
-        let opened = Places::machine().open(path).ok()?;
+    fn start(&self, path: &UnixPath) -> Start {
+        let Ok(opened) = Places::machine().open(path) else {
+            return Start::Nothing;
+        };
         let named = match elf::read(&opened.bytes) {
-            Ok(Some(elf)) => elf.loader?,
+            Ok(Some(elf)) => match elf.loader {
+                Some(loader) => loader,
+                None => return Start::Itself,
+            },
             _ => {
-                let head = opened.bytes.read(0, script::HEAD).ok()?;
-                script::parse(&head).ok()??.interpreter
+                let head = opened.bytes.read(0, script::HEAD).unwrap_or_default();
+                match script::parse(&head) {
+                    Ok(Some(line)) => line.interpreter,
+                    Ok(None) | Err(_) => return Start::Nothing,
+                }
             }
         };
-        UnixPath::new(std::str::from_utf8(&named).ok()?).ok()
+        let path = std::str::from_utf8(&named).map(UnixPath::new);
+        match path {
+            Ok(Ok(path)) => Start::By(path),
+            _ => Start::Nothing,
+        }
     }
 }
 

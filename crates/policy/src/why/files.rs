@@ -9,7 +9,7 @@ use belljar_plan::{
 use super::{
     Finding,
     grant::{Grant, Surroundings},
-    view::{ENTER, EntryKind, Machine, READ, Shows, Spot, Stop, View, WRITE, What},
+    view::{ENTER, EntryKind, Machine, READ, Shows, Spot, Start, Stop, View, WRITE, What},
 };
 use crate::{path::UnixPath, policy};
 
@@ -132,6 +132,9 @@ impl<'a> Ask<'a> {
     /// Something that only the kernel or the guest itself puts there.
     fn reading_inside(&self, spot: &Spot) -> Finding {
         match self.view.mount_of(spot).map(|mount| &mount.shows) {
+            Some(Shows::Scratch) if self.is_root_of_mount(spot) => {
+                Finding::allowed(Rule::Files, "it is the jar's own scratch")
+            }
             // What the guest did not put there itself, it looks for in vain.
             Some(Shows::Scratch) => self.absent_or(Finding::allowed(
                 Rule::Files,
@@ -144,18 +147,7 @@ impl<'a> Ask<'a> {
 
     /// What the jar's own `/proc` has; proc(5).
     fn of_proc(&self, spot: &Spot) -> Finding {
-        let rest = spot
-            .path
-            .as_str()
-            .trim_start_matches("/proc")
-            .trim_start_matches('/');
-        let first = rest.split('/').next().unwrap_or_default();
-        let of_task = matches!(first, "self" | "thread-self")
-            || first
-                .bytes()
-                .next()
-                .is_some_and(|byte| byte.is_ascii_digit());
-        if of_task {
+        if is_of_task(&spot.path) {
             return Finding::new(
                 super::Verdict::Depends,
                 Rule::Tasks,
@@ -223,6 +215,11 @@ impl<'a> Ask<'a> {
                     format!("it is the jar's own scratch{bound}, gone with the jar"),
                 )
             }
+            Some((Shows::Proc, _))
+                if !is_of_task(&spot.path) && self.machine.entry(&spot.path).is_err() =>
+            {
+                Finding::not_there("ENOENT", "the kernel has no such entry in /proc")
+            }
             Some((Shows::Proc, mount)) if mount.attributes.read_only => Finding::denied(
                 Rule::KernelInfo,
                 "EROFS",
@@ -274,6 +271,9 @@ impl<'a> Ask<'a> {
         };
         let what = match &spot.what {
             What::Hidden => return self.hidden(&spot.path),
+            What::Inside if self.is_root_of_mount(&spot) => {
+                return Finding::denied(Rule::Files, "EACCES", "a directory is no program");
+            }
             What::Inside => match self.view.mount_of(&spot) {
                 Some(mount)
                     if matches!(mount.shows, Shows::Scratch) && !mount.attributes.no_exec =>
@@ -319,20 +319,25 @@ impl<'a> Ask<'a> {
             return self.refused_by_landlock(&spot);
         }
         // The loader or interpreter is opened as the program is, by its own path.
-        if let Some(needed) = what.and_then(|path| self.machine.started_by(path)) {
-            if depth >= 5 {
-                return Finding::denied(
-                    Rule::Files,
+        match what.map_or(Start::Itself, |path| self.machine.start(path)) {
+            Start::Itself => {}
+            Start::Nothing => {
+                return Finding::not_there("ENOEXEC", "it is executable and no program");
+            }
+            Start::By(_) if depth >= 5 => {
+                return Finding::not_there(
                     "ELOOP",
                     "its interpreters name one another without end",
                 );
             }
-            let of_that = self.starting(&needed, depth + 1);
-            if of_that.verdict != super::Verdict::Allowed {
-                return Finding {
-                    reason: format!("it is started by {needed}: {}", of_that.reason),
-                    ..of_that
-                };
+            Start::By(needed) => {
+                let of_that = self.starting(&needed, depth + 1);
+                if of_that.verdict != super::Verdict::Allowed {
+                    return Finding {
+                        reason: format!("it is started by {needed}: {}", of_that.reason),
+                        ..of_that
+                    };
+                }
             }
         }
         self.allowed(&spot, "started")
@@ -441,7 +446,11 @@ impl<'a> Ask<'a> {
             ),
         };
         let place = (!same).then_some(self.path);
-        Finding::denied(rule, "ENOENT", reason).with(Grant::of_path(&there, place, self.write))
+        let errno = match otherwise.verdict {
+            super::Verdict::Denied => otherwise.errno.unwrap_or("ENOENT"),
+            _ => "ENOENT",
+        };
+        Finding::denied(rule, errno, reason).with(Grant::of_path(&there, place, self.write))
     }
 
     /// The place that was asked for is the guest's to fill.
@@ -615,6 +624,12 @@ impl<'a> Ask<'a> {
         .with(Grant::of_path(path, None, self.write))
     }
 
+    fn is_root_of_mount(&self, spot: &Spot) -> bool {
+        self.view
+            .mount_of(spot)
+            .is_some_and(|mount| mount.at == spot.path)
+    }
+
     fn is_read_only(&self, spot: &Spot) -> bool {
         self.view
             .mount_of(spot)
@@ -634,6 +649,17 @@ impl<'a> Ask<'a> {
             What::File { .. } | What::Inside | What::Hidden => false,
         }
     }
+}
+
+/// A path in `/proc` that is about one task; proc(5).
+fn is_of_task(path: &UnixPath) -> bool {
+    let rest = path.as_str().strip_prefix("/proc/").unwrap_or_default();
+    let first = rest.split('/').next().unwrap_or_default();
+    matches!(first, "self" | "thread-self")
+        || first
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_digit())
 }
 
 /// What the guest takes for its home.

@@ -19,7 +19,7 @@ use crate::{path::UnixPath, policy::Right, seccomp::Call};
 pub use self::{
     grant::{Grant, Surroundings},
     question::{Question, QuestionError},
-    view::{Entry, EntryKind, Machine},
+    view::{Entry, EntryKind, Machine, Start},
 };
 
 /// Says what becomes of an attempt in the jar of a plan; where it is denied, with the

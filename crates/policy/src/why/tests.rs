@@ -11,7 +11,7 @@ use belljar_plan::{
     step::{Attributes, OwnedStep},
 };
 
-use super::{Entry, EntryKind, Machine, Question, Surroundings, why};
+use super::{Entry, EntryKind, Machine, Question, Start, Surroundings, why};
 use crate::path::UnixPath;
 
 /// What the machine has, by path.
@@ -22,8 +22,12 @@ impl Machine for Files {
         self.0.get(path.as_str()).cloned().ok_or(2)
     }
 
-    fn started_by(&self, path: &UnixPath) -> Option<UnixPath> {
-        (path.as_str() == "/usr/bin/tool").then(|| UnixPath::new("/lib/loader").unwrap())
+    fn start(&self, path: &UnixPath) -> Start {
+        match path.as_str() {
+            "/usr/bin/tool" => Start::By(UnixPath::new("/lib/loader").unwrap()),
+            "/usr/bin/picture" => Start::Nothing,
+            _ => Start::Itself,
+        }
     }
 }
 
@@ -46,6 +50,7 @@ fn machine() -> Files {
         ("/usr/bin", directory(0, 0o755)),
         ("/usr/bin/tool", file(0, 0o755)),
         ("/usr/bin/data", file(0, 0o644)),
+        ("/usr/bin/picture", file(0, 0o755)),
         ("/usr/lib", directory(0, 0o755)),
         ("/usr/lib/loader", file(0, 0o755)),
         ("/usr/away", link("/home/me/x")),
@@ -244,6 +249,7 @@ fn each_question_is_answered_by_what_decides_it() {
         ("read /dev/kvm", Denied, Some(Devices)),
         ("read /sys/kernel", Denied, Some(KernelInfo)),
         ("exec /usr/bin/tool", Allowed, Some(Files)),
+        ("exec /usr/bin/picture", NotThere, None),
         ("exec /usr/bin/data", Denied, Some(Identity)),
         ("exec /tmp/x", Allowed, Some(Files)),
         ("exec /home/plugin/x", Denied, Some(Files)),

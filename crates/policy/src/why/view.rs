@@ -23,9 +23,19 @@ pub trait Machine {
     /// errno(3) where nothing is there, or it can't be looked at.
     fn entry(&self, path: &UnixPath) -> Result<Entry, i32>;
 
-    /// What the kernel asks for when it starts the file at a path: the loader that
-    /// an ELF file names, or the interpreter of a `#!` line; none for a static program.
-    fn started_by(&self, path: &UnixPath) -> Option<UnixPath>;
+    /// What starts the file at a path.
+    fn start(&self, path: &UnixPath) -> Start;
+}
+
+/// What the kernel starts when it is given a file; execve(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The file itself: a static program.
+    Itself,
+    /// The loader that an ELF file names, or the interpreter of a `#!` line.
+    By(UnixPath),
+    /// Nothing: it is no program.
+    Nothing,
 }
 
 /// What is at a path of the machine, links not followed.
@@ -423,7 +433,7 @@ impl<'a> View<'a> {
                     ..
                 } => Some(target.clone()),
                 What::Directory => match self.own.get(&next) {
-                    Some(Own::Link(target)) if found.mount.is_none() => Some(target.clone()),
+                    Some(Own::Link(target)) => Some(target.clone()),
                     _ => None,
                 },
                 _ => None,
