@@ -74,7 +74,7 @@ fn write(path: &Path) -> io::Result<String> {
             let mut options = OpenOptions::new();
             let made: File = options.write(true).create(true).mode(0o644).open(path)?;
             drop(made);
-            std::fs::remove_file(path)?;
+            std::fs::remove_file(path.canonicalize()?)?;
             Ok(String::new())
         }
         other => other.map(|_| String::new()),

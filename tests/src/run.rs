@@ -446,7 +446,8 @@ impl Started {
             .chain(fs::read_dir(self.room.path()).into_iter().flatten())
             .flatten()
             .map(|entry| entry.file_name())
-            .filter(|name| name != "tmp" && name != "report.json")
+            // The state directory is where a run is kept.
+            .filter(|name| name != "tmp" && name != "report.json" && name != "state")
             .collect();
         assert!(left.is_empty(), "left behind: {left:?}: {ended:#?}");
         if let (Some(code), Some(report)) = (status.code(), &ended.report) {

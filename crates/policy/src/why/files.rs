@@ -136,10 +136,13 @@ impl<'a> Ask<'a> {
                 Finding::allowed(Rule::Files, "it is the jar's own scratch")
             }
             // What the guest did not put there itself, it looks for in vain.
-            Some(Shows::Scratch) => self.absent_or(Finding::allowed(
-                Rule::Files,
-                "it is the jar's own scratch: the guest finds there what it put there",
-            )),
+            Some(Shows::Scratch) => self.absent_or(
+                "ENOENT",
+                Finding::allowed(
+                    Rule::Files,
+                    "it is the jar's own scratch: the guest finds there what it put there",
+                ),
+            ),
             Some(Shows::Proc) => self.of_proc(spot),
             _ => Finding::allowed(Rule::Devices, "it is one of the jar's own devices"),
         }
@@ -205,6 +208,21 @@ impl<'a> Ask<'a> {
     fn writing_inside(&self, spot: &Spot) -> Finding {
         let mount = self.view.mount_of(spot);
         match mount.map(|mount| (&mount.shows, mount)) {
+            Some((Shows::Scratch, _))
+                if !self.has_parent(spot) && self.where_on_machine().is_some() =>
+            {
+                let there = self.where_on_machine();
+                Finding::new(
+                    super::Verdict::Depends,
+                    Rule::Files,
+                    "the jar has scratch of its own there, empty at first: the guest may make the directories above it, \
+                     and what it writes is gone with the jar; the machine's own is not reached",
+                )
+                .with(there.and_then(|there| {
+                    let place = (there != *self.path).then_some(self.path);
+                    Grant::of_path(&there, place, true)
+                }))
+            }
             Some((Shows::Scratch, _)) => {
                 let disk = self.plan.limit(Limit::Disk).and_then(|limit| limit.hard);
                 let bound = disk.map_or_else(String::new, |bytes| {
@@ -243,7 +261,7 @@ impl<'a> Ask<'a> {
             What::Hidden => return self.hidden(&parent.path),
             What::Inside => return self.writing_inside(parent),
             What::Directory if self.in_scratch(parent) => return self.writing_inside(parent),
-            What::Directory => return self.absent_or(self.sealed()),
+            What::Directory => return self.absent_or("EROFS", self.sealed()),
             What::File { .. } => {
                 return Finding::denied(Rule::Files, "ENOTDIR", "what is above it is no directory");
             }
@@ -278,10 +296,16 @@ impl<'a> Ask<'a> {
                 Some(mount)
                     if matches!(mount.shows, Shows::Scratch) && !mount.attributes.no_exec =>
                 {
-                    return Finding::allowed(
-                        Rule::Files,
-                        "it is the jar's own scratch, from which programs may be started",
+                    return self.absent_or(
+                        "ENOENT",
+                        Finding::allowed(
+                            Rule::Files,
+                            "it is the jar's own scratch, from which programs may be started",
+                        ),
                     );
+                }
+                Some(mount) if matches!(mount.shows, Shows::Scratch) => {
+                    return self.absent_or("ENOENT", self.no_exec());
                 }
                 _ => return self.no_exec(),
             },
@@ -411,11 +435,11 @@ impl<'a> Ask<'a> {
                 self.path
             ),
         };
-        self.absent_or(Finding::not_there("ENOENT", not_there))
+        self.absent_or("ENOENT", Finding::not_there("ENOENT", not_there))
     }
 
-    /// What the machine has and the jar does not show; else the other finding.
-    fn absent_or(&self, otherwise: Finding) -> Finding {
+    /// What the machine has and the jar does not show, answered so; else the other finding.
+    fn absent_or(&self, errno: &'static str, otherwise: Finding) -> Finding {
         let Some(there) = self.where_on_machine() else {
             return otherwise;
         };
@@ -426,10 +450,6 @@ impl<'a> Ask<'a> {
             _ if at.as_str().starts_with("/sys/") || at.as_str() == "/sys" => Rule::KernelInfo,
             _ => Rule::Files,
         };
-        // A jar's /tmp is not meant to be the machine's.
-        if self.own_scratch() && there == *self.path {
-            return otherwise;
-        }
         let same = there == *self.path;
         let elsewhere = self.view.places_of(&there);
         let reason = match (elsewhere.first(), same) {
@@ -439,6 +459,9 @@ impl<'a> Ask<'a> {
                     self.path
                 )
             }
+            (_, true) if self.own_scratch() => {
+                "the machine has it, and the jar has scratch of its own there".to_owned()
+            }
             (_, true) => "the machine has it, and the jar does not show it".to_owned(),
             (_, false) => format!(
                 "the machine has {there}, which would be {} in the jar, and the jar does not show it",
@@ -446,11 +469,18 @@ impl<'a> Ask<'a> {
             ),
         };
         let place = (!same).then_some(self.path);
-        let errno = match otherwise.verdict {
-            super::Verdict::Denied => otherwise.errno.unwrap_or("ENOENT"),
-            _ => "ENOENT",
-        };
         Finding::denied(rule, errno, reason).with(Grant::of_path(&there, place, self.write))
+    }
+
+    /// The directory above a place in scratch is there from the start.
+    fn has_parent(&self, spot: &Spot) -> bool {
+        let Some(parent) = spot.path.parent() else {
+            return true;
+        };
+        match self.view.walk(&parent, true) {
+            Ok(above) => self.is_root_of_mount(&above) || matches!(above.what, What::Directory),
+            Err(_) => false,
+        }
     }
 
     /// The place that was asked for is the guest's to fill.

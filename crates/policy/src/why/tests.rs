@@ -66,6 +66,7 @@ fn machine() -> Files {
         ("/home/me/x", file(1000, 0o644)),
         ("/dev/kvm", entry(EntryKind::Device, 0, 0o666)),
         ("/sys/kernel", directory(0, 0o755)),
+        ("/proc/sys/x", file(0, 0o644)),
     ]))
 }
 
