@@ -455,6 +455,23 @@ mod tests {
     }
 
     #[test]
+    fn in_somebody_else_s_home_nothing_is_made() {
+        // As root: a user's directory; as a user: one of root's that none may write to.
+        let directory = tempfile::tempdir().unwrap();
+        let home = match rustix::process::geteuid().is_root() {
+            true => {
+                std::os::unix::fs::chown(directory.path(), Some(4242), Some(4242)).unwrap();
+                directory.path().to_owned()
+            }
+            false => PathBuf::from("/usr"),
+        };
+        let records = Records::at(home.join(".local/state/belljar"));
+        let refused = records.keep_report(&report("jar-1"));
+        assert!(matches!(refused, Err(RecordError::Io { .. })));
+        assert!(!home.join(".local").exists());
+    }
+
+    #[test]
     fn what_is_old_or_too_much_is_swept() {
         let (_directory, records) = records();
         records.keep_plan(&plan(&[]), "aa").unwrap();
