@@ -298,6 +298,11 @@ pub fn system_secrets() -> impl Iterator<Item = &'static str> {
         .filter(|path| path.starts_with('/'))
 }
 
+/// What a path holds that is known to be secret, in words.
+pub(crate) fn secret(path: &UnixPath, around: &Surroundings) -> Option<String> {
+    worst(SECRETS, "it holds", path, around, Reach::At).map(|risk| risk.words)
+}
+
 /// How a known place must lie to a granted one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {

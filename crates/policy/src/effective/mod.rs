@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod environment;
+mod groups;
 mod limits;
 mod paths;
 
@@ -37,6 +38,8 @@ pub struct Effective {
     pub set: BTreeMap<String, Bytes>,
     /// Variables that are passed from the caller.
     pub pass: Vec<String>,
+    /// Directories of programs that granted toolchains add to the end of PATH.
+    pub programs: Vec<UnixPath>,
     /// Other programs may be started.
     pub subprocesses: bool,
     /// Memory may be writable and executable.
@@ -123,12 +126,14 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         unmet: Vec::new(),
         dropped: Vec::new(),
         weakenings: Vec::new(),
+        given: Vec::new(),
     };
 
     let (grants, shown) = judge.grants();
     let hidden = judge.hidden(&grants);
     let limits = judge.limits();
-    let (set, pass) = judge.environment();
+    let (mut set, pass) = judge.environment();
+    let programs = judge.of_groups(&mut set, &pass);
     let subprocesses = judge.right(Right::Subprocesses);
     let jit = judge.right(Right::Jit);
     judge.unsupported();
@@ -160,6 +165,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         limits,
         set,
         pass,
+        programs,
         subprocesses,
         jit,
         user,
@@ -208,6 +214,8 @@ struct Judge<'a> {
     unmet: Vec<Unmet>,
     dropped: Vec<Dropped>,
     weakenings: Vec<String>,
+    /// Groups that are granted, each with what of it is.
+    given: Vec<groups::Given>,
 }
 
 /// A request that is not granted.

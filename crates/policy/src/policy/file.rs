@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Ceilings, LinuxPolicy, Policy, PolicyError, Said, SeccompPolicy, caps, is_name};
 use crate::{
+    group::Group,
     manifest::{Bound, LimitsTable},
     parse::{self, At, Format, hint, nearest, tame},
     path::UnixPath,
@@ -70,7 +71,7 @@ enum Demand {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct FilesystemTable {
-    /// May be read.
+    /// May be read: paths, and groups such as `group:git` or `toolchain:node`.
     read: Option<At<Vec<At<String>>>>,
     /// May be read and written.
     write: Option<At<Vec<At<String>>>>,
@@ -203,13 +204,15 @@ impl PolicyFile {
                 list.value
             })
         };
-        let read = paths(list("filesystem.read", self.filesystem.read).unwrap_or_default())?;
+        let read = list("filesystem.read", self.filesystem.read).unwrap_or_default();
+        let (read, groups) = paths_and_groups(read)?;
         let write = paths(list("filesystem.write", self.filesystem.write).unwrap_or_default())?;
         let set = list("env.set", self.env.set).map(names).transpose()?;
         let pass = names(list("env.pass", self.env.pass).unwrap_or_default())?;
         let ceilings = Ceilings {
             file: file.to_owned(),
             read,
+            groups,
             write,
             deny: paths(self.filesystem.deny)?,
             limits: limits(self.limits)?,
@@ -343,7 +346,37 @@ fn said_as_is<T>(At { value, origin }: At<T>) -> Said<T> {
     Said { value, origin }
 }
 
+type PathsAndGroups = (Vec<Said<UnixPath>>, Vec<Said<Group>>);
+
+fn paths_and_groups(list: Vec<At<String>>) -> Result<PathsAndGroups, PolicyError> {
+    let (mut plain, mut groups) = (Vec::new(), Vec::new());
+    for said in list {
+        match Group::read(&said.value) {
+            Ok(None) => plain.push(said),
+            Ok(Some(value)) => groups.push(Said {
+                value,
+                origin: said.origin,
+            }),
+            Err(error) => return Err(bad(&said.origin, &error.to_string())),
+        }
+    }
+    Ok((paths(plain)?, groups))
+}
+
+/// Paths where no group may stand.
 fn paths(list: Vec<At<String>>) -> Result<Vec<Said<UnixPath>>, PolicyError> {
+    if let Some(said) = list
+        .iter()
+        .find(|said| !matches!(Group::read(&said.value), Ok(None)))
+    {
+        return Err(bad(
+            &said.origin,
+            &format!(
+                "`{}`: a group can only stand in `read`; name paths here",
+                tame(&said.value)
+            ),
+        ));
+    }
     list.into_iter()
         .map(|At { value, origin }| match UnixPath::new(&value) {
             Ok(value) => Ok(Said { value, origin }),

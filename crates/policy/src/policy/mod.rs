@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use belljar_plan::{Bytes, Limit, Namespaces, Preset, Rule, Strength};
 
 use crate::{
+    group::Group,
     manifest::{self, Bound, ManifestError, Place},
     path::{PathError, UnixPath},
     units::UnitError,
@@ -59,6 +60,8 @@ pub struct Ceilings {
     pub file: String,
     /// `[filesystem] read`: these and all below may be read.
     pub read: Vec<Said<UnixPath>>,
+    /// `[filesystem] read`: what of these groups is there may be read.
+    pub groups: Vec<Said<Group>>,
     /// `[filesystem] write`: these and all below may be read and written.
     pub write: Vec<Said<UnixPath>>,
     /// `[filesystem] deny`: these and all below may not be seen, whatever else is said.
@@ -114,6 +117,8 @@ pub struct Flags {
     pub preset: Option<Preset>,
     /// `--read`
     pub read: Vec<Place>,
+    /// `--read group:NAME` and `--read toolchain:NAME`
+    pub groups: Vec<Group>,
     /// `--write`
     pub write: Vec<Place>,
     /// `--env`
@@ -318,7 +323,10 @@ impl Ceilings {
     fn replaced_by(mut self, own: Self) -> Self {
         for (key, origin) in own.said {
             match key.as_str() {
-                "filesystem.read" => self.read.clone_from(&own.read),
+                "filesystem.read" => {
+                    self.read.clone_from(&own.read);
+                    self.groups.clone_from(&own.groups);
+                }
                 "filesystem.write" => self.write.clone_from(&own.write),
                 "env.pass" => self.pass.clone_from(&own.pass),
                 _ => {}
