@@ -21,6 +21,10 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "Belljar policy")]
 pub(crate) struct PolicyFile {
+    /// Policy files under this one, in order: what this file says is added to what they
+    /// say, and where only one can be right this file's word counts. Relative to this
+    /// file's directory; `FILE#TABLE` is one table of a file.
+    extends: Vec<At<String>>,
     /// The starting point: `minimal`, `standard` or `strict`.
     #[schemars(with = "Option<Preset>")]
     preset: Option<At<String>>,
@@ -142,21 +146,36 @@ struct CapsTable {
     ambient: Option<At<Vec<At<parse::Amount>>>>,
 }
 
+/// What one file says by itself.
+pub(super) struct Parsed {
+    pub(super) policy: Policy,
+    /// The files that it extends, as they are written.
+    pub(super) extends: Vec<Said<String>>,
+}
+
 pub(super) fn parse(
     text: &str,
     format: Format,
     file: &str,
     table: Option<&str>,
-) -> Result<Policy, PolicyError> {
+) -> Result<Parsed, PolicyError> {
     let mut raw = parse::read::<PolicyFile>(text, format, file, table)?.value;
     let plugins = std::mem::take(&mut raw.plugins);
     let label = tame(file);
+    let extends = std::mem::take(&mut raw.extends);
+    let extends = extends.into_iter().map(said_as_is).collect();
     let mut policy = raw.read(&label)?;
     for (name, At { value, origin }) in plugins {
         if let Some(inner) = value.plugins.values().next() {
             return Err(bad(
                 &inner.origin,
                 "overrides cannot have overrides; write `[plugins.NAME]` at the top",
+            ));
+        }
+        if let Some(inner) = value.extends.first() {
+            return Err(bad(
+                &inner.origin,
+                "an override cannot extend a file; write `extends` at the top",
             ));
         }
         if name.is_empty() {
@@ -169,7 +188,7 @@ pub(super) fn parse(
         }
         policy.plugins.insert(name, own);
     }
-    Ok(policy)
+    Ok(Parsed { policy, extends })
 }
 
 /// The preset of a word, `locked-down` too.
@@ -243,7 +262,7 @@ impl PolicyFile {
 
 impl Ceilings {
     /// Refuses what can never apply: an allow wholly inside a deny.
-    fn check(
+    pub(super) fn check(
         &self,
         denied: &[Said<UnixPath>],
         denied_env: &[Said<String>],
@@ -323,7 +342,7 @@ fn rules(list: Vec<At<String>>) -> Result<BTreeMap<Rule, String>, PolicyError> {
         .collect()
 }
 
-fn bad(origin: &str, reason: &str) -> PolicyError {
+pub(super) fn bad(origin: &str, reason: &str) -> PolicyError {
     PolicyError::Value {
         origin: origin.to_owned(),
         reason: reason.to_owned(),

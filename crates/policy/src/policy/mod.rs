@@ -13,9 +13,14 @@ use crate::{
 
 mod builder;
 pub(crate) mod caps;
+mod extends;
 mod file;
+mod merge;
 
-pub use self::builder::BuildError;
+pub use self::{
+    builder::BuildError,
+    extends::{ExtendsError, MOST_DEEP, MOST_FILES, ReadError, Source},
+};
 pub use crate::parse::{Format, MOST_BYTES, ParseError};
 
 /// Everything that an operator has said.
@@ -227,6 +232,28 @@ pub enum PolicyError {
         /// What.
         what: String,
     },
+    /// A file that is extended cannot be.
+    #[error("{origin}: cannot extend `{file}`")]
+    Extends {
+        /// The place that extends it.
+        origin: String,
+        /// The file's name, made from the extending file's directory.
+        file: String,
+        /// Why not.
+        #[source]
+        source: ExtendsError,
+    },
+    /// A file that is extended is no policy.
+    #[error("in {file}, extended at {origin}")]
+    Extended {
+        /// The file.
+        file: String,
+        /// The place that extends it.
+        origin: String,
+        /// What is the matter with it.
+        #[source]
+        source: Box<PolicyError>,
+    },
 }
 
 /// Limits are written alike in both files.
@@ -269,7 +296,48 @@ impl Policy {
         file: &str,
         table: Option<&str>,
     ) -> Result<Self, PolicyError> {
-        file::parse(text, format, file, table)
+        let parsed = file::parse(text, format, file, table)?;
+        match parsed.extends.first() {
+            None => Ok(parsed.policy),
+            Some(said) => Err(file::bad(
+                &said.origin,
+                "it extends another file, which cannot be read here; load it with `Policy::load`",
+            )),
+        }
+    }
+
+    /// Reads a policy with every file that it extends. `file` is its name, for
+    /// messages and as the place from which the others' names are taken; `read`
+    /// reads one of those by name.
+    ///
+    /// What a file says is added to what the files under it say; where only one
+    /// can be right its word counts, and nobody takes back what one of them denies.
+    /// See `docs/policy.md`.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`], and where a file cannot be read, extends itself, or
+    /// says what can never apply over what it extends.
+    ///
+    /// ```
+    /// use belljar_policy::policy::{Policy, ReadError, Source};
+    /// let text = |text: &str, name: &str| Source { text: text.into(), identity: name.into() };
+    /// let top = text("extends = [\"base.toml\"]\nfilesystem.read = [\"/srv/b\"]", "etc/app.toml");
+    /// let policy = Policy::load(top, "etc/app.toml", None, &mut |name| match name {
+    ///     "etc/base.toml" => Ok(text("filesystem.read = [\"/srv/a\"]", name)),
+    ///     _ => Err(ReadError::System("there is no such file".into())),
+    /// })?;
+    /// let read = policy.ceilings.unwrap().read;
+    /// assert_eq!(read[0].origin, "etc/base.toml line 1, extended at etc/app.toml line 1");
+    /// assert_eq!(read[1].origin, "etc/app.toml line 2");
+    /// # Ok::<(), belljar_policy::policy::PolicyError>(())
+    /// ```
+    pub fn load(
+        top: Source,
+        file: &str,
+        table: Option<&str>,
+        read: &mut dyn FnMut(&str) -> Result<Source, ReadError>,
+    ) -> Result<Self, PolicyError> {
+        extends::load(top, file, table, read)
     }
 
     /// The preset of a word; `locked-down` is `strict`.
