@@ -23,7 +23,7 @@ use super::{
 /// The first thing that is wrong.
 pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<Policy, Usage> {
     let mut policy = match &options.policy {
-        Some(said) => policy_file::read(said)?,
+        Some(said) => policy_file::read("--policy", said)?,
         None => Policy::default(),
     };
     policy.flags = flags(options, terminal)?;
