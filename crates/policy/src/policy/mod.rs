@@ -15,11 +15,15 @@ mod builder;
 pub(crate) mod caps;
 mod extends;
 mod file;
+mod lines;
 mod merge;
+mod warnings;
 
 pub use self::{
     builder::BuildError,
     extends::{ExtendsError, MOST_DEEP, MOST_FILES, ReadError, Source},
+    lines::Line,
+    warnings::Warning,
 };
 pub use crate::parse::{Format, MOST_BYTES, ParseError};
 
