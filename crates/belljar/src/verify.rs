@@ -24,8 +24,9 @@ use std::{
 
 use belljar_plan::{Bytes, Preset};
 use belljar_policy::{
-    Policy, UnixPath, Verified,
-    verified::{Caller, Candidate, Plugin, Program, Subject},
+    Flags, Policy, UnixPath, Verified,
+    group::Group,
+    verified::{Caller, Candidate, Plugin, Program, Subject, Survey},
 };
 
 pub use self::{
@@ -133,6 +134,29 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
             ))
         }
     }
+}
+
+/// Whoever asks: the calling process and its machine's users.
+#[must_use]
+pub fn caller() -> Caller {
+    survey::caller()
+}
+
+/// Looks at every place of a named group on this machine, for whoever asks.
+///
+/// # Errors
+/// Where a path that is not UTF-8 lies there.
+pub fn look_at_group(group: Group) -> Result<(Caller, Survey), VerifyError> {
+    let caller = survey::caller();
+    let policy = Policy {
+        flags: Flags {
+            groups: vec![group],
+            ..Flags::default()
+        },
+        ..Policy::default()
+    };
+    let survey = survey::survey(&policy, None, &caller, std::iter::empty())?;
+    Ok((caller, survey))
 }
 
 fn runtime_wanted(preset: Preset) -> Runtime {

@@ -102,6 +102,8 @@ pub enum Variable {
 /// A path that a group stands for on one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    /// The path in the group's list by which it was found.
+    pub of: &'static str,
     /// Before links are followed.
     pub path: UnixPath,
     /// In the jar's home: relative to it, where it is to be there.
@@ -232,6 +234,7 @@ impl Group {
                     .ok()
                     .and_then(|found| secret(&found.path, &around));
                 members.push(Member {
+                    of: item.path,
                     secret,
                     path,
                     at_home,

@@ -235,6 +235,23 @@ fn a_policys_group_is_a_ceiling_for_paths_in_it_and_no_more() {
 }
 
 #[test]
+fn what_minimal_hides_with_its_directory_is_left_out_and_told() {
+    let mut minimal = with(&[Group::Rust]);
+    minimal.flags.preset = Some(Preset::Minimal);
+    let got = decide(&at_home(program()), &minimal);
+    assert_eq!(paths(&got.grants), ["/home/me/.rustup"]);
+    let reasons: Vec<&str> = got
+        .dropped
+        .iter()
+        .map(|dropped| dropped.reason.as_str())
+        .collect();
+    assert_eq!(
+        reasons,
+        ["it lies in /home/me/.cargo, which preset minimal hides as a whole"]
+    );
+}
+
+#[test]
 fn a_flag_above_a_policys_list_is_refused_with_both_named() {
     let mut file = policy("filesystem.read = ['/srv']");
     file.flags.groups = vec![Group::Git];

@@ -83,7 +83,7 @@ fn a_policy_that_says_everything_reads_back() {
         "write = [] # p line 7",
         "memory = \"1536 KiB\" # p line 10",
         "wall = { soft = \"5 s\", hard = \"90 s\" } # p line 11",
-        "output = \"best-effort\" # p line 26",
+        "output = \"best-effort\" # p line 25",
         "[plugins.\"a name\"]",
         "[plugins.one.limits]",
     ] {

@@ -653,3 +653,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_grant_below_what_is_hidden_as_a_whole_is_refused_with_a_remedy() {
+    let mut verified = true_program();
+    survey(
+        &mut verified,
+        "/home/me/.ssh/config",
+        file("/home/me/.ssh/config"),
+    );
+    survey(
+        &mut verified,
+        "/home/me/.ssh",
+        found("/home/me/.ssh", FileKind::Directory),
+    );
+    let policy = Policy::minimal()
+        .allow_read("/home/me/.ssh/config")
+        .unwrap();
+    let Err(Refusal::Invalid { reason }) = belljar_policy::plan(&verified, &policy, &machine())
+    else {
+        panic!("it was planned");
+    };
+    assert_eq!(
+        reason,
+        "--read: /home/me/.ssh/config lies in /home/me/.ssh, which is hidden as a whole \
+         (a known secret, which preset minimal hides); grant that directory, or use preset standard"
+    );
+    // The directory itself may be granted, and so may the file in standard.
+    let whole = Policy::minimal().allow_read("/home/me/.ssh").unwrap();
+    plan(&verified, &whole, &machine());
+    plan(
+        &verified,
+        &Policy::standard()
+            .allow_read("/home/me/.ssh/config")
+            .unwrap(),
+        &machine(),
+    );
+}

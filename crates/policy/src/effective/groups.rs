@@ -209,6 +209,8 @@ impl Judge<'_> {
                 format!("it leads to {}, where {words}", tame(found.path.as_str()))
             } else if let Some(reason) = never(&place, &found.path) {
                 reason
+            } else if let Some(above) = self.hidden_with(&found.path) {
+                format!("it lies in {above}, which preset minimal hides as a whole")
             } else {
                 present.members.push(member);
                 continue;
@@ -278,6 +280,21 @@ impl Judge<'_> {
             && SYSTEM
                 .iter()
                 .any(|system| UnixPath::new(system).is_ok_and(|system| real.is_within(&system)))
+    }
+
+    /// The directory in a home that `minimal` hides as a whole, and that holds a path.
+    fn hidden_with(&self, real: &UnixPath) -> Option<UnixPath> {
+        if self.preset != Preset::Minimal {
+            return None;
+        }
+        self.caller.homes.iter().find_map(|home| {
+            let rest = real
+                .as_str()
+                .strip_prefix(home.as_str())?
+                .strip_prefix('/')?;
+            let (first, _) = rest.split_once('/')?;
+            first.starts_with('.').then(|| home.join(first).ok())?
+        })
     }
 
     /// Where the guest will look for what lies in a home.

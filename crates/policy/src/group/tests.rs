@@ -119,7 +119,8 @@ fn a_group_is_what_is_there_in_the_callers_own_home() {
         ("/etc/gitconfig", FileKind::File),
         ("/usr/lib", DIRECTORY),
     ]);
-    let member = |at: &str, at_home: Option<&str>, counts| Member {
+    let member = |of: &'static str, at: &str, at_home: Option<&str>, counts| Member {
+        of,
         path: path(at),
         at_home: at_home.map(str::to_owned),
         write: false,
@@ -129,9 +130,14 @@ fn a_group_is_what_is_there_in_the_callers_own_home() {
     assert_eq!(
         Group::Git.expand(&caller("/home/me"), &there),
         [
-            member("/home/me/.gitconfig", Some("/.gitconfig"), true),
-            member("/etc/gitconfig", None, true),
-            member("/usr/lib", None, false),
+            member(
+                "~/.gitconfig",
+                "/home/me/.gitconfig",
+                Some("/.gitconfig"),
+                true
+            ),
+            member("/etc/gitconfig", "/etc/gitconfig", None, true),
+            member("/usr/lib", "/usr/lib", None, false),
         ]
     );
     // No home that means something: only the system's.

@@ -296,8 +296,10 @@ fn toml_value(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
         Value::Object(table) => {
-            let pairs: Vec<String> = table
+            // The one table of a policy's that stands on a line: a limit.
+            let pairs: Vec<String> = ["soft", "hard", "action"]
                 .iter()
+                .filter_map(|key| Some((key, table.get(*key)?)))
                 .map(|(key, value)| format!("{key} = {}", toml_value(value)))
                 .collect();
             format!("{{ {} }}", pairs.join(", "))
