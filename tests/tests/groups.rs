@@ -150,12 +150,17 @@ fn minimal_hides_a_home_and_the_group_shows_its_part_of_it() {
     let ask = ["git", "config", "--global", "user.name"];
     let without = home.jar().preset("minimal").program(ask).end();
     assert!(!without.status.success(), "{without:#?}");
-    let with = home
-        .jar()
-        .preset("minimal")
-        .flags(["--read", "group:git"])
-        .program(ask)
-        .end();
+    let jar = home.jar().preset("minimal");
+    let with = jar.flags(["--read", "group:git"]).program(ask).end();
+    // What lies deeper is hidden with its directory, and that is told.
+    let dropped = &with.report().dropped;
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    assert!(
+        dropped[0]
+            .reason
+            .contains("which preset minimal hides as a whole"),
+        "{dropped:?}"
+    );
     assert_eq!(said(with), "Somebody");
 }
 
@@ -210,6 +215,11 @@ fn node_of_nvm_runs_and_its_directory_is_on_the_path() {
     };
     assert_eq!(with(&shell(&ask)), text(&node));
     assert_eq!(with("installed-tool"), "the tool");
+    let by_name = home
+        .jar()
+        .preset("standard")
+        .flags(["--read", "toolchain:node"]);
+    assert_eq!(said(by_name.program(["installed-tool"]).end()), "the tool");
     let npmrc = home.path(".npmrc");
     assert_eq!(
         with(&format!("cat '{}' 2>&1 | sed 's/.*: //'", npmrc.display())),

@@ -190,13 +190,19 @@ impl Group {
     #[must_use]
     pub fn patterns(self, caller: &Caller) -> Vec<String> {
         let home = caller.home();
-        let About {
-            items, programs, ..
-        } = self.about();
+        let items = self.about().items.iter();
         items
-            .iter()
-            .map(|item| item.path)
-            .chain(programs.iter().copied())
+            .filter_map(|item| absolute(item.path, home.as_ref()))
+            .chain(self.program_patterns(caller))
+            .collect()
+    }
+
+    /// Of its patterns those of its directories of programs.
+    #[must_use]
+    pub fn program_patterns(self, caller: &Caller) -> Vec<String> {
+        let home = caller.home();
+        let programs = self.about().programs.iter();
+        programs
             .filter_map(|path| absolute(path, home.as_ref()))
             .collect()
     }
@@ -249,11 +255,8 @@ impl Group {
     /// Its directories of programs that are there, of several versions the last first.
     #[must_use]
     pub fn programs(self, caller: &Caller, survey: &Survey) -> Vec<UnixPath> {
-        let home = caller.home();
-        self.about()
-            .programs
-            .iter()
-            .filter_map(|path| absolute(path, home.as_ref()))
+        self.program_patterns(caller)
+            .into_iter()
             .flat_map(|pattern| found(&pattern, survey).into_iter().rev())
             .collect()
     }
