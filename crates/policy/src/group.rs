@@ -15,8 +15,10 @@ use crate::{
     verified::{Caller, FileKind, Survey},
 };
 
+mod docs;
 mod list;
 
+pub use docs::page;
 use list::about;
 
 /// A named group of paths.

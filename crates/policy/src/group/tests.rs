@@ -205,3 +205,12 @@ fn a_variable_leads_to_what_is_granted_or_is_not_set() {
     let all = Group::Rust.variables(&caller, &granted);
     assert!(all.contains(&("RUSTUP_TOOLCHAIN".into(), "nightly".into())));
 }
+
+#[test]
+fn the_page_in_docs_is_that_of_the_list() {
+    let written = include_str!("../../../../docs/groups.md");
+    assert!(
+        written == page(),
+        "docs/groups.md is not current: `cargo xtask schema` writes it anew"
+    );
+}
