@@ -690,3 +690,61 @@ fn a_grant_below_what_is_hidden_as_a_whole_is_refused_with_a_remedy() {
         &machine(),
     );
 }
+
+#[test]
+fn a_graphics_card_is_granted_with_its_device_writable_and_every_rule_still_held() {
+    for (facts, preset) in [
+        (machine(), Preset::Standard),
+        (machine(), Preset::Strict),
+        (as_root(), Preset::Standard),
+        (as_root(), Preset::Strict),
+    ] {
+        let mut verified = true_program();
+        let device = FileKind::CharacterDevice {
+            major: 226,
+            minor: 128,
+        };
+        survey(
+            &mut verified,
+            "/dev/dri/renderD128",
+            found("/dev/dri/renderD128", device),
+        );
+        for directory in [
+            "/sys/dev/char",
+            "/sys/devices/pci0000:00",
+            "/usr/share/vulkan",
+            "/usr/lib",
+        ] {
+            survey(
+                &mut verified,
+                directory,
+                found(directory, FileKind::Directory),
+            );
+        }
+        let policy = Policy::of(preset).allow_read("group:gpu").unwrap();
+        let plan = plan(&verified, &policy, &facts);
+        let granted = |at: &str| {
+            plan.grants
+                .iter()
+                .find(|grant| grant.path.0 == at.as_bytes())
+        };
+        let card = granted("/dev/dri/renderD128").unwrap();
+        assert!(card.write && card.origin == "group:gpu (--read)");
+        assert!(!granted("/sys/dev/char").unwrap().write);
+        assert_eq!(granted("/usr/lib").is_some(), preset == Preset::Strict);
+        let mounted = plan.steps.iter().any(|step| match step {
+            Step::Bind {
+                target, attributes, ..
+            } => target.0 == b"dev/dri/renderD128" && !attributes.read_only && !attributes.no_dev,
+            _ => false,
+        });
+        assert!(mounted);
+        for wanted in [Rule::Files, Rule::Devices, Rule::KernelInfo] {
+            assert_eq!(
+                rule(&plan, wanted).planned.strength,
+                Strength::Kernel,
+                "{wanted}"
+            );
+        }
+    }
+}
