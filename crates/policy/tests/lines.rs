@@ -108,6 +108,63 @@ fn every_key_of_the_schema_is_printed() {
     }
 }
 
+/// Dotted keys of a schema's table, two deep.
+fn keys(schema: &serde_json::Value) -> Vec<String> {
+    let properties = |table: &serde_json::Value| {
+        let name = table["$ref"]
+            .as_str()
+            .map(|name| name.replace("#/$defs/", ""));
+        let table = name.map_or(table, |name| &schema["$defs"][name]);
+        table["properties"].as_object().cloned().unwrap_or_default()
+    };
+    let mut keys = Vec::new();
+    for (key, table) in properties(schema) {
+        let inner = properties(&table);
+        if inner.is_empty() {
+            keys.push(key);
+            continue;
+        }
+        for (name, table) in inner {
+            let deeper = properties(&table);
+            keys.extend(deeper.keys().map(|last| format!("{key}.{name}.{last}")));
+            if deeper.is_empty() {
+                keys.push(format!("{key}.{name}"));
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn every_key_of_the_schema_is_in_docs() {
+    let page = include_str!("../../../docs/policy.md");
+    let schema = belljar_policy::policy::schema();
+    let keys = keys(schema.as_value());
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        let known = match key.split_once('.') {
+            Some(("limits", _)) => page.contains("`limits.LIMIT`"),
+            _ if key == "require" => page.contains("`require.RULE`"),
+            _ if key == "plugins" => page.contains("`plugins.NAME.…`"),
+            _ => page.contains(&format!("`{key}`")),
+        };
+        assert!(known, "{key} is not in docs/policy.md");
+    }
+}
+
+#[test]
+fn the_policies_in_docs_are_policies() {
+    let page = include_str!("../../../docs/policy.md");
+    let block: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("    preset"))
+        .take_while(|line| line.starts_with("    ") || line.is_empty())
+        .map(str::trim_start)
+        .collect();
+    let policy = parse(&block.join("\n"));
+    assert!(policy.plugins.contains_key("thumbnailer"));
+}
+
 fn words() -> impl Strategy<Value = String> {
     proptest::collection::vec(
         proptest::sample::select(vec![
