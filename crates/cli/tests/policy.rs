@@ -168,6 +168,25 @@ fn check_names_the_line_of_what_undoes_the_jar() {
 }
 
 #[test]
+fn a_policy_that_lets_itself_be_written_is_warned_of() {
+    let room = Room::new(&[("conf/x", ""), ("data/x", "")]);
+    let policy = |write: &Path| {
+        let text = format!("[app.policy]\nfilesystem.write = ['{}']\n", write.display());
+        fs::write(room.path("conf/app.toml"), text).unwrap();
+        room.tells(&["policy", "check", "--strict", "conf/app.toml#app.policy"])
+    };
+    std::os::unix::fs::symlink(room.path("conf"), room.path("link")).unwrap();
+    for place in ["conf", "link", "conf/app.toml"] {
+        let (told, status) = policy(&room.path(place));
+        assert!(
+            status == 1 && told.contains("this policy lies in it"),
+            "{told}"
+        );
+    }
+    assert_eq!(policy(&room.path("data")).1, 0);
+}
+
+#[test]
 fn a_harmless_policy_has_no_warnings_and_a_low_one_is_not_serious() {
     let room = Room::new(&[(
         "p.toml",

@@ -187,6 +187,36 @@ impl Group {
             })
     }
 
+    /// The groups that a path is of, wherever this caller's machine keeps it: one of
+    /// them may be a better word for it. What every program needs is of none.
+    ///
+    /// ```
+    /// use belljar_policy::{UnixPath, group::Group, verified::Caller};
+    /// let caller = Caller {
+    ///     environment: vec![("HOME".into(), "/home/me".into())],
+    ///     ..Caller::default()
+    /// };
+    /// let config = UnixPath::new("/home/me/.config/git/ignore")?;
+    /// assert_eq!(Group::holding(&config, &caller), [Group::Git]);
+    /// # Ok::<(), belljar_policy::path::PathError>(())
+    /// ```
+    #[must_use]
+    pub fn holding(path: &UnixPath, caller: &Caller) -> Vec<Self> {
+        let home = caller.home();
+        let holds = |item: &Item| {
+            item.kind != ItemKind::System
+                && absolute(item.path, home.as_ref()).is_some_and(|pattern| {
+                    let (wanted, mut names) = (pattern.split('/'), path.as_str().split('/'));
+                    wanted
+                        .into_iter()
+                        .all(|want| names.next().is_some_and(|name| fits(want, name)))
+                })
+        };
+        let all = Self::ALL.into_iter();
+        all.filter(|group| group.about().items.iter().any(holds))
+            .collect()
+    }
+
     /// Where its paths and programs may lie on the machine of this caller:
     /// absolute, with `*` for any letters of one name. Somebody has to look there.
     #[must_use]

@@ -4,13 +4,14 @@ mod world;
 
 use belljar_plan::Preset;
 use belljar_policy::{
-    Policy, Verified,
+    Policy, UnixPath, Verified,
     effective::Grant,
     group::Group,
     manifest::ManifestError,
     policy::{Format, PolicyError},
     verified::{FileKind, Found},
 };
+use proptest::{prelude::*, sample::select};
 use world::{decide, invalid, path, plugin, policy, program, unmet};
 
 /// The same launch on a machine with git's files, rust in the home, and more.
@@ -391,4 +392,83 @@ fn an_override_that_reads_replaces_groups_too() {
     let file = policy("filesystem.read = ['group:git']\n[plugins.p]\nfilesystem.read = ['/srv']\n");
     let asks = at_home(plugin("[filesystem]\nread = ['group:git']\n"));
     assert_eq!(unmet(&asks, &file).len(), 1);
+}
+
+/// What files, flags and a manifest may say about groups and paths in them.
+fn any_words() -> impl Strategy<Value = Vec<&'static str>> {
+    let all = vec![
+        "group:git",
+        "toolchain:rust",
+        "group:locale",
+        "toolchain:java",
+        "/etc",
+        "/home/me/.gitconfig",
+        "/home/me/.git-credentials",
+        "/usr/lib",
+        "/home/me/.cargo/bin",
+        "/data",
+    ];
+    proptest::collection::vec(select(all), 0..4)
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    quoted.join(", ")
+}
+
+/// Where a word's paths really lead.
+fn reach(verified: &Verified, word: &str) -> Vec<UnixPath> {
+    let real = |path: &UnixPath| {
+        verified
+            .survey
+            .find(path)
+            .ok()
+            .map(|found| found.path.clone())
+    };
+    match Group::read(word).unwrap() {
+        None => real(&path(word)).into_iter().collect(),
+        Some(group) => {
+            let members = group.expand(&verified.caller, &verified.survey);
+            let open = members.iter().filter(|member| member.secret.is_none());
+            open.filter_map(|member| real(&member.path)).collect()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn groups_give_no_more_than_words_and_never_what_is_denied(
+        asked in any_words(), file in any_words(), deny in any_words(), flags in any_words(), strict in any::<bool>(),
+    ) {
+        let denied: Vec<&str> = deny.into_iter().filter(|word| word.starts_with('/')).collect();
+        let wanted: Vec<String> = asked.iter().map(|word| format!("{{ path = '{word}', optional = true }}")).collect();
+        let verified = at_home(plugin(&format!("[filesystem]\nread = [{}]\n", wanted.join(", "))));
+        let text = format!("filesystem.read = [{}]\nfilesystem.deny = [{}]\n", quoted(&file), quoted(&denied));
+        // One that contradicts itself is refused.
+        let Ok(mut policy) = Policy::parse(&text, Format::Toml, "p", None) else { return Ok(()) };
+        for word in &flags {
+            policy = policy.allow_read(word).unwrap();
+        }
+        if !strict {
+            policy.flags.preset = Some(Preset::Standard);
+        }
+        let Ok(got) = belljar_policy::effective::effective(&verified, &policy) else { return Ok(()) };
+        let may: Vec<UnixPath> = file.iter().chain(&flags).flat_map(|word| reach(&verified, word)).collect();
+        for grant in &got.grants {
+            let real = verified.survey.find(&grant.path).unwrap().path.clone();
+            let by_preset = !strict && real.is_within(&path("/usr"));
+            prop_assert!(by_preset || may.iter().any(|over| real.is_within(over)), "{grant:?}");
+            for deny in &denied {
+                let deny = path(deny);
+                let hidden = verified.survey.find(&deny).map_or(deny.clone(), |found| found.path.clone());
+                prop_assert!(!real.is_within(&hidden) && !grant.path.is_within(&deny), "{grant:?} {deny}");
+            }
+            // No word of a group leads to a secret; a path that names it does.
+            if grant.origin.starts_with("group:") || grant.origin.starts_with("toolchain:") {
+                prop_assert_ne!(real.as_str(), "/home/me/.git-credentials");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs};
 use belljar_policy::{
     Policy, UnixPath,
     policy::Warning,
-    risk::{Level, Surroundings},
+    risk::{Level, Risk, Surroundings},
 };
 use clap::Args;
 use schemars::JsonSchema;
@@ -51,8 +51,10 @@ pub(crate) struct Missing {
 pub(super) fn run(options: &Options) -> Result<u8, PolicyCommandError> {
     let policy = read("FILE", &options.file)?;
     let around = Surroundings::of(&belljar::verify::caller());
+    let mut warnings = policy.warnings(&around, &leads_to);
+    warnings.extend(over_itself(&policy, &options.file));
     let checked = Checked {
-        warnings: policy.warnings(&around, &leads_to),
+        warnings,
         missing: missing(&policy),
     };
     let serious = checked
@@ -67,6 +69,42 @@ pub(super) fn run(options: &Options) -> Result<u8, PolicyCommandError> {
         page.print()?;
     }
     Ok(u8::from(options.strict && serious))
+}
+
+/// Grants by which a guest could write what its next run is granted.
+fn over_itself(policy: &Policy, said: &OsString) -> Vec<Warning> {
+    let name = said.to_string_lossy();
+    let whole = fs::canonicalize(said).ok();
+    let file = whole.or_else(|| fs::canonicalize(name.rsplit_once('#')?.0).ok());
+    let file = file.and_then(|file| UnixPath::new(file.to_str()?).ok());
+    let Some(file) = file else { return Vec::new() };
+    let all = std::iter::once((None, policy)).chain(
+        policy
+            .plugins
+            .iter()
+            .map(|(name, own)| (Some(name.clone()), own)),
+    );
+    all.flat_map(|(plugin, policy)| {
+        let write = policy.ceilings.iter().flat_map(|ceilings| &ceilings.write);
+        let file = &file;
+        write
+            .filter(move |said| {
+                let real = leads_to(&said.value);
+                file.is_within(real.as_ref().unwrap_or(&said.value))
+            })
+            .map(move |said| Warning {
+                plugin: plugin.clone(),
+                origin: said.origin.clone(),
+                line: format!("filesystem.write {}", said.value),
+                risk: Risk {
+                    level: Level::Critical,
+                    words:
+                        "this policy lies in it: what a guest writes there is its own next grant"
+                            .to_owned(),
+                },
+            })
+    })
+    .collect()
 }
 
 /// Follows a path's links.

@@ -169,6 +169,34 @@ fn stars_stand_for_one_name_and_devices_are_devices() {
 }
 
 #[test]
+fn a_path_is_told_of_which_groups_it_is() {
+    let caller = caller("/home/me");
+    let of = |text: &str| Group::holding(&path(text), &caller);
+    assert_eq!(
+        of("/home/me/.nvm/versions/node/v20/bin/node"),
+        [Group::Node]
+    );
+    assert_eq!(
+        of("/usr/lib/x86_64-linux-gnu/gconv/UTF-16.so"),
+        [Group::Locale]
+    );
+    assert_eq!(
+        of("/etc/ssl/certs/java/cacerts"),
+        [Group::TlsRoots, Group::Java]
+    );
+    assert_eq!(of("/usr/bin/python3.11"), [Group::Python]);
+    for text in [
+        "/usr/lib/libc.so",
+        "/home/you/.gitconfig",
+        "/home/me",
+        "/home/me/.cargo/credentials.toml",
+        "/",
+    ] {
+        assert_eq!(of(text), [], "{text}");
+    }
+}
+
+#[test]
 fn of_several_versions_the_last_comes_first() {
     let there = survey(&[
         ("/home/me/.nvm/versions/node/v18.1.0/bin", DIRECTORY),
