@@ -11,7 +11,7 @@ use crate::{
     parse::{hint, nearest, tame},
     path::UnixPath,
     policy::Right,
-    risk::{Level, Surroundings, fits, secret},
+    risk::{Level, Surroundings, fits, of_read, secret},
     verified::{Caller, FileKind, Survey},
 };
 
@@ -66,8 +66,8 @@ pub struct About {
     pub needs: &'static [Right],
 }
 
-/// A path of a group. `~/` is the home of whoever starts the jar, and `*`
-/// stands for any letters of one name.
+/// A path of a group. `~/` is the home of whoever starts the jar, `$NAME` what
+/// that variable of his says, and `*` stands for any letters of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Where it lies.
@@ -202,10 +202,9 @@ impl Group {
     /// ```
     #[must_use]
     pub fn holding(path: &UnixPath, caller: &Caller) -> Vec<Self> {
-        let home = caller.home();
         let holds = |item: &Item| {
             item.kind != ItemKind::System
-                && absolute(item.path, home.as_ref()).is_some_and(|pattern| {
+                && absolute(item.path, caller).is_some_and(|pattern| {
                     let (wanted, mut names) = (pattern.split('/'), path.as_str().split('/'));
                     wanted
                         .into_iter()
@@ -221,10 +220,9 @@ impl Group {
     /// absolute, with `*` for any letters of one name. Somebody has to look there.
     #[must_use]
     pub fn patterns(self, caller: &Caller) -> Vec<String> {
-        let home = caller.home();
         let items = self.about().items.iter();
         items
-            .filter_map(|item| absolute(item.path, home.as_ref()))
+            .filter_map(|item| absolute(item.path, caller))
             .chain(self.program_patterns(caller))
             .collect()
     }
@@ -232,11 +230,8 @@ impl Group {
     /// Of its patterns those of its directories of programs.
     #[must_use]
     pub fn program_patterns(self, caller: &Caller) -> Vec<String> {
-        let home = caller.home();
         let programs = self.about().programs.iter();
-        programs
-            .filter_map(|path| absolute(path, home.as_ref()))
-            .collect()
+        programs.filter_map(|path| absolute(path, caller)).collect()
     }
 
     /// What of it is there, in order of its list.
@@ -249,7 +244,7 @@ impl Group {
         };
         let mut members: Vec<Member> = Vec::new();
         for item in self.about().items {
-            let Some(pattern) = absolute(item.path, home.as_ref()) else {
+            let Some(pattern) = absolute(item.path, caller) else {
                 continue;
             };
             for path in found(&pattern, survey) {
@@ -266,11 +261,15 @@ impl Group {
                         Some(path.as_str().strip_prefix(home)?.to_owned())
                     })
                     .flatten();
-                // A link in a home may lead anywhere.
-                let secret = survey
-                    .find(&path)
-                    .ok()
-                    .and_then(|found| secret(&found.path, &around));
+                // A link in a home may lead anywhere, and a variable say anything.
+                let secret = survey.find(&path).ok().and_then(|found| {
+                    let of_variable = || {
+                        let risk = of_read(&path, &around).max(of_read(&found.path, &around))?;
+                        (item.path.starts_with('$') && risk.level > Level::Low)
+                            .then_some(risk.words)
+                    };
+                    secret(&found.path, &around).or_else(of_variable)
+                });
                 members.push(Member {
                     of: item.path,
                     secret,
@@ -296,7 +295,6 @@ impl Group {
     /// Its variables for this caller, as far as they have a value. `granted` is
     /// what it grants.
     pub(crate) fn variables(self, caller: &Caller, granted: &[UnixPath]) -> Vec<(String, Bytes)> {
-        let home = caller.home();
         let of_caller = |name: &str| {
             let mut all = caller.environment.iter();
             all.find(|(key, _)| key.0 == name.as_bytes())
@@ -319,7 +317,7 @@ impl Group {
                     let place = own.or_else(|| {
                         places
                             .iter()
-                            .filter_map(|place| absolute(place, home.as_ref()))
+                            .filter_map(|place| absolute(place, caller))
                             .filter_map(|place| UnixPath::new(&place).ok())
                             .find(around)
                     })?;
@@ -336,12 +334,25 @@ impl std::fmt::Display for Group {
     }
 }
 
-/// A path of the list with the caller's home in its place; none where it has none.
-fn absolute(path: &str, home: Option<&UnixPath>) -> Option<String> {
-    match path.strip_prefix("~/") {
-        Some(rest) => home.map(|home| format!("{home}/{rest}")),
-        None => Some(path.to_owned()),
+/// A path of the list with the caller's home or variable in its place; none
+/// where it has none, or where a variable's star would stand for anything.
+fn absolute(path: &str, caller: &Caller) -> Option<String> {
+    if let Some(rest) = path.strip_prefix("~/") {
+        return caller.home().map(|home| format!("{home}/{rest}"));
     }
+    let Some(variable) = path.strip_prefix('$') else {
+        return Some(path.to_owned());
+    };
+    let (name, rest) = match variable.find('/') {
+        Some(end) => variable.split_at(end),
+        None => (variable, ""),
+    };
+    let (_, value) = caller
+        .environment
+        .iter()
+        .find(|(key, _)| key.0 == name.as_bytes())?;
+    let start = UnixPath::new(std::str::from_utf8(&value.0).ok()?).ok()?;
+    (!start.as_str().contains('*') && start.as_str() != "/").then(|| format!("{start}{rest}"))
 }
 
 /// Of the paths that were looked at, those that a pattern names and that are there.

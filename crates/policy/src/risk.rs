@@ -54,7 +54,7 @@ impl fmt::Display for Level {
 }
 
 /// What is known of a grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Risk {
     /// How much it gives away.
     pub level: Level,

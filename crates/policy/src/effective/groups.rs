@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     group::{Group, Member},
-    manifest::Place,
+    manifest::{Manifest, Place},
     parse::tame,
     path::UnixPath,
     planner::environment::HOME,
-    policy::name_within,
+    policy::{Policy, Said, name_within},
+    verified::{Caller, Survey},
 };
 
 /// A group that is granted.
@@ -29,6 +30,24 @@ pub(super) struct Given {
 struct Present {
     members: Vec<Member>,
     left_out: Vec<Dropped>,
+}
+
+/// What there is of every group that policy, flags or manifest mention: each is
+/// asked about often.
+pub(super) fn mentioned(
+    policy: &Policy,
+    manifest: Option<&Manifest>,
+    caller: &Caller,
+    survey: &Survey,
+) -> BTreeMap<Group, Vec<Member>> {
+    let ceilings = policy.ceilings.iter().flat_map(|file| &file.groups);
+    let asked = manifest.iter().flat_map(|manifest| &manifest.groups);
+    ceilings
+        .map(|said| said.value)
+        .chain(policy.flags.groups.iter().copied())
+        .chain(asked.map(|request| request.value))
+        .map(|group| (group, group.expand(caller, survey)))
+        .collect()
 }
 
 impl Judge<'_> {
@@ -93,8 +112,7 @@ impl Judge<'_> {
 
     /// Whether a path is of a group, or below one that is.
     pub(super) fn within_group(&self, group: Group, real: &UnixPath, write: bool) -> bool {
-        let members = group.expand(self.caller, self.survey);
-        members.iter().any(|member| {
+        self.members(group).iter().any(|member| {
             member.secret.is_none()
                 && (member.write || !write)
                 && self
@@ -102,6 +120,10 @@ impl Judge<'_> {
                     .find(&member.path)
                     .is_ok_and(|found| real.is_within(&found.path))
         })
+    }
+
+    fn members(&self, group: Group) -> &[Member] {
+        self.groups.get(&group).map_or(&[], Vec::as_slice)
     }
 
     /// A policy that bounds variables, and does not name the group, bounds its too.
@@ -117,9 +139,7 @@ impl Judge<'_> {
             return false;
         }
         let named = file.groups.iter().any(|said| said.value == group);
-        let listed = |list: &[crate::policy::Said<String>]| {
-            list.iter().any(|said| name_within(name, &said.value))
-        };
+        let listed = |list: &[Said<String>]| list.iter().any(|said| name_within(name, &said.value));
         let bounded = file.set.is_some() || file.said.contains_key("env.pass");
         named || !bounded || listed(file.set.as_deref().unwrap_or_default()) || listed(&file.pass)
     }
@@ -173,7 +193,7 @@ impl Judge<'_> {
 
     /// What of a group is there and is not denied.
     fn present(&self, group: Group) -> Result<Present, String> {
-        let members = group.expand(self.caller, self.survey);
+        let members = self.members(group);
         if !members.iter().any(|member| member.counts) {
             let first: Vec<&str> = group
                 .about()
@@ -191,7 +211,7 @@ impl Judge<'_> {
             members: Vec::new(),
             left_out: Vec::new(),
         };
-        for member in members {
+        for member in members.iter().cloned() {
             let Ok(found) = self.survey.find(&member.path) else {
                 continue;
             };

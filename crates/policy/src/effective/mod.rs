@@ -8,6 +8,7 @@ use belljar_plan::{
 };
 
 use crate::{
+    group::{Group, Member},
     manifest::{Bound, Manifest},
     parse::tame,
     path::UnixPath,
@@ -126,6 +127,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         unmet: Vec::new(),
         dropped: Vec::new(),
         weakenings: Vec::new(),
+        groups: groups::mentioned(&policy, manifest, &verified.caller, &verified.survey),
         given: Vec::new(),
     };
 
@@ -214,6 +216,8 @@ struct Judge<'a> {
     unmet: Vec<Unmet>,
     dropped: Vec<Dropped>,
     weakenings: Vec<String>,
+    /// What there is of every group that anybody mentions.
+    groups: BTreeMap<Group, Vec<Member>>,
     /// Groups that are granted, each with what of it is.
     given: Vec<groups::Given>,
 }

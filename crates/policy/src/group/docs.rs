@@ -13,14 +13,15 @@ under `[filesystem]` of a policy or manifest ([policy.md](policy.md)). This page
 `belljar policy groups NAME` tells what one is on a machine.
 
 - Of a group only what is on the machine is granted, each path by itself. `~/` is the home of whoever starts the jar, by `HOME`;
-  nobody else's is looked at. `*` stands for any letters of one name.
+  nobody else's is looked at. `$NAME` is what that variable of theirs says, unless that holds secrets or a whole home. `*` stands for any letters of one name.
 - A policy's `deny` holds inside a group: such a path is left out, and plan and report say so.
 - No group stands for a secret. A path whose links lead to a known one is left out, and told.
 - *in the jar's home*: `~/.gitconfig` is shown where the guest looks for it, such as `/home/plugin/.gitconfig`.
 - *of the system*: what any program needs to start. It is only of consequence under `strict`, which shows nothing of it by itself,
   and a group of which nothing else is there is not there.
 - Variables are set where neither a flag nor the manifest nor the policy says otherwise. Directories of programs come last on `PATH`.
-- Rights are never part of a group. Where its programs need one under `strict`, it says so.
+- Rights are never part of a group. Where its programs need one under `strict`, it says so. Where other programs may be started as well, a
+  directory of programs leaves `writable_code` unheld, so that `strict` wants `--allow jit` or `--best-effort writable_code` too.
 
 ";
 

@@ -169,6 +169,41 @@ fn stars_stand_for_one_name_and_devices_are_devices() {
 }
 
 #[test]
+fn a_variable_says_where_a_toolchain_is_but_opens_no_home() {
+    let there = survey(&[
+        ("/opt/pyenv", DIRECTORY),
+        ("/opt/pyenv/shims", DIRECTORY),
+        ("/home/me", DIRECTORY),
+        ("/home/me/.ssh", DIRECTORY),
+        ("/etc", DIRECTORY),
+        ("/", DIRECTORY),
+    ]);
+    let at = |root: &str| {
+        let mut caller = caller("/home/me");
+        caller.environment.push(("PYENV_ROOT".into(), root.into()));
+        let members = Group::Python.expand(&caller, &there);
+        let open = members.iter().filter(|member| member.secret.is_none());
+        let paths: Vec<String> = open.map(|member| member.path.to_string()).collect();
+        (paths, Group::Python.programs(&caller, &there))
+    };
+    let (paths, programs) = at("/opt/pyenv");
+    assert_eq!(paths, ["/opt/pyenv"]);
+    assert_eq!(programs, [path("/opt/pyenv/shims")]);
+    for root in [
+        "/home/me",
+        "/home/me/.ssh",
+        "/etc",
+        "/",
+        "",
+        "relative",
+        "/opt/*",
+        "/opt/../opt",
+    ] {
+        assert_eq!(at(root).0, [""; 0], "{root}");
+    }
+}
+
+#[test]
 fn a_path_is_told_of_which_groups_it_is() {
     let caller = caller("/home/me");
     let of = |text: &str| Group::holding(&path(text), &caller);
