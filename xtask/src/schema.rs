@@ -1,6 +1,6 @@
 //! What of docs is written from types and tables, kept in the tree so that a
 //! change of them is seen in review; tests compare: docs/schemas, which `belljar
-//! schema` prints, and docs/syscalls.md.
+//! schema` prints, docs/syscalls.md and docs/groups.md.
 
 use std::{
     ffi::OsString,
@@ -22,6 +22,9 @@ const NAMES: &[&str] = &[
     "event",
     "explanation",
     "answer",
+    "groups",
+    "warnings",
+    "lines",
 ];
 
 /// Writes the files anew, and names those that changed.
@@ -40,6 +43,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
         println!("wrote {}", file.display());
     }
     write_page("docs/syscalls.md", &belljar_policy::seccomp::page())?;
+    write_page("docs/groups.md", &belljar_policy::group::page())?;
     Ok(ExitCode::SUCCESS)
 }
 

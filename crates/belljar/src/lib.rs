@@ -65,6 +65,7 @@ mod error;
 pub mod facts;
 mod jar;
 mod launch;
+mod policy_file;
 mod prepared;
 pub mod records;
 mod report;
@@ -84,6 +85,7 @@ pub use self::{
     facts::facts,
     jar::{Jar, Output},
     launch::{Parking, set_parking, warm},
+    policy_file::{PolicyFileError, policy_file},
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},

@@ -24,8 +24,9 @@ use std::{
 
 use belljar_plan::{Bytes, Preset};
 use belljar_policy::{
-    Policy, UnixPath, Verified,
-    verified::{Caller, Candidate, Plugin, Program, Subject},
+    Flags, Policy, UnixPath, Verified,
+    group::Group,
+    verified::{Caller, Candidate, Plugin, Program, Subject, Survey},
 };
 
 pub use self::{
@@ -95,7 +96,7 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
                 std::iter::once(program.as_os_str())
                     .chain(arguments.iter().map(OsString::as_os_str)),
             )?;
-            let program = look_for(program, arguments, &caller, &search)?;
+            let program = look_for(program, arguments, &caller, policy, &search)?;
             drop(search);
             let candidates = program.candidates.iter().map(|candidate| &candidate.path);
             let survey = survey::survey(policy, None, &caller, candidates)?;
@@ -135,6 +136,29 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
     }
 }
 
+/// Whoever asks: the calling process and its machine's users.
+#[must_use]
+pub fn caller() -> Caller {
+    survey::caller()
+}
+
+/// Looks at every place of a named group on this machine, for whoever asks.
+///
+/// # Errors
+/// Where a path that is not UTF-8 lies there.
+pub fn look_at_group(group: Group) -> Result<(Caller, Survey), VerifyError> {
+    let caller = survey::caller();
+    let policy = Policy {
+        flags: Flags {
+            groups: vec![group],
+            ..Flags::default()
+        },
+        ..Policy::default()
+    };
+    let survey = survey::survey(&policy, None, &caller, std::iter::empty())?;
+    Ok((caller, survey))
+}
+
 fn runtime_wanted(preset: Preset) -> Runtime {
     match preset {
         Preset::Strict => Runtime::Always,
@@ -168,6 +192,7 @@ fn look_for(
     asked: &OsStr,
     arguments: Vec<Bytes>,
     caller: &Caller,
+    policy: &Policy,
     search: &Search<'_>,
 ) -> Result<Program, VerifyError> {
     if asked.is_empty() {
@@ -178,7 +203,9 @@ fn look_for(
     let paths: Vec<UnixPath> = if whole {
         vec![absolute(name)?]
     } else {
-        let directories = caller_path(caller).chain(system_path());
+        let directories = caller_path(caller)
+            .chain(system_path())
+            .chain(group_programs(caller, policy));
         let mut paths: Vec<UnixPath> = Vec::new();
         for path in directories.filter_map(|directory| directory.join(name).ok()) {
             if !paths.contains(&path) {
@@ -346,7 +373,22 @@ fn program_search(caller: &Caller, policy: &Policy, preset: Preset) -> Vec<UnixP
     });
     first.extend(system_path());
     first.extend(last);
+    first.extend(group_programs(caller, policy));
     first
+}
+
+/// Where granted toolchains have their programs, of several versions the last
+/// first: the end of the jar's PATH.
+fn group_programs(caller: &Caller, policy: &Policy) -> Vec<UnixPath> {
+    let groups = policy.flags.groups.iter();
+    groups
+        .flat_map(|group| group.program_patterns(caller))
+        .flat_map(|pattern| {
+            let mut found = runtime::matching(&pattern);
+            found.sort_unstable();
+            found.into_iter().rev()
+        })
+        .collect()
 }
 
 /// A plugin's interpreter is the system's where there is one: what a plugin

@@ -3,7 +3,7 @@
 
 mod options;
 mod place;
-mod policy_file;
+pub(crate) mod policy_file;
 mod request;
 mod subject;
 mod usage;

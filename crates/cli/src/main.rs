@@ -8,6 +8,7 @@ mod args;
 mod ask;
 mod explain;
 mod page;
+mod policy;
 mod run;
 mod schema;
 mod terminal;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             Command::Run(options) => run::run(&options, &command_line),
             Command::Explain(options) => explain::run(&options, &command_line),
             Command::Why(options) => why::run(&options, &command_line),
+            Command::Policy(options) => policy::run(&options),
             Command::Schema(options) => schema::run(&options),
         },
         Err(status) => status,

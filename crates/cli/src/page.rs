@@ -123,6 +123,14 @@ pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), PrintEr
     print(&json)
 }
 
+/// Prints a text as it is: one that steers no terminal.
+///
+/// # Errors
+/// Where stdout can't be written to.
+pub(crate) fn print_text(text: &str) -> Result<(), PrintError> {
+    print(text.as_bytes())
+}
+
 fn print(bytes: &[u8]) -> Result<(), PrintError> {
     match io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(PrintError(error)),

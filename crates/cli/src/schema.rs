@@ -6,9 +6,16 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
-use belljar_policy::data::{Answer, Event, Plan, Report};
+use belljar_policy::{
+    data::{Answer, Event, Plan, Report},
+    policy::Line,
+};
 
-use crate::{explain::Explanation, words};
+use crate::{
+    explain::Explanation,
+    policy::{check::Checked, groups::Told},
+    words,
+};
 
 /// `belljar schema`
 #[derive(Args, Debug)]
@@ -34,6 +41,12 @@ enum Document {
     Explanation,
     /// What `belljar why --json` answers to a question
     Answer,
+    /// What `belljar policy groups --json` tells
+    Groups,
+    /// What `belljar policy check --json` finds
+    Warnings,
+    /// What `belljar policy show --json` tells
+    Lines,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -66,6 +79,9 @@ fn schema(document: Document) -> Schema {
         Document::Event => schema_for!(Event),
         Document::Explanation => schema_for!(Explanation),
         Document::Answer => schema_for!(Answer),
+        Document::Groups => schema_for!(Vec<Told>),
+        Document::Warnings => schema_for!(Checked),
+        Document::Lines => schema_for!(Vec<Line>),
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`verified`]: what was found about the program and the paths it needs.
 //! - [`facts`]: what the machine can enforce.
 //! - [`effective`]: (manifest ∩ policy) ∪ flags.
+//! - [`group`]: named groups of paths, such as `toolchain:node`.
 //! - [`risk`]: how dangerous a grant is.
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
 //! - [`why`]: what becomes of an attempt in a plan's jar, and by whose word.
@@ -18,6 +19,7 @@
 
 pub mod effective;
 pub mod facts;
+pub mod group;
 pub mod manifest;
 mod parse;
 pub mod path;

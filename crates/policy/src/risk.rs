@@ -54,7 +54,7 @@ impl fmt::Display for Level {
 }
 
 /// What is known of a grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Risk {
     /// How much it gives away.
     pub level: Level,
@@ -296,6 +296,11 @@ pub fn system_secrets() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|known| known.path)
         .filter(|path| path.starts_with('/'))
+}
+
+/// What a path holds that is known to be secret, in words.
+pub(crate) fn secret(path: &UnixPath, around: &Surroundings) -> Option<String> {
+    worst(SECRETS, "it holds", path, around, Reach::At).map(|risk| risk.words)
 }
 
 /// How a known place must lie to a granted one.

@@ -183,6 +183,21 @@ pub struct Caller {
     pub homes: Vec<UnixPath>,
 }
 
+impl Caller {
+    /// The caller's own home, by the variable `HOME`; none where that is not
+    /// said, no absolute path, or the root.
+    #[must_use]
+    pub fn home(&self) -> Option<UnixPath> {
+        let (_, value) = self
+            .environment
+            .iter()
+            .find(|(name, _)| name.0 == b"HOME")?;
+        UnixPath::new(std::str::from_utf8(&value.0).ok()?)
+            .ok()
+            .filter(|path| path.as_str() != "/")
+    }
+}
+
 /// What every path that matters leads to. A path that is not in it was not
 /// looked at, and planning refuses it rather than guess.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

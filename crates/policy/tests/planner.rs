@@ -653,3 +653,98 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_grant_below_what_is_hidden_as_a_whole_is_refused_with_a_remedy() {
+    let mut verified = true_program();
+    survey(
+        &mut verified,
+        "/home/me/.ssh/config",
+        file("/home/me/.ssh/config"),
+    );
+    survey(
+        &mut verified,
+        "/home/me/.ssh",
+        found("/home/me/.ssh", FileKind::Directory),
+    );
+    let policy = Policy::minimal()
+        .allow_read("/home/me/.ssh/config")
+        .unwrap();
+    let Err(Refusal::Invalid { reason }) = belljar_policy::plan(&verified, &policy, &machine())
+    else {
+        panic!("it was planned");
+    };
+    assert_eq!(
+        reason,
+        "--read: /home/me/.ssh/config lies in /home/me/.ssh, which is hidden as a whole \
+         (a known secret, which preset minimal hides); grant that directory, or use preset standard"
+    );
+    // The directory itself may be granted, and so may the file in standard.
+    let whole = Policy::minimal().allow_read("/home/me/.ssh").unwrap();
+    plan(&verified, &whole, &machine());
+    plan(
+        &verified,
+        &Policy::standard()
+            .allow_read("/home/me/.ssh/config")
+            .unwrap(),
+        &machine(),
+    );
+}
+
+#[test]
+fn a_graphics_card_is_granted_with_its_device_writable_and_every_rule_still_held() {
+    for (facts, preset) in [
+        (machine(), Preset::Standard),
+        (machine(), Preset::Strict),
+        (as_root(), Preset::Standard),
+        (as_root(), Preset::Strict),
+    ] {
+        let mut verified = true_program();
+        let device = FileKind::CharacterDevice {
+            major: 226,
+            minor: 128,
+        };
+        survey(
+            &mut verified,
+            "/dev/dri/renderD128",
+            found("/dev/dri/renderD128", device),
+        );
+        for directory in [
+            "/sys/dev/char",
+            "/sys/devices/pci0000:00",
+            "/usr/share/vulkan",
+            "/usr/lib",
+        ] {
+            survey(
+                &mut verified,
+                directory,
+                found(directory, FileKind::Directory),
+            );
+        }
+        let policy = Policy::of(preset).allow_read("group:gpu").unwrap();
+        let plan = plan(&verified, &policy, &facts);
+        let granted = |at: &str| {
+            plan.grants
+                .iter()
+                .find(|grant| grant.path.0 == at.as_bytes())
+        };
+        let card = granted("/dev/dri/renderD128").unwrap();
+        assert!(card.write && card.origin == "group:gpu (--read)");
+        assert!(!granted("/sys/dev/char").unwrap().write);
+        assert_eq!(granted("/usr/lib").is_some(), preset == Preset::Strict);
+        let mounted = plan.steps.iter().any(|step| match step {
+            Step::Bind {
+                target, attributes, ..
+            } => target.0 == b"dev/dri/renderD128" && !attributes.read_only && !attributes.no_dev,
+            _ => false,
+        });
+        assert!(mounted);
+        for wanted in [Rule::Files, Rule::Devices, Rule::KernelInfo] {
+            assert_eq!(
+                rule(&plan, wanted).planned.strength,
+                Strength::Kernel,
+                "{wanted}"
+            );
+        }
+    }
+}

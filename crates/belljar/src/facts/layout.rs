@@ -10,6 +10,7 @@ use belljar_plan::Preset;
 use belljar_policy::{
     UnixPath,
     facts::{Layout, Place, PlaceKind},
+    risk,
 };
 
 use crate::{
@@ -101,118 +102,6 @@ const CONFIGURATION_PATTERNS: &[&str] = &[
     "ImageMagick*",
     "python*",
     "java*",
-];
-
-/// Files by name that hold keys, passwords or hashes of them.
-const SECRETS: &[&str] = &[
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/master.passwd",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/doas.conf",
-    "/etc/security/opasswd",
-    "/etc/ssh/ssh_host_*_key",
-    "/etc/ssl/private",
-    "/etc/pki/tls/private",
-    "/etc/pki/nssdb",
-    "/etc/krb5.keytab",
-    "/etc/letsencrypt",
-    "/etc/wireguard",
-    "/etc/openvpn",
-    "/etc/ipsec.secrets",
-    "/etc/ipsec.d/private",
-    "/etc/ppp/chap-secrets",
-    "/etc/ppp/pap-secrets",
-    "/etc/NetworkManager/system-connections",
-    "/etc/wpa_supplicant",
-    "/etc/netplan",
-    "/etc/docker/key.json",
-    "/etc/kubernetes",
-    "/etc/rancher",
-    "/etc/cni",
-    "/etc/credstore",
-    "/etc/credstore.encrypted",
-    "/etc/apt/auth.conf",
-    "/etc/apt/auth.conf.d",
-    "/etc/npmrc",
-    "/etc/pip.conf",
-    "/etc/msmtprc",
-    "/etc/exim4/passwd.client",
-    "/etc/postfix/sasl_passwd*",
-    "/etc/mysql/debian.cnf",
-    "/etc/redis",
-    "/etc/samba/smbpasswd",
-    "/etc/cifs-credentials",
-    "/etc/fuse.conf.d",
-    "/etc/environment.d",
-    "/boot/grub/grub.cfg",
-    "/swapfile",
-    "/swap.img",
-    "/lost+found",
-    "/var/backups",
-    "/var/spool/cron",
-    "/var/spool/mail",
-    "/var/mail",
-    "/var/log",
-    "/var/lib/docker",
-    "/var/lib/containerd",
-    "/var/lib/containers",
-    "/var/lib/kubelet",
-    "/var/lib/rancher",
-    "/var/lib/etcd",
-    "/var/lib/lxd",
-    "/var/lib/incus",
-    "/var/lib/libvirt",
-    "/var/lib/mysql",
-    "/var/lib/postgresql",
-    "/var/lib/redis",
-    "/var/lib/mongodb",
-    "/var/lib/sss/secrets",
-    "/var/lib/samba/private",
-    "/var/lib/NetworkManager",
-    "/var/lib/bluetooth",
-    "/var/lib/iwd",
-    "/var/lib/cloud",
-    "/var/lib/systemd/credential.secret",
-    "/var/lib/tailscale",
-    "/var/lib/jenkins/secrets",
-    "/var/lib/vault",
-    // Sockets of services, and what they keep while they run.
-    "/run/secrets",
-    "/run/credentials",
-    "/run/user",
-    "/run/dbus",
-    "/run/docker*",
-    "/run/containerd",
-    "/run/podman",
-    "/run/crio",
-    "/run/libvirt",
-    "/run/lxd*",
-    "/run/snapd*",
-    "/run/systemd/private",
-    "/run/systemd/notify",
-    "/run/systemd/journal",
-    "/run/systemd/io.systemd*",
-    "/run/systemd/userdb",
-    "/run/sudo",
-    "/run/cups",
-    "/run/postgresql",
-    "/run/mysqld",
-    "/run/redis",
-    "/run/avahi-daemon",
-    "/run/gssproxy*",
-    "/run/nscd",
-    "/run/sshd*",
-    "/run/tailscale",
-    "/run/belljar",
-    "/tmp/.X11-unix",
-    "/tmp/.ICE-unix",
-    "/tmp/ssh-*",
-    "/tmp/tmux-*",
-    "/tmp/krb5cc_*",
 ];
 
 /// Names in a home, beyond its dot entries, that hold keys.
@@ -348,7 +237,7 @@ fn secrets() -> Vec<Place> {
             found.insert(place.path.clone(), place);
         }
     };
-    for pattern in SECRETS {
+    for pattern in risk::system_secrets() {
         for path in crate::verify::runtime::matching(pattern) {
             // Through a link it is hidden at its true place.
             let canonical = look::look(&path).ok().map(|seen| seen.path);
@@ -505,7 +394,7 @@ mod tests {
 
     #[test]
     fn configuration_never_shows_a_known_secret() {
-        for secret in SECRETS.iter().filter_map(|path| path.strip_prefix("/etc/")) {
+        for secret in risk::system_secrets().filter_map(|path| path.strip_prefix("/etc/")) {
             for shown in CONFIGURATION.iter().chain(CONFIGURATION_PATTERNS) {
                 let top = secret.split('/').next().unwrap_or_default();
                 assert!(

@@ -9,11 +9,12 @@ use std::{
 use belljar_plan::Bytes;
 use belljar_policy::{
     Manifest, Policy, UnixPath,
+    group::Group,
     policy::{Ceilings, Said},
     verified::{Caller, FileKind, Found, Survey},
 };
 
-use super::{elf, error::VerifyError, places};
+use super::{elf, error::VerifyError, places, runtime};
 use crate::sys::look::{self, LookError};
 
 /// The calling process and its machine's users.
@@ -98,7 +99,15 @@ pub(crate) fn survey<'a>(
         survey.insert(path.clone(), found);
     }
     above_missing(&mut survey);
-    above_granted(policy, &mut survey);
+    let mut granted: Vec<UnixPath> = policy
+        .flags
+        .read
+        .iter()
+        .chain(&policy.flags.write)
+        .map(|place| place.path.clone())
+        .collect();
+    granted.extend(of_groups(policy, manifest, caller, &mut survey)?);
+    above_granted(&granted, &mut survey);
     Ok(Survey(survey))
 }
 
@@ -127,10 +136,9 @@ fn above_missing(survey: &mut BTreeMap<UnixPath, Result<Found, i32>>) {
 
 /// Looks at the way to each granted path: where part of it lies in a directory
 /// that the guest may write, a link there may be the guest's.
-fn above_granted(policy: &Policy, survey: &mut BTreeMap<UnixPath, Result<Found, i32>>) {
-    let granted = policy.flags.read.iter().chain(&policy.flags.write);
-    for place in granted {
-        for above in place.path.ancestors_from_root() {
+fn above_granted(granted: &[UnixPath], survey: &mut BTreeMap<UnixPath, Result<Found, i32>>) {
+    for path in granted {
+        for above in path.ancestors_from_root() {
             if !survey.contains_key(&above)
                 && let Ok(found) = look::look(&above)
             {
@@ -138,6 +146,43 @@ fn above_granted(policy: &Policy, survey: &mut BTreeMap<UnixPath, Result<Found, 
             }
         }
     }
+}
+
+/// Looks at where the mentioned groups may have something, and returns what is
+/// there. What is not there is of no interest: a group is what there is of it.
+fn of_groups(
+    policy: &Policy,
+    manifest: Option<&Manifest>,
+    caller: &Caller,
+    survey: &mut BTreeMap<UnixPath, Result<Found, i32>>,
+) -> Result<Vec<UnixPath>, VerifyError> {
+    let policies = std::iter::once(policy).chain(policy.plugins.values());
+    let groups: BTreeSet<Group> = policies
+        .flat_map(|policy| {
+            let ceilings = policy.ceilings.iter().flat_map(|file| &file.groups);
+            let said = ceilings.map(|said| said.value);
+            said.chain(policy.flags.groups.iter().copied())
+        })
+        .chain(
+            manifest
+                .iter()
+                .flat_map(|manifest| manifest.groups.iter().map(|asked| asked.value)),
+        )
+        .collect();
+    let mut there = Vec::new();
+    for pattern in groups.iter().flat_map(|group| group.patterns(caller)) {
+        for path in runtime::matching(&pattern) {
+            if !survey.contains_key(&path) {
+                match look::look(&path) {
+                    Ok(seen) => drop(survey.insert(path.clone(), Ok(seen))),
+                    Err(LookError::Errno(_)) => continue,
+                    Err(LookError::NotUtf8(leads)) => return Err(super::not_utf8(&leads)),
+                }
+            }
+            there.push(path);
+        }
+    }
+    Ok(there)
 }
 
 fn mentioned<'a>(policy: &'a Policy, paths: &mut Vec<&'a UnixPath>) {

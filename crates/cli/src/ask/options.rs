@@ -33,7 +33,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RIGHT", help_heading = GRANTS)]
     pub(crate) allow: Vec<String>,
 
-    /// Let PATH be read, at the same place in the jar or at JAR
+    /// Let PATH be read, at the same place in the jar or at JAR; or what a group such as toolchain:node stands for
     #[arg(long, value_name = "PATH[:JAR]", help_heading = GRANTS)]
     pub(crate) read: Vec<OsString>,
 

@@ -7,9 +7,22 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use belljar_policy::{UnixPath, manifest::Place};
+use belljar_policy::{
+    UnixPath,
+    group::{Group, GroupError},
+    manifest::Place,
+};
 
 use super::usage::Usage;
+
+/// What a flag grants.
+#[derive(Debug)]
+pub(super) enum Granted {
+    /// A path.
+    Path(Place),
+    /// What a group stands for.
+    Group(Group),
+}
 
 /// Where the caller stands, asked for once and only where a path needs it.
 #[derive(Debug)]
@@ -28,6 +41,13 @@ impl Standpoint {
     /// Where it is no path of UTF-8 text, or cannot be made absolute.
     pub(super) fn place(&self, flag: &'static str, said: &OsStr) -> Result<Place, Usage> {
         let text = utf8(flag, said)?;
+        let group = match Group::read(text) {
+            Ok(group) => group.map(|group| GroupError::Write(group.word())),
+            Err(unknown) => Some(unknown),
+        };
+        if let Some(cause) = group {
+            return Err(Usage::Group { flag, cause });
+        }
         let (path, at) = match text.rfind(":/") {
             Some(colon) if colon > 0 => (&text[..colon], Some(&text[colon + 1..])),
             _ => (text, None),
@@ -35,6 +55,18 @@ impl Standpoint {
         Ok(Place {
             path: self.path(flag, path)?,
             at: at.map(|at| absolute(flag, at)).transpose()?,
+        })
+    }
+
+    /// Reads `PATH[:JAR]`, or the name of a group; `./group:x` is a path.
+    ///
+    /// # Errors
+    /// As [`Standpoint::place`], and where there is no group of that name.
+    pub(super) fn granted(&self, flag: &'static str, said: &OsStr) -> Result<Granted, Usage> {
+        let group = Group::read(utf8(flag, said)?).map_err(|cause| Usage::Group { flag, cause })?;
+        Ok(match group {
+            Some(group) => Granted::Group(group),
+            None => Granted::Path(self.place(flag, said)?),
         })
     }
 

@@ -1,51 +1,31 @@
 //! `--policy FILE[#TABLE]`: reads an operator's policy file.
 
-use std::{
-    ffi::OsStr,
-    fs::File,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsStr, path::Path};
 
-use belljar_policy::policy::{Format, Policy};
+use belljar::{PolicyFileError, policy_file};
+use belljar_policy::Policy;
 
 use super::{place::utf8, usage::Usage};
 
-/// More than any policy that a person could oversee.
-const MOST: u64 = 1 << 20;
-
-/// Reads a policy, or one table of a file that holds more.
+/// Reads a policy with all that it extends, or one table of a file that holds more.
 ///
 /// # Errors
-/// Where the file cannot be read, or says what no policy can.
-pub(super) fn read(said: &OsStr) -> Result<Policy, Usage> {
-    let said = utf8("--policy", said)?;
+/// Where a file cannot be read, or says what no policy can.
+pub(crate) fn read(flag: &'static str, said: &OsStr) -> Result<Policy, Usage> {
+    let said = utf8(flag, said)?;
     // A `#` is part of the name where a file of the whole name is there.
     let (file, table) = match said.rsplit_once('#') {
         Some((file, table)) if !Path::new(said).exists() => (file, Some(table)),
         _ => (said, None),
     };
-    let text = bounded(Path::new(file))?;
-    Policy::parse(&text, Format::of_name(file), file, table).map_err(Usage::Policy)
-}
-
-fn bounded(file: &Path) -> Result<String, Usage> {
-    let failed = |cause: io::Error| Usage::PolicyFile {
-        file: PathBuf::from(file),
-        cause,
-    };
-    let mut text = String::new();
-    File::open(file)
-        .map_err(failed)?
-        .take(MOST + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MOST {
-        return Err(Usage::PolicyTooLarge {
-            file: PathBuf::from(file),
-        });
-    }
-    Ok(text)
+    policy_file(file, table).map_err(|error| match error {
+        PolicyFileError::Read { file, source } => Usage::PolicyFile {
+            file,
+            cause: source,
+        },
+        PolicyFileError::TooLarge { file } => Usage::PolicyTooLarge { file },
+        PolicyFileError::Policy(error) => Usage::Policy(error),
+    })
 }
 
 #[cfg(test)]
@@ -57,7 +37,7 @@ mod tests {
     use super::*;
 
     fn preset(said: &Path) -> Option<Preset> {
-        let policy = read(said.as_os_str()).unwrap();
+        let policy = read("--policy", said.as_os_str()).unwrap();
         policy.preset.map(|said| said.value)
     }
 
@@ -91,7 +71,7 @@ mod tests {
         fs::write(there("large.toml"), vec![b'#'; 10 << 20]).unwrap();
         fs::write(there("bytes.toml"), [0xff, 0xfe]).unwrap();
         for name in ["", "none.toml", "wrong.toml", "large.toml", "bytes.toml"] {
-            let error = read(there(name).as_os_str()).unwrap_err();
+            let error = read("--policy", there(name).as_os_str()).unwrap_err();
             let text = crate::words::complaint(&error, None);
             let shown = there(name).display().to_string();
             assert!(text.contains(&shown), "{name}: {text}");

@@ -12,7 +12,7 @@ use belljar_policy::{
 
 use super::{
     Options,
-    place::{Standpoint, utf8},
+    place::{Granted, Standpoint, utf8},
     policy_file,
     usage::Usage,
 };
@@ -23,7 +23,7 @@ use super::{
 /// The first thing that is wrong.
 pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<Policy, Usage> {
     let mut policy = match &options.policy {
-        Some(said) => policy_file::read(said)?,
+        Some(said) => policy_file::read("--policy", said)?,
         None => Policy::default(),
     };
     policy.flags = flags(options, terminal)?;
@@ -102,7 +102,10 @@ fn flags(options: &Options, terminal: Option<(u16, u16)>) -> Result<Flags, Usage
         flags.allow.insert(right);
     }
     for said in &options.read {
-        flags.read.push(here.place("--read", said)?);
+        match here.granted("--read", said)? {
+            Granted::Path(place) => flags.read.push(place),
+            Granted::Group(group) => flags.groups.push(group),
+        }
     }
     for said in &options.write {
         flags.write.push(here.place("--write", said)?);
@@ -266,6 +269,7 @@ fn hostname(said: &str) -> Result<String, Usage> {
 mod tests {
     use belljar_policy::{
         UnixPath,
+        group::Group,
         manifest::{Bound, Place},
     };
     use clap::Parser;
@@ -304,6 +308,7 @@ mod tests {
         let policy = read(&[
             "--preset=minimal",
             "--read=/data:/in",
+            "--read=group:git",
             "--write=/out",
             "--env=A=b=c",
             "--env=D=",
@@ -333,6 +338,7 @@ mod tests {
                     path: path("/out"),
                     at: None
                 }],
+                groups: vec![Group::Git],
                 set: vec![("A".into(), "b=c".into()), ("D".into(), "".into())],
                 pass: vec!["HOME".into()],
                 workdir: Some(path("/out")),

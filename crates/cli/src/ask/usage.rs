@@ -4,6 +4,7 @@ use std::{ffi::OsString, io, path::PathBuf};
 
 use belljar_policy::{
     data::{Rule, Strength},
+    group::GroupError,
     path::PathError,
 };
 
@@ -35,6 +36,11 @@ pub(crate) enum Usage {
     Path {
         flag: &'static str,
         cause: PathError,
+    },
+    #[error("{flag}: {cause}")]
+    Group {
+        flag: &'static str,
+        cause: GroupError,
     },
     #[error("{flag}: `{path}` is relative, and the working directory has no path")]
     NoStandpoint {
@@ -133,6 +139,7 @@ impl Usage {
                 "name a file in a directory that you may write to".to_owned()
             }
             Self::AgainstPolicy { .. } => "a policy file wins over a flag that is weaker: change the policy, or leave the flag out".to_owned(),
+            Self::Group { .. } => "`belljar policy groups` lists them; `./` before the name makes it a path".to_owned(),
             Self::Path { .. } | Self::Units(_) | Self::Policy(_) => return None,
         })
     }

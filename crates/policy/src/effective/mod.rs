@@ -8,6 +8,7 @@ use belljar_plan::{
 };
 
 use crate::{
+    group::{Group, Member},
     manifest::{Bound, Manifest},
     parse::tame,
     path::UnixPath,
@@ -17,6 +18,7 @@ use crate::{
 };
 
 mod environment;
+mod groups;
 mod limits;
 mod paths;
 
@@ -37,6 +39,8 @@ pub struct Effective {
     pub set: BTreeMap<String, Bytes>,
     /// Variables that are passed from the caller.
     pub pass: Vec<String>,
+    /// Directories of programs that granted toolchains add to the end of PATH.
+    pub programs: Vec<UnixPath>,
     /// Other programs may be started.
     pub subprocesses: bool,
     /// Memory may be writable and executable.
@@ -123,12 +127,15 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         unmet: Vec::new(),
         dropped: Vec::new(),
         weakenings: Vec::new(),
+        groups: groups::mentioned(&policy, manifest, &verified.caller, &verified.survey),
+        given: Vec::new(),
     };
 
     let (grants, shown) = judge.grants();
     let hidden = judge.hidden(&grants);
     let limits = judge.limits();
-    let (set, pass) = judge.environment();
+    let (mut set, pass) = judge.environment();
+    let programs = judge.of_groups(&mut set, &pass);
     let subprocesses = judge.right(Right::Subprocesses);
     let jit = judge.right(Right::Jit);
     judge.unsupported();
@@ -160,6 +167,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         limits,
         set,
         pass,
+        programs,
         subprocesses,
         jit,
         user,
@@ -208,6 +216,10 @@ struct Judge<'a> {
     unmet: Vec<Unmet>,
     dropped: Vec<Dropped>,
     weakenings: Vec<String>,
+    /// What there is of every group that anybody mentions.
+    groups: BTreeMap<Group, Vec<Member>>,
+    /// Groups that are granted, each with what of it is.
+    given: Vec<groups::Given>,
 }
 
 /// A request that is not granted.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What `standard` shows of a machine by itself, as far as it is the same on each.
-const SYSTEM: [&str; 7] = [
+pub(super) const SYSTEM: [&str; 7] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
 ];
 
@@ -35,6 +35,7 @@ impl Judge<'_> {
                 }
             }
         }
+        grants.extend(self.groups());
         self.merge(&mut grants);
         (grants, shown)
     }
@@ -188,25 +189,29 @@ impl Judge<'_> {
     }
 
     /// What writing needs is in `write`; for reading, either will do.
-    fn within_ceilings(&self, real: &UnixPath, write: bool) -> bool {
+    pub(super) fn within_ceilings(&self, real: &UnixPath, write: bool) -> bool {
         self.ceilings.is_some_and(|file| {
             let read: &[Said<UnixPath>] = if write { &[] } else { &file.read };
-            read.iter().chain(&file.write).any(|ceiling| {
-                self.survey
-                    .find(&ceiling.value)
-                    .is_ok_and(|found| real.is_within(&found.path))
-            })
+            let mut groups = file.groups.iter().map(|said| said.value);
+            groups.any(|group| self.within_group(group, real, write))
+                || read.iter().chain(&file.write).any(|ceiling| {
+                    self.survey
+                        .find(&ceiling.value)
+                        .is_ok_and(|found| real.is_within(&found.path))
+                })
         })
     }
 
-    fn within_flags(&self, real: &UnixPath, write: bool) -> bool {
+    pub(super) fn within_flags(&self, real: &UnixPath, write: bool) -> bool {
         let flags = &self.policy.flags;
         let read: &[Place] = if write { &[] } else { &flags.read };
-        read.iter().chain(&flags.write).any(|place| {
-            self.survey
-                .find(&place.path)
-                .is_ok_and(|found| real.is_within(&found.path))
-        })
+        let mut groups = flags.groups.iter();
+        groups.any(|group| self.within_group(*group, real, write))
+            || read.iter().chain(&flags.write).any(|place| {
+                self.survey
+                    .find(&place.path)
+                    .is_ok_and(|found| real.is_within(&found.path))
+            })
     }
 
     fn preset_shows(&self, real: &UnixPath) -> bool {
@@ -280,7 +285,7 @@ fn grant(request: &Request<Place>, write: bool) -> Grant {
 }
 
 /// A deny holds for a path by its letters and by where it leads, both ways.
-fn denied<'a>(
+pub(super) fn denied<'a>(
     ceilings: Option<&'a Ceilings>,
     survey: &Survey,
     path: &UnixPath,
@@ -313,14 +318,14 @@ fn forms(survey: &Survey, path: &UnixPath) -> Vec<UnixPath> {
 
 /// The list of a policy's file that bounds paths, and where it stands. Either
 /// list bounds both: who writes `read = […]` does not mean "and write anything".
-fn bounds(ceilings: &Ceilings) -> Option<(&'static str, &str)> {
+pub(super) fn bounds(ceilings: &Ceilings) -> Option<(&'static str, &str)> {
     ["filesystem.read", "filesystem.write"]
         .into_iter()
         .find_map(|key| Some((key, ceilings.said.get(key)?.as_str())))
 }
 
 /// Why a grant could never apply.
-fn never(place: &Place, real: &UnixPath) -> Option<String> {
+pub(super) fn never(place: &Place, real: &UnixPath) -> Option<String> {
     let proc = UnixPath::new("/proc").ok()?;
     let inside = place.at.as_ref().unwrap_or(&place.path);
     if real.is_within(&proc) || inside.is_within(&proc) {

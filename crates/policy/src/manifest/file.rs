@@ -11,6 +11,7 @@ use super::{
     limits::{LimitsTable, each},
 };
 use crate::{
+    group::{Group, GroupError},
     parse::{self, At, Format, Or, Wanted, tame},
     path::UnixPath,
 };
@@ -93,7 +94,7 @@ impl Wanted for Named {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PathTable {
-    /// Absolute, on the machine.
+    /// Absolute, on the machine; or a group in `read`.
     path: String,
     /// Absolute, in the jar; the same where not given.
     #[serde(default)]
@@ -162,7 +163,7 @@ impl Wanted for ValueTable {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct FilesystemTable {
-    /// To be read, with all below.
+    /// To be read, with all below: paths, and groups such as `toolchain:node`.
     read: Vec<At<Or<String, PathTable>>>,
     /// To be read and written, with all below.
     write: Vec<At<Or<String, PathTable>>>,
@@ -199,6 +200,7 @@ struct EnvTable {
 pub(super) fn parse(text: &str, format: Format, file: &str) -> Result<Manifest, ManifestError> {
     let raw = parse::read::<ManifestFile>(text, format, file, None)?.value;
     let (limits, shares) = raw.limits.read()?;
+    let (read, groups) = places_and_groups(raw.filesystem.read)?;
     Ok(Manifest {
         file: tame(file),
         plugin: plugin(raw.plugin.value)?,
@@ -208,7 +210,8 @@ pub(super) fn parse(text: &str, format: Format, file: &str) -> Result<Manifest, 
         .map(|request| word(request, "a capability's name"))
         .collect::<Result<_, _>>()?,
         limits,
-        read: places(raw.filesystem.read)?,
+        read,
+        groups,
         write: places(raw.filesystem.write)?,
         connect: each(raw.network.connect, |PeerTable { to, optional }| {
             (to, optional)
@@ -333,7 +336,59 @@ fn word(request: Request<String>, what: &str) -> Result<Request<String>, Manifes
     Ok(request)
 }
 
+impl Or<String, PathTable> {
+    fn path(&self) -> &str {
+        match self {
+            Self::Plain(path) => path,
+            Self::Table(table) => &table.path,
+        }
+    }
+}
+
+type PlacesAndGroups = (Vec<Request<Place>>, Vec<Request<Group>>);
+
+fn places_and_groups(
+    raw: Vec<At<Or<String, PathTable>>>,
+) -> Result<PlacesAndGroups, ManifestError> {
+    let (mut plain, mut groups) = (Vec::new(), Vec::new());
+    for said in raw {
+        let bad = |error: GroupError| ManifestError::Value {
+            origin: said.origin.clone(),
+            reason: error.to_string(),
+        };
+        let Some(value) = Group::read(said.value.path()).map_err(bad)? else {
+            plain.push(said);
+            continue;
+        };
+        let optional = match &said.value {
+            Or::Table(PathTable { at: Some(_), .. }) => {
+                return Err(bad(GroupError::At(value.word())));
+            }
+            Or::Table(table) => table.optional,
+            Or::Plain(_) => false,
+        };
+        groups.push(Request {
+            value,
+            optional,
+            origin: said.origin,
+        });
+    }
+    Ok((places(plain)?, groups))
+}
+
+/// Paths where no group may stand.
 fn places(raw: Vec<At<Or<String, PathTable>>>) -> Result<Vec<Request<Place>>, ManifestError> {
+    for said in &raw {
+        let reason = match Group::read(said.value.path()) {
+            Ok(None) => continue,
+            Ok(Some(group)) => GroupError::Write(group.word()).to_string(),
+            Err(error) => error.to_string(),
+        };
+        return Err(ManifestError::Value {
+            origin: said.origin.clone(),
+            reason,
+        });
+    }
     let path = |text: &str, origin: &str| {
         UnixPath::new(text).map_err(|source| ManifestError::Path {
             origin: origin.to_owned(),

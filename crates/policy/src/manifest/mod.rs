@@ -6,6 +6,7 @@ use belljar_plan::Limit;
 use semver::Version;
 
 use crate::{
+    group::Group,
     path::{PathError, UnixPath},
     units::UnitError,
 };
@@ -29,6 +30,8 @@ pub struct Manifest {
     pub limits: BTreeMap<Limit, Request<Bound>>,
     /// `[filesystem] read`
     pub read: Vec<Request<Place>>,
+    /// `[filesystem] read`: groups such as `toolchain:node`
+    pub groups: Vec<Request<Group>>,
     /// `[filesystem] write`
     pub write: Vec<Request<Place>>,
     /// `[network] connect`: names and ports, as written.

@@ -50,7 +50,7 @@ const SECRET_NAMES: [&str; 12] = [
 ];
 
 /// The guest's home, where the preset gives it one of its own.
-pub(super) const HOME: &str = "/home/plugin";
+pub(crate) const HOME: &str = "/home/plugin";
 
 /// What the kernel denies altogether, of what a guest is told.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +91,10 @@ pub(super) fn environment(
             variables.insert(b"TMPDIR".to_vec(), private_tmp.into());
         }
         Preset::Standard => {
-            set("PATH", visible_path(of_caller("PATH").as_ref(), tree));
+            set(
+                "PATH",
+                with_programs(visible_path(of_caller("PATH").as_ref(), tree), effective),
+            );
             set("HOME", HOME.into());
             set("TMPDIR", private_tmp.into());
             set(
@@ -101,7 +104,7 @@ pub(super) fn environment(
             set("TERM", of_caller("TERM").unwrap_or_else(|| "dumb".into()));
         }
         Preset::Strict => {
-            set("PATH", "/bin".into());
+            set("PATH", with_programs("/bin".into(), effective));
             set("HOME", HOME.into());
             set("TMPDIR", private_tmp.into());
         }
@@ -146,6 +149,22 @@ pub(super) fn environment(
             Bytes(name)
         })
         .collect()
+}
+
+/// A PATH, and after it where granted toolchains have their programs.
+fn with_programs(path: Bytes, effective: &Effective) -> Bytes {
+    let mut path = path.0;
+    for directory in &effective.programs {
+        let directory = directory.as_str().as_bytes();
+        if !path
+            .split(|byte| *byte == b':')
+            .any(|entry| entry == directory)
+        {
+            path.push(b':');
+            path.extend(directory);
+        }
+    }
+    Bytes(path)
 }
 
 /// The caller's PATH as far as it can be seen inside, then the system's.

@@ -6,6 +6,7 @@ use belljar_plan::{Bytes, Limit, Preset, Rule, Strength};
 
 use super::{Ceilings, Policy, Right, Said, is_name};
 use crate::{
+    group::{Group, GroupError},
     manifest::{Bound, Place},
     parse::tame,
     path::{PathError, UnixPath},
@@ -18,6 +19,9 @@ pub enum BuildError {
     /// A path that is none.
     #[error("a path of the policy")]
     Path(#[source] PathError),
+    /// A name that is no group's.
+    #[error("a group of the policy")]
+    Group(#[source] GroupError),
     /// A limit that is none.
     #[error("a limit of the policy")]
     Limit(#[source] UnitError),
@@ -98,12 +102,16 @@ impl Policy {
         Ok(self)
     }
 
-    /// Lets the jar read a path and all below it, at its own place.
+    /// Lets the jar read a path and all below it, at its own place; or what a
+    /// group such as `toolchain:node` stands for.
     ///
     /// # Errors
-    /// Where it is no absolute path.
+    /// Where it is no absolute path, nor the name of a group.
     pub fn allow_read(mut self, path: &str) -> Result<Self, BuildError> {
-        self.flags.read.push(place(path)?);
+        match Group::read(path).map_err(BuildError::Group)? {
+            Some(group) => self.flags.groups.push(group),
+            None => self.flags.read.push(place(path)?),
+        }
         Ok(self)
     }
 

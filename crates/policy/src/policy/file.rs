@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Ceilings, LinuxPolicy, Policy, PolicyError, Said, SeccompPolicy, caps, is_name};
 use crate::{
+    group::Group,
     manifest::{Bound, LimitsTable},
     parse::{self, At, Format, hint, nearest, tame},
     path::UnixPath,
@@ -20,6 +21,10 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "Belljar policy")]
 pub(crate) struct PolicyFile {
+    /// Policy files under this one, in order: what this file says is added to what they
+    /// say, and where only one can be right this file's word counts. Relative to this
+    /// file's directory; `FILE#TABLE` is one table of a file.
+    extends: Vec<At<String>>,
     /// The starting point: `minimal`, `standard` or `strict`.
     #[schemars(with = "Option<Preset>")]
     preset: Option<At<String>>,
@@ -70,7 +75,7 @@ enum Demand {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct FilesystemTable {
-    /// May be read.
+    /// May be read: paths, and groups such as `group:git` or `toolchain:node`.
     read: Option<At<Vec<At<String>>>>,
     /// May be read and written.
     write: Option<At<Vec<At<String>>>>,
@@ -141,21 +146,36 @@ struct CapsTable {
     ambient: Option<At<Vec<At<parse::Amount>>>>,
 }
 
+/// What one file says by itself.
+pub(super) struct Parsed {
+    pub(super) policy: Policy,
+    /// The files that it extends, as they are written.
+    pub(super) extends: Vec<Said<String>>,
+}
+
 pub(super) fn parse(
     text: &str,
     format: Format,
     file: &str,
     table: Option<&str>,
-) -> Result<Policy, PolicyError> {
+) -> Result<Parsed, PolicyError> {
     let mut raw = parse::read::<PolicyFile>(text, format, file, table)?.value;
     let plugins = std::mem::take(&mut raw.plugins);
     let label = tame(file);
+    let extends = std::mem::take(&mut raw.extends);
+    let extends = extends.into_iter().map(said_as_is).collect();
     let mut policy = raw.read(&label)?;
     for (name, At { value, origin }) in plugins {
         if let Some(inner) = value.plugins.values().next() {
             return Err(bad(
                 &inner.origin,
                 "overrides cannot have overrides; write `[plugins.NAME]` at the top",
+            ));
+        }
+        if let Some(inner) = value.extends.first() {
+            return Err(bad(
+                &inner.origin,
+                "an override cannot extend a file; write `extends` at the top",
             ));
         }
         if name.is_empty() {
@@ -168,7 +188,7 @@ pub(super) fn parse(
         }
         policy.plugins.insert(name, own);
     }
-    Ok(policy)
+    Ok(Parsed { policy, extends })
 }
 
 /// The preset of a word, `locked-down` too.
@@ -203,13 +223,15 @@ impl PolicyFile {
                 list.value
             })
         };
-        let read = paths(list("filesystem.read", self.filesystem.read).unwrap_or_default())?;
+        let read = list("filesystem.read", self.filesystem.read).unwrap_or_default();
+        let (read, groups) = paths_and_groups(read)?;
         let write = paths(list("filesystem.write", self.filesystem.write).unwrap_or_default())?;
         let set = list("env.set", self.env.set).map(names).transpose()?;
         let pass = names(list("env.pass", self.env.pass).unwrap_or_default())?;
         let ceilings = Ceilings {
             file: file.to_owned(),
             read,
+            groups,
             write,
             deny: paths(self.filesystem.deny)?,
             limits: limits(self.limits)?,
@@ -240,7 +262,7 @@ impl PolicyFile {
 
 impl Ceilings {
     /// Refuses what can never apply: an allow wholly inside a deny.
-    fn check(
+    pub(super) fn check(
         &self,
         denied: &[Said<UnixPath>],
         denied_env: &[Said<String>],
@@ -320,7 +342,7 @@ fn rules(list: Vec<At<String>>) -> Result<BTreeMap<Rule, String>, PolicyError> {
         .collect()
 }
 
-fn bad(origin: &str, reason: &str) -> PolicyError {
+pub(super) fn bad(origin: &str, reason: &str) -> PolicyError {
     PolicyError::Value {
         origin: origin.to_owned(),
         reason: reason.to_owned(),
@@ -343,7 +365,37 @@ fn said_as_is<T>(At { value, origin }: At<T>) -> Said<T> {
     Said { value, origin }
 }
 
+type PathsAndGroups = (Vec<Said<UnixPath>>, Vec<Said<Group>>);
+
+fn paths_and_groups(list: Vec<At<String>>) -> Result<PathsAndGroups, PolicyError> {
+    let (mut plain, mut groups) = (Vec::new(), Vec::new());
+    for said in list {
+        match Group::read(&said.value) {
+            Ok(None) => plain.push(said),
+            Ok(Some(value)) => groups.push(Said {
+                value,
+                origin: said.origin,
+            }),
+            Err(error) => return Err(bad(&said.origin, &error.to_string())),
+        }
+    }
+    Ok((paths(plain)?, groups))
+}
+
+/// Paths where no group may stand.
 fn paths(list: Vec<At<String>>) -> Result<Vec<Said<UnixPath>>, PolicyError> {
+    if let Some(said) = list
+        .iter()
+        .find(|said| !matches!(Group::read(&said.value), Ok(None)))
+    {
+        return Err(bad(
+            &said.origin,
+            &format!(
+                "`{}`: a group can only stand in `read`; name paths here",
+                tame(&said.value)
+            ),
+        ));
+    }
     list.into_iter()
         .map(|At { value, origin }| match UnixPath::new(&value) {
             Ok(value) => Ok(Said { value, origin }),

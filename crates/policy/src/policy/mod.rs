@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use belljar_plan::{Bytes, Limit, Namespaces, Preset, Rule, Strength};
 
 use crate::{
+    group::Group,
     manifest::{self, Bound, ManifestError, Place},
     path::{PathError, UnixPath},
     units::UnitError,
@@ -12,9 +13,18 @@ use crate::{
 
 mod builder;
 pub(crate) mod caps;
+mod extends;
 mod file;
+mod lines;
+mod merge;
+mod warnings;
 
-pub use self::builder::BuildError;
+pub use self::{
+    builder::BuildError,
+    extends::{ExtendsError, MOST_DEEP, MOST_FILES, ReadError, Source},
+    lines::Line,
+    warnings::Warning,
+};
 pub use crate::parse::{Format, MOST_BYTES, ParseError};
 
 /// Everything that an operator has said.
@@ -59,6 +69,8 @@ pub struct Ceilings {
     pub file: String,
     /// `[filesystem] read`: these and all below may be read.
     pub read: Vec<Said<UnixPath>>,
+    /// `[filesystem] read`: what of these groups is there may be read.
+    pub groups: Vec<Said<Group>>,
     /// `[filesystem] write`: these and all below may be read and written.
     pub write: Vec<Said<UnixPath>>,
     /// `[filesystem] deny`: these and all below may not be seen, whatever else is said.
@@ -114,6 +126,8 @@ pub struct Flags {
     pub preset: Option<Preset>,
     /// `--read`
     pub read: Vec<Place>,
+    /// `--read group:NAME` and `--read toolchain:NAME`
+    pub groups: Vec<Group>,
     /// `--write`
     pub write: Vec<Place>,
     /// `--env`
@@ -222,6 +236,28 @@ pub enum PolicyError {
         /// What.
         what: String,
     },
+    /// A file that is extended cannot be.
+    #[error("{origin}: cannot extend `{file}`")]
+    Extends {
+        /// The place that extends it.
+        origin: String,
+        /// The file's name, made from the extending file's directory.
+        file: String,
+        /// Why not.
+        #[source]
+        source: ExtendsError,
+    },
+    /// A file that is extended is no policy.
+    #[error("in {file}, extended at {origin}")]
+    Extended {
+        /// The file.
+        file: String,
+        /// The place that extends it.
+        origin: String,
+        /// What is the matter with it.
+        #[source]
+        source: Box<PolicyError>,
+    },
 }
 
 /// Limits are written alike in both files.
@@ -264,7 +300,48 @@ impl Policy {
         file: &str,
         table: Option<&str>,
     ) -> Result<Self, PolicyError> {
-        file::parse(text, format, file, table)
+        let parsed = file::parse(text, format, file, table)?;
+        match parsed.extends.first() {
+            None => Ok(parsed.policy),
+            Some(said) => Err(file::bad(
+                &said.origin,
+                "it extends another file, which cannot be read here; load it with `Policy::load`",
+            )),
+        }
+    }
+
+    /// Reads a policy with every file that it extends. `file` is its name, for
+    /// messages and as the place from which the others' names are taken; `read`
+    /// reads one of those by name.
+    ///
+    /// What a file says is added to what the files under it say; where only one
+    /// can be right its word counts, and nobody takes back what one of them denies.
+    /// See `docs/policy.md`.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`], and where a file cannot be read, extends itself, or
+    /// says what can never apply over what it extends.
+    ///
+    /// ```
+    /// use belljar_policy::policy::{Policy, ReadError, Source};
+    /// let text = |text: &str, name: &str| Source { text: text.into(), identity: name.into() };
+    /// let top = text("extends = [\"base.toml\"]\nfilesystem.read = [\"/srv/b\"]", "etc/app.toml");
+    /// let policy = Policy::load(top, "etc/app.toml", None, &mut |name| match name {
+    ///     "etc/base.toml" => Ok(text("filesystem.read = [\"/srv/a\"]", name)),
+    ///     _ => Err(ReadError::System("there is no such file".into())),
+    /// })?;
+    /// let read = policy.ceilings.unwrap().read;
+    /// assert_eq!(read[0].origin, "etc/base.toml line 1, extended at etc/app.toml line 1");
+    /// assert_eq!(read[1].origin, "etc/app.toml line 2");
+    /// # Ok::<(), belljar_policy::policy::PolicyError>(())
+    /// ```
+    pub fn load(
+        top: Source,
+        file: &str,
+        table: Option<&str>,
+        read: &mut dyn FnMut(&str) -> Result<Source, ReadError>,
+    ) -> Result<Self, PolicyError> {
+        extends::load(top, file, table, read)
     }
 
     /// The preset of a word; `locked-down` is `strict`.
@@ -318,7 +395,10 @@ impl Ceilings {
     fn replaced_by(mut self, own: Self) -> Self {
         for (key, origin) in own.said {
             match key.as_str() {
-                "filesystem.read" => self.read.clone_from(&own.read),
+                "filesystem.read" => {
+                    self.read.clone_from(&own.read);
+                    self.groups.clone_from(&own.groups);
+                }
                 "filesystem.write" => self.write.clone_from(&own.write),
                 "env.pass" => self.pass.clone_from(&own.pass),
                 _ => {}

@@ -37,7 +37,7 @@ mod who;
 pub(crate) use filter::lifted;
 use landlock::Domain;
 pub(crate) use landlock::file_bit;
-use places::{grants, hidden, sys_granted, workdir};
+use places::{grants, hidden, refuse_below_hidden, sys_granted, workdir};
 use root::{PLUGIN, Root};
 use who::{identity, notes, refuse_group_only};
 
@@ -83,6 +83,7 @@ pub(super) fn plan(
     let foreseen =
         code::executable(verified).and_then(|program| code::foreseen(program, effective));
     let hidden = hidden(&root, effective, facts);
+    refuse_below_hidden(&hidden, verified, effective)?;
     let unseen = shown::unseen(&root, &hidden, verified, effective)?;
     let namespaces = Namespaces {
         network: effective.namespaces.network && effective.preset.value != Preset::Minimal,

@@ -89,6 +89,33 @@ pub(super) fn workdir(
     })
 }
 
+/// Refuses a grant in the jar below what is hidden as a whole: something empty
+/// is mounted there, in which nothing else can be.
+pub(super) fn refuse_below_hidden(
+    hidden: &[Said<UnixPath>],
+    verified: &Verified,
+    effective: &Effective,
+) -> Result<(), Refusal> {
+    for grant in &effective.grants {
+        let found = verified.survey.find(&grant.path).ok();
+        let Some(at) = grant.at.as_ref().or(found.map(|found| &found.path)) else {
+            continue;
+        };
+        let above = hidden
+            .iter()
+            .find(|said| said.value != *at && at.is_within(&said.value));
+        if let Some(above) = above {
+            return Err(Refusal::Invalid {
+                reason: format!(
+                    "{}: {at} lies in {}, which is hidden as a whole ({}); grant that directory, or use preset standard",
+                    grant.origin, above.value, above.origin
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Where in the jar something has to be hidden, and who says so: what a policy
 /// denies, and in the minimal preset what is known to be secret.
 pub(super) fn hidden(root: &Root, effective: &Effective, facts: &HostFacts) -> Vec<Said<UnixPath>> {
