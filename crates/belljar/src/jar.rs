@@ -120,7 +120,18 @@ impl Jar {
 
     /// What the operator grants at most; its flags are the operator's explicit words.
     pub fn policy(mut self, policy: Policy) -> Self {
+        let observe = self.policy.flags.observe;
         self.policy = policy;
+        self.policy.flags.observe |= observe;
+        self
+    }
+
+    /// Has what its calls name looked at on their way and told in the report: what
+    /// it opened, started and connected to, whatever came of that. It decides
+    /// nothing; such calls take some three times as long. A launch is refused where
+    /// the kernel gives no listener for it.
+    pub fn observe(mut self) -> Self {
+        self.policy.flags.observe = true;
         self
     }
 

@@ -213,6 +213,7 @@ fn filters() -> Vec<Asked> {
                     allow: vec!["ptrace".into()],
                     deny: vec!["uname".into()],
                     events: true,
+                    observe: false,
                 });
             }
         }

@@ -134,6 +134,9 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError>
     if let Some(task) = task {
         jar = jar.task(task);
     }
+    if options.observe {
+        jar = jar.observe();
+    }
     if let Some(report_to) = report_to {
         jar = jar.report_to(report_to);
     }

@@ -56,6 +56,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
     pub(crate) report: Option<OsString>,
 
+    /// Tell in the report what its calls named: files, programs, addresses. It decides
+    /// nothing, and makes such calls slower
+    #[arg(long, help_heading = RECORD)]
+    pub(crate) observe: bool,
+
     /// Where events go, a line of JSON each: a file, or descriptor N that you opened
     #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
     pub(crate) events: Option<OsString>,

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+    time::Duration,
 };
 
 use belljar_policy::seccomp::Attempt;
@@ -35,12 +36,20 @@ pub(crate) struct Asked {
 /// # Errors
 /// Any other where nobody can ask any more.
 pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Asked> {
+    await_call(listener, Duration::ZERO)
+}
+
+/// The same, after so long.
+pub(crate) fn await_call(listener: &OwnedFd, patience: Duration) -> io::Result<Asked> {
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
     loop {
         // Receiving ignores O_NONBLOCK.
         let mut waiting = [PollFd::new(listener, PollFlags::IN)];
-        if poll(&mut waiting, Some(&Timespec::default()))? == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        match poll(&mut waiting, Some(&patience)) {
+            Ok(0) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
         let [waiting] = waiting;
         if !waiting.revents().contains(PollFlags::IN) {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -96,12 +105,29 @@ pub(super) fn is_waiting(listener: &OwnedFd, asked: &Asked) -> Result<(), Errno>
 /// Answers with an error, or with success where it is 0. Whoever was killed
 /// meanwhile needs no answer.
 pub(crate) fn answer_call(listener: &OwnedFd, asked: &Asked, errno: i32) -> io::Result<()> {
-    let mut answer = libc::seccomp_notif_resp {
+    let answer = libc::seccomp_notif_resp {
         id: asked.id,
         val: 0,
         error: -errno,
         flags: 0,
     };
+    send(listener, answer)
+}
+
+/// Has the kernel do what was asked, by its own look at the arguments. Only for
+/// what the filter would have let through unseen: nothing that was looked at
+/// meanwhile holds any more.
+pub(crate) fn let_go_on(listener: &OwnedFd, asked: &Asked) -> io::Result<()> {
+    let answer = libc::seccomp_notif_resp {
+        id: asked.id,
+        val: 0,
+        error: 0,
+        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+    };
+    send(listener, answer)
+}
+
+fn send(listener: &OwnedFd, mut answer: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the request reads the struct of which its number holds the size.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) };
     if result < 0 {
