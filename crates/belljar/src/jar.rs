@@ -128,7 +128,7 @@ impl Jar {
 
     /// Has what its calls name looked at on their way and told in the report: what
     /// it opened, started and connected to, whatever came of that. It decides
-    /// nothing; such calls take some three times as long. A launch is refused where
+    /// nothing; each such call takes some 15 us longer. A launch is refused where
     /// the kernel gives no listener for it.
     pub fn observe(mut self) -> Self {
         self.policy.flags.observe = true;
