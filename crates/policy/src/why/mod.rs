@@ -31,19 +31,56 @@ pub fn why(
     machine: &dyn Machine,
     around: &Surroundings,
 ) -> (Answer, Option<Grant>) {
-    let found = match question {
-        Question::Read(path) => files::read(plan, path, machine, around),
-        Question::Write(path) => files::write(plan, path, machine, around),
-        Question::Exec(path) => files::exec(plan, path, machine, around),
-        Question::Connect { .. } => calls::connect(plan),
-        Question::Call { name, arguments } => calls::call(plan, name, arguments),
-    };
-    found.told(plan, question.to_string(), around)
+    Answers::of(plan, machine, around).to(question)
+}
+
+/// Answers to many questions about one plan: its jar is made of its steps once.
+pub struct Answers<'a> {
+    plan: &'a Plan,
+    machine: &'a dyn Machine,
+    around: &'a Surroundings,
+    view: view::View<'a>,
+}
+
+impl<'a> Answers<'a> {
+    /// For this plan.
+    #[must_use]
+    pub fn of(plan: &'a Plan, machine: &'a dyn Machine, around: &'a Surroundings) -> Self {
+        Self {
+            plan,
+            machine,
+            around,
+            view: view::View::of(plan, machine),
+        }
+    }
+
+    /// The answer to one question, as [`why`] gives it.
+    #[must_use]
+    pub fn to(&self, question: &Question) -> (Answer, Option<Grant>) {
+        let plan = self.plan;
+        let found = match question {
+            Question::Read(path) => files::read(self, path),
+            Question::Write(path) => files::write(self, path),
+            Question::Exec(path) => files::exec(self, path),
+            Question::Connect { .. } => calls::connect(plan),
+            Question::Call { name, arguments } => calls::call(plan, name, arguments),
+        };
+        found.told(plan, question.to_string(), self.around)
+    }
 }
 
 /// Answers for a denied call that a report has, by the plan that it ran under.
 #[must_use]
 pub fn of_violation(plan: &Plan, violation: &Violation, around: &Surroundings) -> Answer {
+    of_refused(plan, violation, around).0
+}
+
+/// The same, with the grant.
+pub(crate) fn of_refused(
+    plan: &Plan,
+    violation: &Violation,
+    around: &Surroundings,
+) -> (Answer, Option<Grant>) {
     let arguments = violation.arguments.join(", ");
     let question = format!("call {}({arguments})", violation.syscall);
     let decided_by = match violation.rule {
@@ -69,11 +106,12 @@ pub fn of_violation(plan: &Plan, violation: &Violation, around: &Surroundings) -
         reason: format!("rule {} refuses {}", violation.rule, violation.action),
         grant,
     };
-    let (answer, _) = finding.told(plan, question, around);
-    Answer {
+    let (answer, grant) = finding.told(plan, question, around);
+    let answer = Answer {
         errno: Some(violation.answer.clone()),
         ..answer
-    }
+    };
+    (answer, grant)
 }
 
 /// The socket that a guest wanted to be connected to, as a grant of it.
