@@ -2,14 +2,15 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use belljar_plan::{Answer, Plan, Preset, Report};
-use belljar_policy::{self as policy, HostFacts, Policy, why::Surroundings};
+use belljar_plan::{Answer, Outcome, Plan, Preset, Report, outcome::Unmet};
+use belljar_policy::{self as policy, HostFacts, Policy, verified::Subject, why::Surroundings};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
     error::LaunchError,
     facts,
     launch::{self, Ahead, Around, Basis, Decided, Undecided},
+    learn::{self, Lesson},
     prepared::Prepared,
     report::ReportTo,
     streams::{Stdio, Three},
@@ -193,6 +194,57 @@ impl Jar {
                 Err(undecided) => Tried::Refused(undecided.reason()),
             }
         }))
+    }
+
+    /// What a run of this jar teaches that was [observed](Self::observe): what it lacked,
+    /// and the smallest grants that would give it that. Each is tried, and told only
+    /// where a plan with it answers otherwise. Of a launch that was refused it says which
+    /// requests would have to be granted.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan), but for a refusal.
+    pub fn lesson(&self, report: &Report) -> Result<Lesson, LaunchError> {
+        let decide = |policy| decide(&self.ask, policy, self.preset(), facts::known_for);
+        let decided = match decide(self.policy.clone()) {
+            Ok(decided) => decided,
+            Err(Undecided::Outcome(Outcome::Refused { unmet })) => {
+                return self.refused(&unmet, |policy| decide(policy).is_ok());
+            }
+            Err(undecided) => return Err(self.not_begun(undecided)),
+        };
+        let around = Surroundings::of(&decided.basis.verified.caller);
+        let plan = |policy| match decide(policy) {
+            Ok(decided) => Ok(Plan::clone(&decided.plan)),
+            Err(undecided) => Err(undecided.reason()),
+        };
+        Ok(learn::lesson(
+            &decided.plan,
+            report,
+            &around,
+            &self.policy,
+            plan,
+        ))
+    }
+
+    fn refused(
+        &self,
+        unmet: &[Unmet],
+        decide: impl Fn(Policy) -> bool,
+    ) -> Result<Lesson, LaunchError> {
+        let (verified, _) = verify::verify(&self.ask, &self.policy)
+            .map_err(|source| LaunchError::Verify { source })?;
+        let manifest = match &verified.subject {
+            Subject::Plugin(plugin) => Some(&plugin.manifest),
+            Subject::Program(_) => None,
+        };
+        let around = Surroundings::of(&verified.caller);
+        Ok(learn::of_refused(
+            manifest,
+            unmet,
+            &around,
+            &self.policy,
+            decide,
+        ))
     }
 
     fn not_begun(&self, undecided: Undecided) -> LaunchError {

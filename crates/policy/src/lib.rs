@@ -7,6 +7,7 @@
 //! - [`facts`]: what the machine can enforce.
 //! - [`effective`]: (manifest ∩ policy) ∪ flags.
 //! - [`risk`]: how dangerous a grant is.
+//! - [`learn`]: what a run that was observed lacked, and the smallest grants for that.
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
 //! - [`why`]: what becomes of an attempt in a plan's jar, and by whose word.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
@@ -18,6 +19,7 @@
 
 pub mod effective;
 pub mod facts;
+pub mod learn;
 pub mod manifest;
 mod parse;
 pub mod path;

@@ -673,7 +673,7 @@ fn is_of_task(path: &UnixPath) -> bool {
 }
 
 /// What the guest takes for its home.
-fn home_inside(plan: &Plan) -> Option<UnixPath> {
+pub(super) fn home_inside(plan: &Plan) -> Option<UnixPath> {
     let Some(Step::Exec { variables, .. }) = plan.steps.last() else {
         return None;
     };

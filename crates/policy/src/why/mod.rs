@@ -16,11 +16,17 @@ use belljar_plan::{Answer, Plan, Rule, answer::Verdict, plan::PlannedRule, repor
 
 use crate::{path::UnixPath, policy::Right, seccomp::Call};
 
+pub(crate) use self::grant::quoted;
 pub use self::{
     grant::{Grant, Surroundings},
     question::{Question, QuestionError},
     view::{Entry, EntryKind, Machine, Start},
 };
+
+/// What the guest takes for its home, where the plan says so.
+pub(crate) fn home(plan: &Plan) -> Option<UnixPath> {
+    files::home_inside(plan)
+}
 
 /// Says what becomes of an attempt in the jar of a plan; where it is denied, with the
 /// smallest grant that would allow it, as the answer tells it.
