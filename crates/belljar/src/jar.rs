@@ -208,28 +208,24 @@ impl Jar {
         let decided = match decide(self.policy.clone()) {
             Ok(decided) => decided,
             Err(Undecided::Outcome(Outcome::Refused { unmet })) => {
-                return self.refused(&unmet, |policy| decide(policy).is_ok());
+                return self.refused(&unmet, |policy| planned(decide(policy)));
             }
             Err(undecided) => return Err(self.not_begun(undecided)),
         };
         let around = Surroundings::of(&decided.basis.verified.caller);
-        let plan = |policy| match decide(policy) {
-            Ok(decided) => Ok(Plan::clone(&decided.plan)),
-            Err(undecided) => Err(undecided.reason()),
-        };
         Ok(learn::lesson(
             &decided.plan,
             report,
             &around,
             &self.policy,
-            plan,
+            |policy| planned(decide(policy)),
         ))
     }
 
     fn refused(
         &self,
         unmet: &[Unmet],
-        decide: impl Fn(Policy) -> bool,
+        decide: impl Fn(Policy) -> Result<Plan, String>,
     ) -> Result<Lesson, LaunchError> {
         let (verified, _) = verify::verify(&self.ask, &self.policy)
             .map_err(|source| LaunchError::Verify { source })?;
@@ -340,6 +336,14 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
         let _ = stream.read_to_end(&mut bytes).await;
     }
     bytes
+}
+
+/// A plan alone, or why there is none.
+fn planned(decided: Result<Decided, Undecided>) -> Result<Plan, String> {
+    match decided {
+        Ok(decided) => Ok(Plan::clone(&decided.plan)),
+        Err(undecided) => Err(undecided.reason()),
+    }
 }
 
 /// bytes -> Manifest -> Verified -> Plan: the flow up to the launch.

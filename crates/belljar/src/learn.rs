@@ -6,7 +6,7 @@ pub use belljar_policy::learn::{Change, Lesson, Make, Proposal, Refused, SCHEMA,
 use belljar_policy::{
     Manifest, Policy,
     learn::{self, asked},
-    why::{Answers, Surroundings},
+    why::{Answers, Question, Surroundings},
 };
 
 use crate::why::ThisMachine;
@@ -14,8 +14,11 @@ use crate::why::ThisMachine;
 /// More requests than these are not tried one by one.
 const REQUESTS: usize = 32;
 
+/// So many grants of those that one needs further are proposed.
+const FURTHER: usize = 6;
+
 /// Draws the lesson, and keeps of its proposals those with which a plan is made
-/// that answers otherwise.
+/// that answers otherwise, each with what it needs further.
 pub(crate) fn lesson(
     plan: &Plan,
     report: &Report,
@@ -24,52 +27,102 @@ pub(crate) fn lesson(
     decide: impl Fn(Policy) -> Result<Plan, String>,
 ) -> Lesson {
     let mut lesson = learn::learn(plan, report, &ThisMachine, around);
-    let mut policy = policy.clone();
-    let mut kept = Vec::new();
+    let mut trial = Trial {
+        policy: policy.clone(),
+        kept: Vec::new(),
+        around,
+        decide,
+    };
     for proposal in std::mem::take(&mut lesson.proposals) {
-        // What is not there yet can be in no plan.
-        if proposal.make.is_some() {
-            kept.push(proposal);
-            continue;
-        }
-        let mut with = policy.clone();
-        proposal.change.add_to(&mut with);
-        match decide(with.clone()).and_then(|plan| helps(&plan, &proposal, around)) {
-            Ok(()) => {
-                policy = with;
-                kept.push(proposal);
-            }
-            Err(reason) => lesson.refused.push(Refused {
+        if let Err(reason) = trial.add(proposal.clone()) {
+            lesson.refused.push(Refused {
                 question: subject(&proposal),
                 reason: format!("{}; and no grant helps: {reason}", proposal.reason),
                 count: proposal.names,
-            }),
+            });
         }
     }
-    lesson.proposals = kept;
+    lesson.proposals = trial.kept;
     lesson
 }
 
-fn helps(plan: &Plan, proposal: &Proposal, around: &Surroundings) -> Result<(), String> {
-    let Some(question) = &proposal.question else {
-        return Ok(());
-    };
-    let (answer, _) = Answers::of(plan, &ThisMachine, around).to(question);
-    match answer.verdict {
-        Verdict::Denied if answer.rule == Some(belljar_plan::Rule::Exec) => Ok(()),
-        Verdict::Denied => Err(answer.reason),
-        _ => Ok(()),
+/// Proposals, each tried with those before it.
+struct Trial<'a, D> {
+    policy: Policy,
+    kept: Vec<Proposal>,
+    around: &'a Surroundings,
+    decide: D,
+}
+
+impl<D: Fn(Policy) -> Result<Plan, String>> Trial<'_, D> {
+    fn add(&mut self, proposal: Proposal) -> Result<(), String> {
+        // What is not there yet can be in no plan.
+        if proposal.make.is_some() {
+            self.kept.push(proposal);
+            return Ok(());
+        }
+        let mut policy = self.policy.clone();
+        proposal.change.add_to(&mut policy);
+        let mut plan = (self.decide)(policy.clone())?;
+        let mut helped = proposal.questions.is_empty();
+        let mut refused = None;
+        let mut further: Vec<Proposal> = Vec::new();
+        for question in &proposal.questions {
+            match self.follow(question, &proposal, &mut policy, &mut plan, &mut further) {
+                Ok(()) => helped = true,
+                Err(reason) => refused = Some(reason),
+            }
+        }
+        if !helped {
+            return Err(refused.unwrap_or_else(|| "it is refused all the same".to_owned()));
+        }
+        self.policy = policy;
+        self.kept.push(proposal);
+        for one in further {
+            if self.kept.iter().all(|kept| kept.change != one.change) {
+                self.kept.push(one);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees that a question is answered otherwise, with what that takes further.
+    fn follow(
+        &self,
+        question: &Question,
+        of: &Proposal,
+        policy: &mut Policy,
+        plan: &mut Plan,
+        further: &mut Vec<Proposal>,
+    ) -> Result<(), String> {
+        let mut added = 0;
+        loop {
+            let (answer, next) = Answers::of(plan, &ThisMachine, self.around).to(question);
+            if answer.verdict != Verdict::Denied {
+                return Ok(());
+            }
+            let one = next
+                .filter(|_| added < FURTHER)
+                .map(|grant| learn::further(grant, of, plan, &ThisMachine, self.around))
+                .filter(|one| {
+                    one.change != of.change
+                        && further.iter().all(|known| known.change != one.change)
+                });
+            let Some(one) = one else {
+                return Err(answer.reason);
+            };
+            one.change.add_to(policy);
+            *plan = (self.decide)(policy.clone())?;
+            further.push(one);
+            added += 1;
+        }
     }
 }
 
 fn subject(proposal: &Proposal) -> String {
-    match &proposal.question {
+    match proposal.questions.first() {
         Some(question) => question.to_string(),
-        None => proposal
-            .lines
-            .policy
-            .clone()
-            .unwrap_or_else(|| "a grant".to_owned()),
+        None => proposal.lines.policy.join(" "),
     }
 }
 
@@ -80,25 +133,24 @@ pub(crate) fn of_refused(
     unmet: &[Unmet],
     around: &Surroundings,
     policy: &Policy,
-    decide: impl Fn(Policy) -> bool,
+    decide: impl Fn(Policy) -> Result<Plan, String>,
 ) -> Lesson {
-    let mut proposals =
-        manifest.map_or_else(Vec::new, |manifest| asked(manifest, &ThisMachine, around));
-    let without = |proposals: &[Proposal], left_out: Option<usize>| {
+    let all = manifest.and_then(|manifest| {
+        let plan = decide(learn::granting(manifest, policy, &ThisMachine)).ok()?;
+        Some(asked(manifest, &plan, &ThisMachine, around))
+    });
+    let mut proposals = all.unwrap_or_default();
+    let without = |left_out: usize| {
         let mut policy = policy.clone();
         for (index, proposal) in proposals.iter().enumerate() {
-            if Some(index) != left_out {
+            if index != left_out {
                 proposal.change.add_to(&mut policy);
             }
         }
-        decide(policy)
+        decide(policy).is_ok()
     };
-    if !without(&proposals, None) {
-        proposals.clear();
-    } else if proposals.len() <= REQUESTS {
-        let needed: Vec<bool> = (0..proposals.len())
-            .map(|index| !without(&proposals, Some(index)))
-            .collect();
+    if proposals.len() <= REQUESTS {
+        let needed: Vec<bool> = (0..proposals.len()).map(|index| !without(index)).collect();
         let mut needed = needed.into_iter();
         proposals.retain(|_| needed.next().unwrap_or(true));
     }

@@ -1,12 +1,11 @@
 //! One change to a manifest and to a policy: what is merged into their files.
 
-use belljar_plan::{Limit, answer::SmallestGrant};
+use belljar_plan::{Limit, Plan, answer::SmallestGrant};
 
 use super::places::{is_directory, real};
 use crate::{
     path::UnixPath,
     policy::{Policy, Right, Said},
-    risk,
     units::{flag, format_value},
     why::{Grant, Machine, Surroundings, quoted},
 };
@@ -54,8 +53,8 @@ impl Change {
     }
 
     /// The grant in its forms, with the policy's about where links lead.
-    pub(super) fn told(&self, grant: &Grant, around: &Surroundings) -> SmallestGrant {
-        let told = grant.told(around);
+    pub(super) fn told(&self, grant: &Grant, plan: &Plan, around: &Surroundings) -> SmallestGrant {
+        let told = grant.told(plan, around);
         match self {
             Self::Path {
                 path, real, write, ..
@@ -65,7 +64,7 @@ impl Change {
                     at: None,
                     write: *write,
                 }
-                .told(around);
+                .told(plan, around);
                 let worse = super::level(&there.risk) > super::level(&told.risk);
                 SmallestGrant {
                     policy: there.policy,
@@ -73,14 +72,6 @@ impl Change {
                     ..told
                 }
             }
-            // In part it is let through already: what is added are the forms that
-            // are refused for their arguments.
-            Self::Call(name) if risk::of_call(name).is_none() => SmallestGrant {
-                risk: format!(
-                    "high: `{name}` is let through in every form, those that are refused for their arguments too"
-                ),
-                ..told
-            },
             _ => told,
         }
     }
@@ -89,9 +80,9 @@ impl Change {
         let Self::Limit { limit, hard } = self else {
             return SmallestGrant {
                 flag: None,
-                policy: None,
-                manifest: None,
-                risk: String::new(),
+                policy: Vec::new(),
+                manifest: Vec::new(),
+                risk: Vec::new(),
             };
         };
         let value = format_value(*limit, *hard);
@@ -101,9 +92,9 @@ impl Change {
         };
         SmallestGrant {
             flag: Some(format!("{} {value}", flag(*limit))),
-            policy: Some(line.clone()),
-            manifest: Some(line),
-            risk: "low: it can take more of the machine before it is stopped".to_owned(),
+            policy: vec![line.clone()],
+            manifest: vec![line],
+            risk: vec!["low: it can take more of the machine before it is stopped".to_owned()],
         }
     }
 

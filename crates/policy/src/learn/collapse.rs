@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use belljar_plan::Plan;
+
 use super::{
     gather::Wanted,
     level,
@@ -43,6 +45,7 @@ type Place = (UnixPath, UnixPath, bool);
 /// its name, nor where it gives away more than the worst of them.
 pub(super) fn collapse(
     mut wanted: Vec<Wanted>,
+    plan: &Plan,
     machine: &dyn Machine,
     around: &Surroundings,
 ) -> Vec<Wanted> {
@@ -71,7 +74,7 @@ pub(super) fn collapse(
             let Some(grant) = Grant::of_path(&path, Some(&at), write) else {
                 continue;
             };
-            let of = |grant: &Grant| level(&grant.told(around).risk);
+            let of = |grant: &Grant| level(&grant.told(plan, around).risk);
             let worst = members.iter().map(|index| of(&wanted[*index].grant)).max();
             if Some(of(&grant)) > worst {
                 continue;
@@ -85,7 +88,7 @@ pub(super) fn collapse(
                 grant,
                 optional,
                 reason: first.reason.clone(),
-                question: first.question.clone(),
+                questions: first.questions.clone(),
                 names,
                 make: None,
             });

@@ -22,6 +22,9 @@ use crate::{
 /// Where the plugin's own files are.
 const PLUGIN: &str = "/plugin";
 
+/// So many questions are kept for one grant.
+const QUESTIONS: usize = 16;
+
 /// A grant that something lacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -30,7 +33,7 @@ pub(super) struct Wanted {
     pub(super) optional: bool,
     pub(super) reason: String,
     /// What a plan with the grant should answer otherwise.
-    pub(super) question: Option<Question>,
+    pub(super) questions: Vec<Question>,
     pub(super) names: u64,
     pub(super) make: Option<Make>,
 }
@@ -82,7 +85,7 @@ pub(super) fn gather(
     }
     for violation in &report.violations {
         let (answer, grant) = why::of_refused(plan, violation, around);
-        gather.denied(answer, grant, violation.count);
+        gather.denied(answer, grant, Vec::new(), violation.count);
     }
     gather.finish()
 }
@@ -144,7 +147,7 @@ impl Gather<'_> {
                     grant,
                     optional: false,
                     reason: format!("{}: {}", answer.question, answer.reason),
-                    question: Some(question),
+                    questions: vec![question],
                     names: 1,
                     make,
                 }),
@@ -167,7 +170,7 @@ impl Gather<'_> {
             path: there, write, ..
         }) = &grant
         else {
-            return self.denied(answer, grant, row.count);
+            return self.denied(answer, grant, vec![question], row.count);
         };
         let mut optional = is_done_without(there) || is_done_without(path);
         if row.intent == Intent::Look && is_directory(self.machine, there) {
@@ -190,7 +193,7 @@ impl Gather<'_> {
             grant,
             optional,
             reason: format!("{}: {}", answer.question, answer.reason),
-            question: Some(question),
+            questions: vec![question],
             names: 1,
             make,
         };
@@ -269,7 +272,7 @@ impl Gather<'_> {
                         self.found.absent.push(row.name.clone());
                         return;
                     }
-                    return self.denied(answer, grant, row.count);
+                    return self.denied(answer, grant, Vec::new(), row.count);
                 }
                 Err(_) => return self.named_socket(row, name),
             }
@@ -332,7 +335,13 @@ impl Gather<'_> {
     }
 
     /// Something denied that is no matter of files alone.
-    fn denied(&mut self, answer: Answer, grant: Option<Grant>, count: u64) {
+    fn denied(
+        &mut self,
+        answer: Answer,
+        grant: Option<Grant>,
+        questions: Vec<Question>,
+        count: u64,
+    ) {
         let Some(grant) = grant else {
             let reason = self.advice(&answer).unwrap_or(answer.reason);
             return self.refuse(answer.question, reason, count);
@@ -341,7 +350,7 @@ impl Gather<'_> {
         let wanted = Wanted {
             optional: self.succeeded && !of_files,
             reason: format!("{}: {}", answer.question, answer.reason),
-            question: None,
+            questions,
             names: 1,
             make: None,
             grant,
@@ -373,6 +382,8 @@ impl Gather<'_> {
             Some(known) => {
                 known.names += wanted.names;
                 known.optional &= wanted.optional;
+                known.questions.extend(wanted.questions);
+                known.questions.truncate(QUESTIONS);
             }
             None => self.found.wanted.push(wanted),
         }

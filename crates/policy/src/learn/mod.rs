@@ -20,6 +20,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
+    manifest::Manifest,
+    policy::{Policy, Right},
     risk::Level,
     why::{Grant, Machine, Question, Surroundings},
 };
@@ -75,9 +77,9 @@ pub struct Proposal {
     /// The same, to be merged into a file.
     #[serde(skip)]
     pub change: Change,
-    /// What a plan with it answers otherwise, where that can be asked.
+    /// What a plan with it answers otherwise, as far as that can be asked.
     #[serde(skip)]
-    pub question: Option<Question>,
+    pub questions: Vec<Question>,
     /// How much it gives away.
     pub level: Level,
     /// The run did without it, or programs usually do.
@@ -118,10 +120,10 @@ pub struct Refused {
 #[must_use]
 pub fn learn(plan: &Plan, report: &Report, machine: &dyn Machine, around: &Surroundings) -> Lesson {
     let mut gathered = gather::gather(plan, report, machine, around);
-    let wanted = collapse::collapse(std::mem::take(&mut gathered.wanted), machine, around);
+    let wanted = collapse::collapse(std::mem::take(&mut gathered.wanted), plan, machine, around);
     let mut proposals: Vec<Proposal> = wanted
         .into_iter()
-        .map(|wanted| proposal(wanted, machine, around))
+        .map(|wanted| proposal(wanted, plan, machine, around))
         .chain(raised(plan, report))
         .collect();
     proposals.sort_by_key(|proposal| {
@@ -164,28 +166,51 @@ fn cut<T>(list: &mut Vec<T>, most: usize) -> u64 {
     over as u64
 }
 
-fn proposal(wanted: Wanted, machine: &dyn Machine, around: &Surroundings) -> Proposal {
+/// The proposal of a grant that another one turned out to need.
+#[must_use]
+pub fn further(
+    grant: Grant,
+    of: &Proposal,
+    plan: &Plan,
+    machine: &dyn Machine,
+    around: &Surroundings,
+) -> Proposal {
+    let wanted = Wanted {
+        grant,
+        optional: of.optional,
+        reason: of.reason.clone(),
+        questions: Vec::new(),
+        names: of.names,
+        make: None,
+    };
+    proposal(wanted, plan, machine, around)
+}
+
+fn proposal(wanted: Wanted, plan: &Plan, machine: &dyn Machine, around: &Surroundings) -> Proposal {
     let change = Change::of(&wanted.grant, machine);
-    let lines = change.told(&wanted.grant, around);
+    let lines = change.told(&wanted.grant, plan, around);
     Proposal {
         level: level(&lines.risk),
         change,
         optional: wanted.optional,
         reason: wanted.reason,
-        question: wanted.question,
+        questions: wanted.questions,
         names: wanted.names,
         make: wanted.make,
         lines,
     }
 }
 
-/// A risk is told as its level and why.
-fn level(risk: &str) -> Level {
-    let word = risk.split(':').next().unwrap_or_default();
-    [Level::Low, Level::High, Level::Critical]
-        .into_iter()
-        .find(|level| level.word() == word)
-        .unwrap_or(Level::Critical)
+/// A risk is told as its level and why; of several the worst counts.
+fn level(risks: &[String]) -> Level {
+    let of = |risk: &String| {
+        let word = risk.split(':').next().unwrap_or_default();
+        [Level::Low, Level::High, Level::Critical]
+            .into_iter()
+            .find(|level| level.word() == word)
+            .unwrap_or(Level::Critical)
+    };
+    risks.iter().map(of).max().unwrap_or(Level::Low)
 }
 
 /// Limits that the run met, twice as high: whether that is enough shows the
@@ -217,7 +242,7 @@ fn raised(plan: &Plan, report: &Report) -> Vec<Proposal> {
                 hit.limit,
                 crate::units::format_value(hit.limit, hard)
             ),
-            question: None,
+            questions: Vec::new(),
             names: 1,
             make: None,
             lines: change.limit_lines(),
@@ -244,22 +269,15 @@ fn succeeded(report: &Report) -> bool {
     report.outcome == Outcome::Exited { code: 0 }
 }
 
-/// What a manifest asks for and nobody grants, as proposals for a policy: of a
-/// launch that was refused for it.
-#[must_use]
-pub fn asked(
-    manifest: &crate::manifest::Manifest,
-    machine: &dyn Machine,
-    around: &Surroundings,
-) -> Vec<Proposal> {
-    use crate::policy::Right;
+/// What a manifest asks for of the system, with where, and whether it is optional.
+fn requests(manifest: &Manifest) -> Vec<(Grant, &str, bool)> {
     let of_paths = [(&manifest.read, false), (&manifest.write, true)]
         .into_iter()
         .flat_map(|(list, write)| list.iter().map(move |request| (request, write)))
         .filter_map(|(request, write)| {
             let place = &request.value;
             let grant = Grant::of_path(&place.path, place.at.as_ref(), write)?;
-            Some((grant, &request.origin, request.optional))
+            Some((grant, request.origin.as_str(), request.optional))
         });
     let of_rights = [
         (Right::Subprocesses, &manifest.subprocesses),
@@ -268,21 +286,47 @@ pub fn asked(
     .into_iter()
     .filter_map(|(right, request)| {
         let request = request.as_ref()?;
-        Some((Grant::Right(right), &request.origin, request.optional))
+        Some((
+            Grant::Right(right),
+            request.origin.as_str(),
+            request.optional,
+        ))
     });
-    let mut proposals: Vec<Proposal> = of_paths
-        .chain(of_rights)
+    of_paths.chain(of_rights).collect()
+}
+
+/// A policy that grants all that a manifest asks for of the system.
+#[must_use]
+pub fn granting(manifest: &Manifest, policy: &Policy, machine: &dyn Machine) -> Policy {
+    let mut policy = policy.clone();
+    for (grant, ..) in requests(manifest) {
+        Change::of(&grant, machine).add_to(&mut policy);
+    }
+    policy
+}
+
+/// What a manifest asks for of the system, as proposals for a policy: of a launch
+/// that was refused for it. The plan is one with all of it.
+#[must_use]
+pub fn asked(
+    manifest: &Manifest,
+    plan: &Plan,
+    machine: &dyn Machine,
+    around: &Surroundings,
+) -> Vec<Proposal> {
+    let mut proposals: Vec<Proposal> = requests(manifest)
+        .into_iter()
         .map(|(grant, origin, optional)| {
             let wanted = Wanted {
                 grant,
                 optional,
                 reason: format!("the manifest asks for it ({origin}), and nobody grants it"),
-                question: None,
+                questions: Vec::new(),
                 names: 1,
                 make: None,
             };
-            let mut proposal = proposal(wanted, machine, around);
-            proposal.lines.manifest = None;
+            let mut proposal = proposal(wanted, plan, machine, around);
+            proposal.lines.manifest.clear();
             proposal
         })
         .collect();
