@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{explain, run, schema, why, words};
+use crate::{explain, learn, run, schema, why, words};
 
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Explain(Box<explain::Options>),
     /// Tell why something is denied, by whose word, and what would allow it
     Why(Box<why::Options>),
+    /// Run it observed, and propose what it lacked as manifest, policy and flags
+    Learn(Box<learn::Options>),
     /// Print the JSON Schema of one of Belljar's documents
     Schema(schema::Options),
 }

@@ -34,6 +34,8 @@ enum Document {
     Explanation,
     /// What `belljar why --json` answers to a question
     Answer,
+    /// What `belljar learn --json` tells of a run
+    Lesson,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -66,6 +68,7 @@ fn schema(document: Document) -> Schema {
         Document::Event => schema_for!(Event),
         Document::Explanation => schema_for!(Explanation),
         Document::Answer => schema_for!(Answer),
+        Document::Lesson => belljar_policy::learn::schema(),
     }
 }
 

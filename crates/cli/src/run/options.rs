@@ -43,6 +43,7 @@ Exit status:
 
 /// `belljar run`
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(override_usage = USAGE, after_help = NOTES)]
 pub(crate) struct Options {
     #[command(flatten)]

@@ -173,8 +173,10 @@ impl Gather<'_> {
             return self.denied(answer, grant, vec![question], row.count);
         };
         let mut optional = is_done_without(there) || is_done_without(path);
-        if row.intent == Intent::Look && is_directory(self.machine, there) {
-            // On the way to something else, such as when links are followed.
+        // A directory that is looked at, or made where it is there already, as
+        // when all that lead to another are made.
+        let passed = row.intent == Intent::Look || makes_directory(row);
+        if passed && is_directory(self.machine, there) {
             let on_the_way = self
                 .named
                 .iter()
@@ -182,7 +184,7 @@ impl Gather<'_> {
             if on_the_way || path.as_str() == "/" {
                 return;
             }
-            optional = true;
+            optional |= row.intent == Intent::Look;
         }
         // Something new in a directory that may be too much to grant.
         let (grant, make) = match self.to_make(row, path) {
@@ -206,7 +208,6 @@ impl Gather<'_> {
         if !matches!(row.intent, Intent::Create | Intent::Write) {
             return None;
         }
-        let makes_directory = row.syscall.starts_with("mkdir");
         let home = self.around.home.as_ref().zip(why::home(self.plan));
         let in_home = home.and_then(|(home, own)| path.rebased(&own, home));
         [Some(path.clone()), in_home]
@@ -217,7 +218,7 @@ impl Gather<'_> {
                 if is_own(&above) {
                     return None;
                 }
-                let (granted, make) = if missing == there && !makes_directory {
+                let (granted, make) = if missing == there && !makes_directory(row) {
                     match may_stand_for_its_files(&above, self.around) {
                         true => (above, None),
                         false => (missing, Some(Make::File)),
@@ -453,6 +454,10 @@ impl Gather<'_> {
             .collect();
         self.found
     }
+}
+
+fn makes_directory(row: &Observation) -> bool {
+    row.syscall.starts_with("mkdir")
 }
 
 fn is_own(path: &UnixPath) -> bool {

@@ -14,16 +14,22 @@ const DONE_WITHOUT: &[&str] = &[
     "/etc/gai.conf",
     "/etc/inputrc",
     "/etc/ld.so.preload",
+    "/etc/locale.alias",
     "/etc/localtime",
-    "/etc/python3",
+    "/etc/ssl/openssl.cnf",
     "/etc/timezone",
     "/sys/devices/system/cpu",
     "/sys/devices/system/node",
     "/sys/fs/cgroup",
     "/sys/kernel/mm",
+    "/usr/lib/locale",
     "/usr/lib/ssl/openssl.cnf",
+    "/usr/share/locale",
     "/usr/share/zoneinfo",
 ];
+
+/// The same by name, wherever it lies.
+const NAMED_DONE_WITHOUT: &[&str] = &["pyvenv.cfg", "sitecustomize.py", "usercustomize.py"];
 
 /// Directories that are never proposed for what lies in them, nor anything
 /// below: what is next to one file there is for others.
@@ -61,6 +67,9 @@ const NEVER: &[&str] = &[
 
 pub(super) fn is_done_without(path: &UnixPath) -> bool {
     within_any(path, DONE_WITHOUT)
+        || path
+            .name()
+            .is_some_and(|name| NAMED_DONE_WITHOUT.contains(&name))
 }
 
 /// Whether a directory may be proposed for what lies in it: never `/etc`, a home,
