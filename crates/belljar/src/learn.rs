@@ -162,6 +162,7 @@ pub(crate) fn of_refused(
         used: Vec::new(),
         refused: unmet
             .iter()
+            .filter(|_| proposals.is_empty())
             .map(|unmet| Refused {
                 question: format!("rule {}", unmet.rule),
                 reason: format!("{}; {}", unmet.reason, unmet.remedy),

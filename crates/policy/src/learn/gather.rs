@@ -11,7 +11,7 @@ use belljar_plan::{
 
 use super::{
     Make, Refused, Used,
-    places::{is_directory, is_done_without, may_stand_for_its_files},
+    places::{is_directory, is_done_without, may_stand_for_its_files, real},
     succeeded,
 };
 use crate::{
@@ -137,7 +137,10 @@ impl Gather<'_> {
         };
         let (answer, grant) = self.answers.to(&question);
         match answer.verdict {
-            Verdict::Allowed => self.use_up(row.intent, path, &answer),
+            Verdict::Allowed => {
+                self.use_up(row.intent, path, &answer);
+                self.keep(row, path);
+            }
             Verdict::Depends if answer.grant.is_none() && path.as_str().starts_with("/proc") => {
                 self.use_up(row.intent, path, &answer);
             }
@@ -155,6 +158,58 @@ impl Gather<'_> {
             },
             Verdict::Denied => self.lacking(row, path, question, answer, grant),
         }
+    }
+
+    /// What a program writes in its home is gone with the jar. It works without, and
+    /// who wants to keep it has to say where.
+    fn keep(&mut self, row: &Observation, path: &UnixPath) {
+        if !matches!(row.intent, Intent::Create | Intent::Write) {
+            return;
+        }
+        let Some((own, home)) = why::home(self.plan).zip(self.around.home.clone()) else {
+            return;
+        };
+        let granted = self.plan.grants.iter().any(|grant| {
+            let at = std::str::from_utf8(&grant.at.0).ok();
+            at.and_then(|at| UnixPath::new(at).ok())
+                .is_some_and(|at| path.is_within(&at))
+        });
+        let rest = path.rebased(&own, &UnixPath::root());
+        let Some(rest) = rest.filter(|rest| !granted && own != home && rest.as_str() != "/") else {
+            return;
+        };
+        let kept = kept_part(&rest);
+        let (Ok(there), Ok(at)) = (home.join(&kept), own.join(&kept)) else {
+            return;
+        };
+        let make = match self.machine.entry(&there) {
+            Ok(_) => None,
+            Err(_) if real(self.machine, &home) != home => return,
+            Err(_) if kept == rest.relative() && !makes_directory(row) => Some(Make::File),
+            Err(_) => Some(Make::Directory),
+        };
+        // What is made on the way to it.
+        if rest.parent().is_some_and(|above| above.as_str() == "/")
+            && self
+                .named
+                .iter()
+                .any(|other| other != path && other.is_within(path))
+        {
+            return;
+        }
+        let Some(grant) = Grant::of_path(&there, Some(&at), true) else {
+            return;
+        };
+        self.want(Wanted {
+            grant,
+            optional: true,
+            reason: format!(
+                "write {path}: it is written to the jar's own scratch, and gone with the jar; to keep it, it takes a place"
+            ),
+            questions: Vec::new(),
+            names: 1,
+            make,
+        });
     }
 
     /// A denied path, with the grant that would give it.
@@ -215,7 +270,8 @@ impl Gather<'_> {
             .flatten()
             .find_map(|there| {
                 let (above, missing) = self.nearest(&there)?;
-                if is_own(&above) {
+                // Nothing is made behind a link, which a guest may have put there.
+                if is_own(&above) || real(self.machine, &above) != above {
                     return None;
                 }
                 let (granted, make) = if missing == there && !makes_directory(row) {
@@ -454,6 +510,24 @@ impl Gather<'_> {
             .collect();
         self.found
     }
+}
+
+/// The part of a home that is a program's own: with what stands behind the
+/// directories that all programs share.
+fn kept_part(rest: &UnixPath) -> String {
+    const SHARED: [&str; 5] = [
+        ".cache",
+        ".config",
+        ".local/share",
+        ".local/state",
+        ".local",
+    ];
+    let shared = SHARED
+        .iter()
+        .find(|shared| rest.relative().starts_with(&format!("{shared}/")));
+    let skip = shared.map_or(0, |shared| shared.matches('/').count() + 1);
+    let parts: Vec<&str> = rest.relative().split('/').take(skip + 1).collect();
+    parts.join("/")
 }
 
 fn makes_directory(row: &Observation) -> bool {

@@ -178,9 +178,9 @@ pub fn further(
     let wanted = Wanted {
         grant,
         optional: of.optional,
-        reason: of.reason.clone(),
+        reason: format!("needed with it, for {}", of.reason),
         questions: Vec::new(),
-        names: of.names,
+        names: 1,
         make: None,
     };
     proposal(wanted, plan, machine, around)
