@@ -2,7 +2,9 @@
 //! to look at, and with each proposal tried.
 
 use belljar_plan::{Outcome, Plan, Report, answer::Verdict, outcome::Unmet};
-pub use belljar_policy::learn::{Change, Lesson, Make, Proposal, Refused, SCHEMA, Used, schema};
+pub use belljar_policy::learn::{
+    Change, Lesson, Make, Proposal, Refused, SCHEMA, Used, schema, written,
+};
 use belljar_policy::{
     Manifest, Policy,
     learn::{self, asked},

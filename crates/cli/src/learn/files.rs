@@ -241,17 +241,22 @@ pub(super) fn make(taken: &[&Proposal]) -> Result<Vec<String>, FileError> {
             continue;
         };
         let place = Path::new(path.as_str());
-        let done = match make {
-            Make::Directory => fs::DirBuilder::new()
+        let directory = |place| {
+            fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(place),
-            Make::File => OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(place)
-                .map(drop),
+                .create(place)
+        };
+        let done = match make {
+            Make::Directory => directory(place),
+            Make::File => directory(place.parent().unwrap_or(place)).and_then(|()| {
+                OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(place)
+                    .map(drop)
+            }),
         };
         match done {
             Ok(()) => made.push(path.to_string()),

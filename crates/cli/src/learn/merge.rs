@@ -1,12 +1,12 @@
 //! Proposals merged into a manifest or a policy in TOML: what is there keeps its
 //! order and its comments.
 
-use belljar::learn::{Change, Proposal};
+use belljar::learn::{Change, Proposal, written};
 use belljar_policy::{
     Manifest, Policy,
     data::Limit,
     policy::Format,
-    units::{Whose, format_value, parse_value},
+    units::{Whose, parse_value},
 };
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
@@ -253,7 +253,7 @@ fn raise(table: &mut dyn TableLike, limit: Limit, hard: u64) {
     let key = limit.word();
     let new = || match limit {
         Limit::Processes | Limit::OpenFiles => Value::from(i64::try_from(hard).unwrap_or(i64::MAX)),
-        _ => Value::from(format_value(limit, hard)),
+        _ => Value::from(written(limit, hard)),
     };
     let enough = |item: &Item| {
         let text = match item {

@@ -85,7 +85,7 @@ impl Change {
                 risk: Vec::new(),
             };
         };
-        let value = format_value(*limit, *hard);
+        let value = written(*limit, *hard);
         let line = match limit.word() {
             word @ ("processes" | "open_files") => format!("limits.{word} = {value}"),
             word => format!("limits.{word} = {}", quoted(&value)),
@@ -159,4 +159,10 @@ impl Change {
             }
         }
     }
+}
+
+/// A limit's value as one word.
+#[must_use]
+pub fn written(limit: Limit, value: u64) -> String {
+    format_value(limit, value).replace(' ', "")
 }

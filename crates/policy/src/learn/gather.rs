@@ -11,7 +11,9 @@ use belljar_plan::{
 
 use super::{
     Make, Refused, Used,
-    places::{is_directory, is_done_without, may_stand_for_its_files, real},
+    places::{
+        SHARED_IN_HOMES, is_directory, is_done_without, may_be_made, may_stand_for_its_files, real,
+    },
     succeeded,
 };
 use crate::{
@@ -274,13 +276,22 @@ impl Gather<'_> {
                 if is_own(&above) || real(self.machine, &above) != above {
                     return None;
                 }
-                let (granted, make) = if missing == there && !makes_directory(row) {
+                let new_file = !makes_directory(row);
+                let (granted, make) = if missing == there && new_file {
                     match may_stand_for_its_files(&above, self.around) {
                         true => (above, None),
                         false => (missing, Some(Make::File)),
                     }
                 } else {
-                    (missing, Some(Make::Directory))
+                    let own = there
+                        .ancestors_from_root()
+                        .filter(|path| path.is_within(&missing) && !(new_file && *path == there))
+                        .find(|path| may_be_made(path, self.around));
+                    match own {
+                        Some(own) => (own, Some(Make::Directory)),
+                        None if new_file => (there.clone(), Some(Make::File)),
+                        None => (there.clone(), Some(Make::Directory)),
+                    }
                 };
                 let at = in_jar(&granted, &there, path)?;
                 let grant = Grant::of_path(&granted, Some(&at), true)?;
@@ -515,14 +526,7 @@ impl Gather<'_> {
 /// The part of a home that is a program's own: with what stands behind the
 /// directories that all programs share.
 fn kept_part(rest: &UnixPath) -> String {
-    const SHARED: [&str; 5] = [
-        ".cache",
-        ".config",
-        ".local/share",
-        ".local/state",
-        ".local",
-    ];
-    let shared = SHARED
+    let shared = SHARED_IN_HOMES
         .iter()
         .find(|shared| rest.relative().starts_with(&format!("{shared}/")));
     let skip = shared.map_or(0, |shared| shared.matches('/').count() + 1);

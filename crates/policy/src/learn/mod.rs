@@ -26,7 +26,7 @@ use crate::{
     why::{Grant, Machine, Question, Surroundings},
 };
 
-pub use self::change::Change;
+pub use self::change::{Change, written};
 use self::gather::{Gathered, Wanted};
 
 /// The version of this form.

@@ -65,11 +65,34 @@ const NEVER: &[&str] = &[
     "/var/tmp",
 ];
 
+/// What all programs share in a home, the longest first.
+pub(super) const SHARED_IN_HOMES: &[&str] = &[
+    ".local/share",
+    ".local/state",
+    ".local/lib",
+    ".local/bin",
+    ".local",
+    ".cache",
+    ".config",
+];
+
 pub(super) fn is_done_without(path: &UnixPath) -> bool {
     within_any(path, DONE_WITHOUT)
         || path
             .name()
             .is_some_and(|name| NAMED_DONE_WITHOUT.contains(&name))
+}
+
+/// Whether a directory that is not there may be made to be granted: one of the
+/// program's own, and none that others look for.
+pub(super) fn may_be_made(directory: &UnixPath, around: &Surroundings) -> bool {
+    let shared = around.home.iter().chain(&around.risk.homes).any(|home| {
+        home.is_within(directory)
+            || SHARED_IN_HOMES
+                .iter()
+                .any(|shared| home.join(shared).is_ok_and(|shared| shared == *directory))
+    });
+    !shared && !NEVER.contains(&directory.as_str()) && !within_any(directory, NEVER_WITH_BELOW)
 }
 
 /// Whether a directory may be proposed for what lies in it: never `/etc`, a home,

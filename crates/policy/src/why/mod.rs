@@ -217,4 +217,4 @@ fn word_of(plan: &Plan, rule: &PlannedRule) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
