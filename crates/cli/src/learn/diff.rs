@@ -126,12 +126,15 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_shown_with_what_is_around_it() {
-        let before = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n";
-        let after = "1\n2\n3\n4\n5\nnew\n7\n8\n9\n10\n11\n12\nlast\n";
+        let lines = |range: std::ops::RangeInclusive<u32>| -> String {
+            range.map(|number| format!("{number}\n")).collect()
+        };
+        let before = lines(1..=16);
+        let after = format!("{}new\n{}last\n", lines(1..=5), lines(7..=16));
         assert_eq!(
-            diff("f", before, after),
+            diff("f", &before, &after),
             "--- f\n+++ f\n@@ -3,7 +3,7 @@\n 3\n 4\n 5\n-6\n+new\n 7\n 8\n 9\n\
-             @@ -10,3 +10,4 @@\n 10\n 11\n 12\n+last\n"
+             @@ -14,3 +14,4 @@\n 14\n 15\n 16\n+last\n"
         );
         assert_eq!(diff("f", "", "a\n"), "--- f\n+++ f\n@@ -1,0 +1,1 @@\n+a\n");
     }

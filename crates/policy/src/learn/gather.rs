@@ -99,6 +99,10 @@ fn path_of(row: &Observation) -> Option<UnixPath> {
         return None;
     }
     let text = std::str::from_utf8(&row.name.0).ok()?;
+    // In a file it could pass for a line of its own.
+    if row.name.escaped() != text {
+        return None;
+    }
     let mut plain = String::new();
     // A link may lead elsewhere, which only falsifies the proposal.
     for part in text.split('/') {
@@ -124,7 +128,7 @@ impl Gather<'_> {
                 Some(path) => self.path(row, &path),
                 None => self.refuse(
                     format!("{} {}", row.intent.word(), row.name.escaped()),
-                    "it is no path that a manifest can name".to_owned(),
+                    "its name is no text of one line, and nothing of such a name is proposed".to_owned(),
                     row.count,
                 ),
             },

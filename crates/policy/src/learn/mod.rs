@@ -276,7 +276,8 @@ fn requests(manifest: &Manifest) -> Vec<(Grant, &str, bool)> {
         .flat_map(|(list, write)| list.iter().map(move |request| (request, write)))
         .filter_map(|(request, write)| {
             let place = &request.value;
-            let grant = Grant::of_path(&place.path, place.at.as_ref(), write)?;
+            // Where in the jar is for the manifest to say, and it has.
+            let grant = Grant::of_path(&place.path, None, write)?;
             Some((grant, request.origin.as_str(), request.optional))
         });
     let of_rights = [
