@@ -152,7 +152,10 @@ fn a_node_tool_that_writes_a_cache() {
     if !need(Need::Program("node")) {
         return;
     }
-    let place = tempfile::tempdir().expect("a directory");
+    // A jar's own /tmp takes whatever is put there, and keeps none of it.
+    let place = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(place.path(), open).expect("a mode");
     let cache = place.path().join("caches/tool");
     fs::create_dir(place.path().join("caches")).expect("a directory");
     let newcomer = Newcomer::new(
@@ -308,7 +311,7 @@ fn a_launch_that_is_refused_is_told_what_would_have_to_be_granted() {
     fs::create_dir(newcomer.path("data")).expect("a directory");
     fs::write(newcomer.path("data/x"), "of mine").expect("a file");
     let manifest = format!(
-        "{}[process]\nsubprocesses = true\n[filesystem]\nread = [{{ path = \"{}\", at = \"/in\" }}]\n",
+        "{}[process]\njit = true\n[filesystem]\nread = [{{ path = \"{}\", at = \"/in\" }}]\n",
         newcomer.text("plugin/belljar.toml"),
         newcomer.path("data").display()
     );
@@ -410,29 +413,10 @@ fn a_guest_that_asks_for_secrets_or_forges_lines_gets_neither_merged() {
     assert!(!told.contains('\u{1b}'), "{told}");
     for name in ["plugin/belljar.toml", "policy.toml"] {
         let merged = newcomer.text(name);
-        let table: toml_value::Table = toml_value::parse(&merged);
-        assert!(!table.has("jit"), "{merged}");
+        assert!(!merged.contains("jit"), "{merged}");
         for secret in [".ssh", ".aws", "cron", "/usr/bin"] {
             assert!(!merged.contains(secret), "{merged}");
         }
     }
     assert!(!Path::new("/etc/cron.d/credentials").exists());
-}
-
-/// A look at TOML by what is at the start of its lines, strings aside.
-mod toml_value {
-    pub(super) struct Table(String);
-
-    pub(super) fn parse(text: &str) -> Table {
-        // A string of one line has no line break in it that is not escaped.
-        Table(text.to_owned())
-    }
-
-    impl Table {
-        pub(super) fn has(&self, key: &str) -> bool {
-            self.0
-                .lines()
-                .any(|line| line.trim_start().starts_with(key))
-        }
-    }
 }

@@ -137,11 +137,18 @@ pub(crate) fn of_refused(
     policy: &Policy,
     decide: impl Fn(Policy) -> Result<Plan, String>,
 ) -> Lesson {
-    let all = manifest.and_then(|manifest| {
-        let plan = decide(learn::granting(manifest, policy, &ThisMachine)).ok()?;
-        Some(asked(manifest, &plan, &ThisMachine, around))
-    });
-    let mut proposals = all.unwrap_or_default();
+    let mut refused: Vec<Refused> = Vec::new();
+    let mut proposals = Vec::new();
+    if let Some(manifest) = manifest {
+        match decide(learn::granting(manifest, policy, &ThisMachine)) {
+            Ok(plan) => proposals = asked(manifest, &plan, &ThisMachine, around),
+            Err(reason) => refused.push(Refused {
+                question: "all that the manifest asks for".to_owned(),
+                reason,
+                count: 1,
+            }),
+        }
+    }
     let without = |left_out: usize| {
         let mut policy = policy.clone();
         for (index, proposal) in proposals.iter().enumerate() {
@@ -156,21 +163,20 @@ pub(crate) fn of_refused(
         let mut needed = needed.into_iter();
         proposals.retain(|_| needed.next().unwrap_or(true));
     }
+    if proposals.is_empty() {
+        refused.extend(unmet.iter().map(|unmet| Refused {
+            question: format!("rule {}", unmet.rule),
+            reason: format!("{}; {}", unmet.reason, unmet.remedy),
+            count: 1,
+        }));
+    }
     Lesson {
         schema: SCHEMA,
         outcome: Outcome::Refused {
             unmet: unmet.to_vec(),
         },
         used: Vec::new(),
-        refused: unmet
-            .iter()
-            .filter(|_| proposals.is_empty())
-            .map(|unmet| Refused {
-                question: format!("rule {}", unmet.rule),
-                reason: format!("{}; {}", unmet.reason, unmet.remedy),
-                count: 1,
-            })
-            .collect(),
+        refused,
         proposals,
         absent: Vec::new(),
         unused: Vec::new(),

@@ -55,8 +55,9 @@ struct Gather<'a> {
     machine: &'a dyn Machine,
     around: &'a Surroundings,
     answers: Answers<'a>,
-    /// Every path that was named.
+    /// Every path that was named, and those that were to be made.
     named: BTreeSet<UnixPath>,
+    made: BTreeSet<UnixPath>,
     succeeded: bool,
     used: BTreeMap<(String, String), (BTreeSet<Intent>, u64)>,
     found: Gathered,
@@ -78,6 +79,11 @@ pub(super) fn gather(
         around,
         answers: Answers::of(plan, machine, around),
         named: rows.iter().filter_map(path_of).collect(),
+        made: rows
+            .iter()
+            .filter(|row| row.intent == Intent::Create)
+            .filter_map(path_of)
+            .collect(),
         succeeded: succeeded(report),
         used: BTreeMap::new(),
         found: Gathered::default(),
@@ -128,7 +134,8 @@ impl Gather<'_> {
                 Some(path) => self.path(row, &path),
                 None => self.refuse(
                     format!("{} {}", row.intent.word(), row.name.escaped()),
-                    "its name is no text of one line, and nothing of such a name is proposed".to_owned(),
+                    "its name is no text of one line, and nothing of such a name is proposed"
+                        .to_owned(),
                     row.count,
                 ),
             },
@@ -142,11 +149,11 @@ impl Gather<'_> {
             _ => Question::Read(path.clone()),
         };
         let (answer, grant) = self.answers.to(&question);
+        if self.answers.in_scratch(path) {
+            return self.in_scratch(row, path, question, answer, grant);
+        }
         match answer.verdict {
-            Verdict::Allowed => {
-                self.use_up(row.intent, path, &answer);
-                self.keep(row, path);
-            }
+            Verdict::Allowed => self.use_up(row.intent, path, &answer),
             Verdict::Depends if answer.grant.is_none() && path.as_str().starts_with("/proc") => {
                 self.use_up(row.intent, path, &answer);
             }
@@ -164,6 +171,67 @@ impl Gather<'_> {
             },
             Verdict::Denied => self.lacking(row, path, question, answer, grant),
         }
+    }
+
+    /// In scratch it finds what it put there itself; whatever else it looks for
+    /// there, it wants of the machine.
+    fn in_scratch(
+        &mut self,
+        row: &Observation,
+        path: &UnixPath,
+        question: Question,
+        answer: Answer,
+        grant: Option<Grant>,
+    ) {
+        let writes = !matches!(row.intent, Intent::Look | Intent::Read | Intent::Execute);
+        let own = match (writes, path.parent()) {
+            (true, Some(above)) => !self.answers.in_scratch(&above) || self.has_made(&above),
+            _ => self.has_made(path),
+        };
+        let missed = match (own, writes, path.parent()) {
+            (true, ..) => false,
+            (false, true, Some(above)) => is_directory(self.machine, &self.on_machine(&above)),
+            (false, ..) => answer.verdict == Verdict::Denied,
+        };
+        match (missed, grant) {
+            (true, Some(grant)) => self.lacking(row, path, question, answer, Some(grant)),
+            (true, None) => match self.to_make(row, path) {
+                Some((grant, make)) => self.want(Wanted {
+                    grant,
+                    optional: false,
+                    reason: format!(
+                        "{}: the machine has the directory above it, and the jar has scratch of its own there",
+                        answer.question
+                    ),
+                    questions: Vec::new(),
+                    names: 1,
+                    make,
+                }),
+                None => self.use_up(row.intent, path, &answer),
+            },
+            (false, _) => {
+                let scratch = Answer {
+                    decided_by: Some("the jar's own scratch".to_owned()),
+                    ..answer
+                };
+                self.use_up(row.intent, path, &scratch);
+                self.keep(row, path);
+            }
+        }
+    }
+
+    /// The guest made it or something above it, as far as it said.
+    fn has_made(&self, path: &UnixPath) -> bool {
+        path.ancestors_from_root()
+            .any(|above| self.made.contains(&above) && self.answers.in_scratch(&above))
+    }
+
+    /// Where the machine would have a path of the jar.
+    fn on_machine(&self, path: &UnixPath) -> UnixPath {
+        why::home(self.plan)
+            .zip(self.around.home.as_ref())
+            .and_then(|(own, home)| path.rebased(&own, home))
+            .unwrap_or_else(|| path.clone())
     }
 
     /// What a program writes in its home is gone with the jar. It works without, and

@@ -19,7 +19,7 @@ use crate::{
     path::UnixPath,
     policy::{Format, Policy, Right},
     risk,
-    why::{Entry, EntryKind},
+    why::{Entry, EntryKind, Start},
 };
 
 /// Files, directories (with a slash behind them) and links (with `->`).
@@ -59,8 +59,8 @@ impl Machine for Files {
         })
     }
 
-    fn started_by(&self, _: &UnixPath) -> Option<UnixPath> {
-        None
+    fn start(&self, _: &UnixPath) -> Start {
+        Start::Itself
     }
 }
 
@@ -510,6 +510,48 @@ fn what_is_written_in_the_home_may_be_kept() {
         (proposal.optional, proposal.make),
         (true, Some(Make::Directory))
     );
+}
+
+/// A jar's scratch is at the machine's own names: `/tmp` and the home.
+#[test]
+fn in_scratch_a_guest_looks_for_what_it_made_or_for_the_machine_s() {
+    let machine = ["/tmp/project/input", "/tmp/project/out/"];
+    // What it did not make, it wants of the machine.
+    let told = lesson(&machine, reads(&["/tmp/project/input"]));
+    assert_eq!(
+        lines(&told),
+        [r#"filesystem.read = ["/tmp/project/input"]"#]
+    );
+    let told = lesson(
+        &machine,
+        vec![row(Intent::Create, "/tmp/project/out/x", "openat")],
+    );
+    assert_eq!(lines(&told), [r#"filesystem.write = ["/tmp/project/out"]"#]);
+    // What it made is its own, whatever the machine has of that name.
+    let own = [
+        vec![
+            row(Intent::Create, "/tmp/project", "mkdir"),
+            row(Intent::Create, "/tmp/project/input", "openat"),
+        ],
+        reads(&["/tmp/project/input"]),
+    ]
+    .concat();
+    let told = lesson(&machine, own);
+    assert_eq!(lines(&told), Vec::<String>::new());
+    assert_eq!(told.used[0].by, "the jar's own scratch");
+}
+
+#[test]
+fn a_name_of_more_than_one_line_is_told_and_proposed_nowhere() {
+    for name in ["/srv/x\njit = true", "/srv/\u{1b}[2J", "/srv/\u{202e}x"] {
+        let lesson = lesson(&[name], reads(&[name]));
+        assert!(lesson.proposals.is_empty(), "{name:?}");
+        assert!(
+            !lesson.refused[0]
+                .question
+                .contains(['\n', '\u{1b}', '\u{202e}'])
+        );
+    }
 }
 
 #[test]

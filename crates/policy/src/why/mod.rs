@@ -60,6 +60,17 @@ impl<'a> Answers<'a> {
         }
     }
 
+    /// Whether a path of the jar lies in its own scratch, empty at first, and below the
+    /// place where that begins.
+    pub(crate) fn in_scratch(&self, path: &UnixPath) -> bool {
+        self.view.walk(path, true).is_ok_and(|spot| {
+            let mount = self.view.mount_of(&spot);
+            mount.is_some_and(|mount| {
+                matches!(mount.shows, view::Shows::Scratch) && mount.at != spot.path
+            })
+        })
+    }
+
     /// The answer to one question, as [`why`] gives it.
     #[must_use]
     pub fn to(&self, question: &Question) -> (Answer, Option<Grant>) {
