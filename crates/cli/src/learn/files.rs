@@ -57,7 +57,7 @@ pub(super) enum FileError {
     #[error("--update {}: nothing is merged into JSON", .0.display())]
     Json(PathBuf),
     #[error("--update {}: nothing can be merged into it", .0.display())]
-    Merge(PathBuf, #[source] MergeError),
+    Merge(PathBuf, #[source] Box<MergeError>),
     #[error("--update {}: it lies in {grant}, which the program may write to", file.display())]
     Writable { file: PathBuf, grant: String },
     #[error("--update {}: it cannot be written", .0.display())]
@@ -99,7 +99,7 @@ impl File {
                 let name = said.display().to_string();
                 let kind = Kind::of(&text)
                     .and_then(|kind| kind.check(&text, &name).map(|()| kind))
-                    .map_err(|error| FileError::Merge(said.clone(), error))?;
+                    .map_err(|error| FileError::Merge(said.clone(), Box::new(error)))?;
                 Ok(Self {
                     said,
                     path,
@@ -154,21 +154,17 @@ impl File {
         left: &[&Proposal],
         made: &[String],
     ) -> Result<Done, FileError> {
-        let merging = |error| FileError::Merge(self.said.clone(), error);
+        let merging = |error| FileError::Merge(self.said.clone(), Box::new(error));
         // As it is now: the run may have taken hours.
         let before = match self.new && !self.path.exists() {
             true => String::new(),
             false => text(&self.path).map_err(|error| FileError::Read(self.said.clone(), error))?,
         };
-        let for_it = |list: &[&Proposal]| {
-            let mut list: Vec<Proposal> = list.iter().map(|one| Proposal::clone(one)).collect();
-            list.retain(|proposal| self.kind.takes(proposal));
-            list
-        };
-        let (taken, left) = (for_it(taken), for_it(left));
+        let is_for_it = |proposal: &&Proposal| self.kind.takes(proposal);
+        let taken: Vec<&Proposal> = taken.iter().copied().filter(is_for_it).collect();
+        let left = left.iter().copied().filter(is_for_it).count();
         let name = self.said.display().to_string();
-        let refs: Vec<&Proposal> = taken.iter().collect();
-        let after = merge(&before, self.kind, plugin, &refs).map_err(merging)?;
+        let after = merge(&before, self.kind, plugin, &taken).map_err(merging)?;
         self.kind.check(&after, &name).map_err(merging)?;
         let diff = diff(&name, &before, &after);
         if !diff.is_empty() {
@@ -179,7 +175,7 @@ impl File {
             name,
             kind: self.kind,
             diff,
-            left: left.len(),
+            left,
             made: made.to_vec(),
         })
     }

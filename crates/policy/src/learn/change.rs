@@ -152,7 +152,7 @@ impl Change {
                     hard: Some(*hard),
                     ..crate::manifest::Bound::default()
                 };
-                policy.flags.limits.insert(*limit, bound.clone());
+                policy.flags.limits.insert(*limit, bound);
                 if let Some(file) = &mut policy.ceilings {
                     file.limits.remove(limit);
                 }
