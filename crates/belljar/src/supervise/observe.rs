@@ -56,6 +56,7 @@ struct Shared {
 impl Observer {
     /// Begins to look.
     pub(super) fn begin(listener: &OwnedFd, filter: Arc<Filter>) -> io::Result<Self> {
+        sys::take_turns(listener);
         // As many wait in it as the guest has tasks: each waits for its answer.
         let (others, calls) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());

@@ -35,6 +35,8 @@ pub(crate) fn await_call(_: &OwnedFd, _: Duration) -> io::Result<Asked> {
     unsupported()
 }
 
+pub(crate) const fn take_turns(_: &OwnedFd) {}
+
 pub(crate) fn let_go_on(_: &OwnedFd, _: &Asked) -> io::Result<()> {
     unsupported()
 }

@@ -32,7 +32,7 @@ pub(crate) use self::{
     launcher::LauncherProcess,
     lease::Lease,
     names::{Unread, name},
-    notify::{Asked, answer_call, await_call, let_go_on, next_call},
+    notify::{Asked, answer_call, await_call, let_go_on, next_call, take_turns},
     packets::{Packets, connected_packets},
     size::held,
     tree::{sample, shared_once},

@@ -20,6 +20,11 @@ const SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
 /// `SECCOMP_IOCTL_NOTIF_ID_VALID`
 const STILL: libc::Ioctl = 0x4008_2102_u32 as libc::Ioctl;
 
+/// `SECCOMP_IOCTL_NOTIF_SET_FLAGS`, since Linux 6.6.
+const FLAGS: libc::Ioctl = 0x4008_2104_u32 as libc::Ioctl;
+/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`
+const IN_STEP: u64 = 1;
+
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -89,6 +94,13 @@ fn receive(listener: &OwnedFd) -> io::Result<Asked> {
             arguments: asked.data.args,
         },
     })
+}
+
+/// Has whoever asks and whoever answers take turns on one processor, where the
+/// kernel can: a waiting caller has nothing else to do there.
+pub(crate) fn take_turns(listener: &OwnedFd) {
+    // SAFETY: the request takes a number. Where the kernel is older, it changes nothing.
+    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), FLAGS, IN_STEP) };
 }
 
 /// Whether a call still waits: then its thread is who it was, and what was read
