@@ -41,7 +41,7 @@ pub(crate) fn rules(filter: &Filter, events: bool) -> Rules {
     };
     for (number, decision) in filter.decisions() {
         let action = |verdict| match verdict {
-            Verdict::Allow => ALLOW,
+            Verdict::Allow | Verdict::Observe => ALLOW,
             Verdict::Perform => NOTIFY,
             Verdict::Deny(denial) if denial.seen == Seen::Told => told,
             Verdict::Deny(denial) => ERRNO | u32::from(denial.errno.number()),

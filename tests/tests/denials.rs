@@ -196,8 +196,22 @@ os.set_inheritable(listener, True)
 os.execv(sys.argv[1], sys.argv[1:])
 "
     );
+    let under = ["/usr/bin/python3", "-c", &outer];
+    // What cannot be looked at is not said to be.
+    let observed = jar()
+        .program(["true"])
+        .flags(["--observe"])
+        .under(under)
+        .end();
+    assert!(matches!(observed.outcome(), Outcome::Refused { .. }));
+    assert!(
+        observed.stderr.contains(
+            "--observe: calls cannot be looked at here: something around this process listens"
+        ),
+        "{observed:#?}"
+    );
     let ended = python("print(call(UNSHARE, 0x10000000), call(CLONE3, 0, 0))")
-        .under(["/usr/bin/python3", "-c", &outer])
+        .under(under)
         .end()
         .clean();
     assert_eq!(ended.stdout, "EPERM ENOSYS\n");

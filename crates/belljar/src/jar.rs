@@ -2,14 +2,15 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use belljar_plan::{Answer, Plan, Preset, Report};
-use belljar_policy::{self as policy, HostFacts, Policy, why::Surroundings};
+use belljar_plan::{Answer, Outcome, Plan, Preset, Report, outcome::Unmet};
+use belljar_policy::{self as policy, HostFacts, Policy, verified::Subject, why::Surroundings};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
     error::LaunchError,
     facts,
     launch::{self, Ahead, Around, Basis, Decided, Undecided},
+    learn::{self, Lesson},
     prepared::Prepared,
     report::ReportTo,
     streams::{Stdio, Three},
@@ -120,7 +121,18 @@ impl Jar {
 
     /// What the operator grants at most; its flags are the operator's explicit words.
     pub fn policy(mut self, policy: Policy) -> Self {
+        let observe = self.policy.flags.observe;
         self.policy = policy;
+        self.policy.flags.observe |= observe;
+        self
+    }
+
+    /// Has what its calls name looked at on their way and told in the report: what
+    /// it opened, started and connected to, whatever came of that. It decides
+    /// nothing; each such call takes some 15 us longer. A launch is refused where
+    /// the kernel gives no listener for it.
+    pub fn observe(mut self) -> Self {
+        self.policy.flags.observe = true;
         self
     }
 
@@ -182,6 +194,53 @@ impl Jar {
                 Err(undecided) => Tried::Refused(undecided.reason()),
             }
         }))
+    }
+
+    /// What a run of this jar teaches that was [observed](Self::observe): what it lacked,
+    /// and the smallest grants that would give it that. Each is tried, and told only
+    /// where a plan with it answers otherwise. Of a launch that was refused it says which
+    /// requests would have to be granted.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan), but for a refusal.
+    pub fn lesson(&self, report: &Report) -> Result<Lesson, LaunchError> {
+        let decide = |policy| decide(&self.ask, policy, self.preset(), facts::known_for);
+        let decided = match decide(self.policy.clone()) {
+            Ok(decided) => decided,
+            Err(Undecided::Outcome(Outcome::Refused { unmet })) => {
+                return self.refused(&unmet, |policy| planned(decide(policy)));
+            }
+            Err(undecided) => return Err(self.not_begun(undecided)),
+        };
+        let around = Surroundings::of(&decided.basis.verified.caller);
+        Ok(learn::lesson(
+            &decided.plan,
+            report,
+            &around,
+            &self.policy,
+            |policy| planned(decide(policy)),
+        ))
+    }
+
+    fn refused(
+        &self,
+        unmet: &[Unmet],
+        decide: impl Fn(Policy) -> Result<Plan, String>,
+    ) -> Result<Lesson, LaunchError> {
+        let (verified, _) = verify::verify(&self.ask, &self.policy)
+            .map_err(|source| LaunchError::Verify { source })?;
+        let manifest = match &verified.subject {
+            Subject::Plugin(plugin) => Some(&plugin.manifest),
+            Subject::Program(_) => None,
+        };
+        let around = Surroundings::of(&verified.caller);
+        Ok(learn::of_refused(
+            manifest,
+            unmet,
+            &around,
+            &self.policy,
+            decide,
+        ))
     }
 
     fn not_begun(&self, undecided: Undecided) -> LaunchError {
@@ -277,6 +336,14 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
         let _ = stream.read_to_end(&mut bytes).await;
     }
     bytes
+}
+
+/// A plan alone, or why there is none.
+fn planned(decided: Result<Decided, Undecided>) -> Result<Plan, String> {
+    match decided {
+        Ok(decided) => Ok(Plan::clone(&decided.plan)),
+        Err(undecided) => Err(undecided.reason()),
+    }
 }
 
 /// bytes -> Manifest -> Verified -> Plan: the flow up to the launch.

@@ -65,6 +65,7 @@ mod error;
 pub mod facts;
 mod jar;
 mod launch;
+pub mod learn;
 mod policy_file;
 mod prepared;
 pub mod records;

@@ -117,6 +117,7 @@ pub(crate) fn without_plan(jar: &str, task: Option<&str>, outcome: Outcome) -> R
         landlock: None,
         violations: Vec::new(),
         denials: Denials::default(),
+        observations: None,
         symptoms: Vec::new(),
         dropped: Vec::new(),
         weakenings: Vec::new(),

@@ -1,9 +1,11 @@
 //! A running jar: watched, stopped and reported on the thread `belljar`; what
 //! the host holds of it is [`Running`].
 
+mod bucket;
 mod decide;
 mod denials;
 mod growth;
+mod observe;
 mod perform;
 mod receipts;
 mod setup;

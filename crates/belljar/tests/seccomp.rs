@@ -197,10 +197,12 @@ fn filters() -> Vec<Asked> {
     let mut all = Vec::new();
     for preset in Preset::ALL {
         for unix in [Unix::Visible, Unix::Pairs, Unix::Performed] {
-            for (exec, code, internet) in [
-                (Exec::Any, Code::Any, true),
-                (Exec::Once, Code::Fixed, true),
-                (Exec::Once, Code::FixedByMdwe, false),
+            for (exec, code, internet, observe) in [
+                (Exec::Any, Code::Any, true, false),
+                (Exec::Any, Code::Any, true, true),
+                (Exec::Once, Code::Fixed, true, false),
+                (Exec::Once, Code::Fixed, true, true),
+                (Exec::Once, Code::FixedByMdwe, false, false),
             ] {
                 all.push(Asked {
                     machine: "x86_64".into(),
@@ -213,6 +215,7 @@ fn filters() -> Vec<Asked> {
                     allow: vec!["ptrace".into()],
                     deny: vec!["uname".into()],
                     events: true,
+                    observe,
                 });
             }
         }
@@ -220,12 +223,13 @@ fn filters() -> Vec<Asked> {
     all
 }
 
-fn action(verdict: Verdict) -> u32 {
+fn action(verdict: Verdict, observe: bool) -> u32 {
     use belljar::policy::seccomp::Seen;
     match verdict {
         Verdict::Allow => 0x7fff_0000,
-        Verdict::Perform => 0x7fc0_0000,
+        Verdict::Perform | Verdict::Observe => 0x7fc0_0000,
         Verdict::Deny(denial) if denial.seen == Seen::Told => 0x7fc0_0000,
+        Verdict::Deny(denial) if denial.seen == Seen::Quiet && observe => 0x7fc0_0000,
         Verdict::Deny(denial) => 0x0005_0000 | u32::from(denial.errno.number()),
     }
 }
@@ -263,7 +267,7 @@ fn the_kernel_answers_as_the_evaluator() {
             let kernel_s = returns.get(usize::try_from(code).unwrap()).copied();
             assert_eq!(
                 kernel_s,
-                Some(action(verdict)),
+                Some(action(verdict, asked.observe)),
                 "{number} {arguments:x?} under {asked:?}: {verdict:?}"
             );
         }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{explain, policy, run, schema, why, words};
+use crate::{explain, learn, policy, run, schema, why, words};
 
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Why(Box<why::Options>),
     /// Check policy files, show what they come to, list groups of paths
     Policy(policy::Options),
+    /// Run it observed, and propose what it lacked as manifest, policy and flags
+    Learn(Box<learn::Options>),
     /// Print the JSON Schema of one of Belljar's documents
     Schema(schema::Options),
 }

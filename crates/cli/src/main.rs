@@ -7,6 +7,7 @@
 mod args;
 mod ask;
 mod explain;
+mod learn;
 mod page;
 mod policy;
 mod run;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(options) => run::run(&options, &command_line),
             Command::Explain(options) => explain::run(&options, &command_line),
+            Command::Learn(options) => learn::run(&options, &command_line),
             Command::Why(options) => why::run(&options, &command_line),
             Command::Policy(options) => policy::run(&options),
             Command::Schema(options) => schema::run(&options),

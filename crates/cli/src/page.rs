@@ -40,6 +40,15 @@ impl Page {
         }
     }
 
+    /// A page for stderr.
+    pub(crate) fn for_stderr() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            text: String::new(),
+            colour: wanted && io::stderr().is_terminal(),
+        }
+    }
+
     /// A heading, after an empty line where something stands above it.
     pub(crate) fn heading(&mut self, text: &str) {
         if !self.text.is_empty() {
@@ -67,6 +76,12 @@ impl Page {
     /// Words to paste, on a line of their own however long it is.
     pub(crate) fn verbatim(&mut self, label: &str, column: usize, text: &str) {
         let _ = writeln!(self.text, "{:column$}{}", one_line(label), one_line(text));
+    }
+
+    /// A line as it is, in its tone.
+    pub(crate) fn line(&mut self, tone: Tone, text: &str) {
+        let text = self.toned(tone, &one_line(text));
+        let _ = writeln!(self.text, "{text}");
     }
 
     fn hanging(&mut self, first: &str, indent: usize, tone: Tone, text: &str) {
@@ -99,7 +114,6 @@ impl Page {
     }
 
     /// What has been written.
-    #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

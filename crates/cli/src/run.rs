@@ -3,7 +3,7 @@
 
 mod events;
 mod options;
-mod record;
+pub(crate) mod record;
 mod signals;
 mod verdict;
 
@@ -34,7 +34,7 @@ const NOT_PAUSED: &str =
 
 /// Why there is no outcome to tell. Each says what to do about it, where it can.
 #[derive(Debug, thiserror::Error)]
-enum RunError {
+pub(crate) enum RunError {
     #[error(transparent)]
     Usage(#[from] Usage),
     #[error("{}: cannot read the filter", trace::VARIABLE)]
@@ -54,19 +54,9 @@ enum RunError {
 /// Runs what the options name, and gives the status to end with. The command
 /// line as a whole tells where `--` stood.
 pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
-    let outcome = trace::begin(options.verbose)
-        .map_err(RunError::Filter)
-        .and_then(|()| ask(options, command_line))
-        .and_then(supervise);
-    match outcome {
+    match attempt(options, command_line, options.observe) {
         Ok(report) => {
-            let kept = records(options).is_some_and(|records| keep(records.keep_report(&report)));
-            if let Some(text) = verdict::words(&report) {
-                words::say(&text);
-            }
-            if let Some(hint) = verdict::hint(&report, kept) {
-                words::say(&hint);
-            }
+            tell(options, &report);
             report.outcome.exit_status()
         }
         Err(error) => {
@@ -74,6 +64,32 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
             error.status()
         }
     }
+}
+
+/// Keeps what came of a run, and says it.
+pub(crate) fn tell(options: &Options, report: &Report) {
+    let kept = records(options).is_some_and(|records| keep(records.keep_report(report)));
+    if let Some(text) = verdict::words(report) {
+        words::say(&text);
+    }
+    if let Some(hint) = verdict::hint(report, kept) {
+        words::say(&hint);
+    }
+}
+
+/// Runs it, observed or not; the report is told nobody yet.
+///
+/// # Errors
+/// Where no launch began.
+pub(crate) fn attempt(
+    options: &Options,
+    command_line: &[OsString],
+    observe: bool,
+) -> Result<Report, RunError> {
+    trace::begin(options.verbose)
+        .map_err(RunError::Filter)
+        .and_then(|()| ask(options, command_line, observe))
+        .and_then(supervise)
 }
 
 /// Where this run is kept; none where it is not to be, or nobody knows where.
@@ -102,7 +118,7 @@ struct Asking {
 }
 
 /// From words to a jar that can be launched. Nothing is made yet.
-fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError> {
+fn ask(options: &Options, command_line: &[OsString], observe: bool) -> Result<Asking, RunError> {
     // First, while no descriptor of belljar's own can have the number.
     let report_to = options
         .report
@@ -133,6 +149,9 @@ fn ask(options: &Options, command_line: &[OsString]) -> Result<Asking, RunError>
         .stderr(Stdio::inherit());
     if let Some(task) = task {
         jar = jar.task(task);
+    }
+    if observe {
+        jar = jar.observe();
     }
     if let Some(report_to) = report_to {
         jar = jar.report_to(report_to);
@@ -305,7 +324,7 @@ async fn wait(
 }
 
 impl RunError {
-    fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         match self {
             Self::Usage(usage) => usage.remedy(),
             Self::Filter(_) => Some("write directives such as `belljar=debug`".to_owned()),
@@ -325,7 +344,7 @@ impl RunError {
     }
 
     /// As the contract has it: no launch began, unless a signal ended it.
-    fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
             _ => words::BAD_USAGE,

@@ -47,6 +47,8 @@ enum Document {
     Warnings,
     /// What `belljar policy show --json` tells
     Lines,
+    /// What `belljar learn --json` tells of a run
+    Lesson,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -82,6 +84,7 @@ fn schema(document: Document) -> Schema {
         Document::Groups => schema_for!(Vec<Told>),
         Document::Warnings => schema_for!(Checked),
         Document::Lines => schema_for!(Vec<Line>),
+        Document::Lesson => belljar_policy::learn::schema(),
     }
 }
 

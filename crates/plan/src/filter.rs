@@ -33,6 +33,9 @@ pub struct Filter {
     /// Rare denials are told to the supervisor, which answers them. Without it
     /// the same calls fail with the same errors, unseen.
     pub events: bool,
+    /// Calls that name a file, a program or an address are shown to the supervisor on
+    /// their way, and go on whatever it sees; it answers quiet denials as well.
+    pub observe: bool,
 }
 
 /// Which programs may be started.

@@ -4,8 +4,8 @@
 //! - [`step`]: one action of a launch; a plan is an ordered list of them.
 //! - [`wire`]: the bytes in which the parent hands steps to the launcher.
 //! - [`message`]: the fixed records that parent, launcher and pid 1 exchange.
-//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `report`, `answer` (feature `host`): what is decided
-//!   before a run, and what is told of it.
+//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `observation`, `report`, `answer` (feature `host`): what
+//!   is decided before a run, and what is told of it.
 //!
 //! This crate decides nothing and does no I/O. Without the feature `host` it
 //! needs neither `std` nor an allocator: the launcher reads a plan in place.
@@ -28,6 +28,8 @@ pub mod filter;
 #[cfg(feature = "host")]
 pub mod landlock;
 #[cfg(feature = "host")]
+pub mod observation;
+#[cfg(feature = "host")]
 pub mod outcome;
 #[cfg(feature = "host")]
 pub mod plan;
@@ -37,7 +39,7 @@ pub mod report;
 #[cfg(feature = "host")]
 pub use self::{
     answer::Answer, bytes::Bytes, event::Event, filter::Filter, landlock::Landlock,
-    outcome::Outcome, plan::Plan, report::Report,
+    observation::Observations, outcome::Outcome, plan::Plan, report::Report,
 };
 pub use self::{
     rule::{Limit, Preset, Rule, Strength},

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     landlock::Right,
+    observation::Observations,
     outcome::Outcome,
     plan::{Dropped, Enforcement, PluginName},
     rule::{Limit, Rule, Strength},
@@ -44,6 +45,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many there were.
     pub denials: Denials,
+    /// What its calls named; none where it was not observed.
+    pub observations: Option<Observations>,
     /// What was noticed besides the outcome's cause, in order.
     pub symptoms: Vec<String>,
     /// Optional requests that were not granted, and grants that failed and may.

@@ -8,6 +8,7 @@
 //! - [`effective`]: (manifest ∩ policy) ∪ flags.
 //! - [`group`]: named groups of paths, such as `toolchain:node`.
 //! - [`risk`]: how dangerous a grant is.
+//! - [`learn`]: what a run that was observed lacked, and the smallest grants for that.
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
 //! - [`why`]: what becomes of an attempt in a plan's jar, and by whose word.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
@@ -20,6 +21,7 @@
 pub mod effective;
 pub mod facts;
 pub mod group;
+pub mod learn;
 pub mod manifest;
 mod parse;
 pub mod path;

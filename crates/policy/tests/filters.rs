@@ -217,3 +217,77 @@ fn what_can_be_written_and_run_is_writable_code() {
     assert_eq!(grants(&[("/data/bin", None)], &[("/data", None)]), []);
     assert_eq!(grants(&[("/data/bin", None)], &[("/data/out", None)]), []);
 }
+
+/// Looking decides nothing, so that it makes nothing weaker.
+#[test]
+fn a_plan_that_is_observed_promises_the_same_and_says_that_it_is() {
+    for preset in [Policy::minimal(), Policy::default(), Policy::strict()] {
+        let mut observed = preset.clone();
+        observed.flags.observe = true;
+        let with = plan(&true_program(), &observed, &machine());
+        let without = plan(&true_program(), &preset, &machine());
+        assert_eq!(with.rules, without.rules);
+        assert_eq!(with.weakenings, without.weakenings);
+        assert_eq!(with.limits, without.limits);
+        let notes: Vec<&String> = with
+            .notes
+            .iter()
+            .filter(|note| !without.notes.contains(note))
+            .collect();
+        assert!(
+            matches!(notes.as_slice(), [note] if note.contains("--observe")),
+            "{notes:?}"
+        );
+        assert!(with.filter.as_ref().is_some_and(|filter| filter.observe));
+        assert_ne!(
+            belljar_policy::digest(&with),
+            belljar_policy::digest(&without)
+        );
+        let differ = with.steps.iter().zip(&without.steps);
+        let differ: Vec<_> = differ.filter(|(with, without)| with != without).collect();
+        assert!(
+            matches!(
+                differ.as_slice(),
+                [(Step::Filter { .. }, Step::Filter { .. })]
+            ),
+            "{differ:?}"
+        );
+    }
+}
+
+#[test]
+fn where_nobody_can_listen_nothing_is_observed_and_the_launch_says_so() {
+    let mut policy = Policy::default();
+    policy.flags.observe = true;
+    let missing = || Ability::Unavailable {
+        cause: "an outer sandbox listens".into(),
+        remedy: "leave it".into(),
+    };
+    for facts in [
+        HostFacts {
+            listener: missing(),
+            ..machine()
+        },
+        HostFacts {
+            seccomp: missing(),
+            ..machine()
+        },
+    ] {
+        let policy = policy
+            .clone()
+            .best_effort(Rule::Syscalls)
+            .best_effort(Rule::Nesting)
+            .best_effort(Rule::Sockets);
+        match belljar_policy::plan(&true_program(), &policy, &facts) {
+            Err(Refusal::Unmet { unmet }) => {
+                assert!(
+                    unmet
+                        .iter()
+                        .any(|unmet| unmet.reason.starts_with("--observe: ")),
+                    "{unmet:?}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -9,12 +9,12 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
 };
 
 use belljar_plan::{
     Plan, Rule,
     filter::Unix,
+    observation::Observations,
     report::{Denials as Counts, Violation},
 };
 use belljar_policy::seccomp::{Denial, Filter, Verdict, decode};
@@ -23,15 +23,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::perform::Performer;
+use super::{
+    bucket::{Bucket, Rate},
+    observe::Observer,
+    perform::Performer,
+};
 use crate::sys::{self, Asked, Reachable};
 
-/// So many calls may come at once: some 10 ms of a processor.
-const BURST: u32 = 512;
-/// So many are taken up in a second after that. Under a flood each takes 13 to
-/// 21 us of a processor, as busy as the machine is otherwise, so that all take
-/// 4 to 7 % of one (`cargo xtask bench flood`).
-const EACH_SECOND: u32 = 3000;
+/// So many calls may come at once, some 10 ms of a processor, and so many in a
+/// second after that. Under a flood each takes 13 to 21 us of a processor, as busy
+/// as the machine is otherwise, so that all take 4 to 7 % of one (`cargo xtask bench
+/// flood`).
+const RATE: Rate = Rate::new(512, 3000, AT_ONCE);
 /// A call that is made in the guest's stead counts as so many: with its thread it
 /// takes 165 to 290 us, more where processors have to wake up for it, so that the
 /// 250 of a second take 4 to 7 %.
@@ -68,11 +71,13 @@ pub(super) struct Denials {
     bucket: Bucket,
     /// Who makes the calls that the filter leaves to the supervisor.
     performer: Option<Performer>,
+    /// Who looks at calls first, where the jar is observed.
+    observer: Option<Observer>,
     /// Whoever could ask is gone.
     closed: bool,
     /// Calls had to wait before this one.
     waited: bool,
-    pub(super) tally: Tally,
+    tally: Tally,
 }
 
 impl Denials {
@@ -92,13 +97,19 @@ impl Denials {
             }
             Unix::Visible | Unix::Pairs => None,
         };
+        let filter = asked.observe.then(|| shared(&asked));
+        let observer = filter
+            .as_ref()
+            .map(|filter| Observer::begin(&listener, Arc::clone(filter)))
+            .transpose()?;
         Ok(Some(Self {
             performer,
+            observer,
             listener: sys::watch(listener, Interest::READABLE)?,
             asked,
-            filter: None,
+            filter,
             end_on: plan.end_on.clone(),
-            bucket: Bucket::full(Instant::now()),
+            bucket: Bucket::full(RATE, Instant::now()),
             closed: false,
             waited: false,
             tally: Tally::default(),
@@ -119,7 +130,7 @@ impl Denials {
                     }
                     continue;
                 }
-                () = ready(&self.listener, until), if !self.closed => {}
+                () = ready(&self.listener, &mut self.observer, until), if !self.closed => {}
             }
             let denied = self.take_some();
             if !denied.is_empty() {
@@ -135,8 +146,7 @@ impl Denials {
             if !self.bucket.take(Instant::now()) {
                 return denied;
             }
-            let call = self.listener.try_io(Interest::READABLE, sys::next_call);
-            match call {
+            match self.next_call() {
                 Ok(call) => denied.extend(self.answer(call)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.bucket.give_back();
@@ -151,6 +161,19 @@ impl Denials {
             }
         }
         denied
+    }
+
+    fn next_call(&mut self) -> io::Result<Asked> {
+        match &mut self.observer {
+            Some(observer) => observer.next_call(),
+            None => self.listener.try_io(Interest::READABLE, sys::next_call),
+        }
+    }
+
+    /// What was observed and denied.
+    pub(super) fn told(self) -> (Tally, Option<Observations>) {
+        let observations = self.observer.as_ref().map(Observer::seen);
+        (self.tally, observations)
     }
 
     /// Answers a call; gives it where it was denied.
@@ -170,7 +193,7 @@ impl Denials {
                 return None;
             }
             // The kernel asks of nothing else. Whatever it was, it is refused.
-            (Verdict::Allow | Verdict::Perform, _) => unexpected(),
+            (Verdict::Allow | Verdict::Observe | Verdict::Perform, _) => unexpected(),
         };
         let ends = self.end_on.contains(&denial.rule);
         if !ends
@@ -196,9 +219,16 @@ impl Denials {
 }
 
 /// Waits until there may be a call, and that it may be taken up.
-async fn ready(listener: &AsyncFd<OwnedFd>, until: Option<Instant>) {
+async fn ready(
+    listener: &AsyncFd<OwnedFd>,
+    observer: &mut Option<Observer>,
+    until: Option<Instant>,
+) {
     if let Some(until) = until {
         sleep_until(until).await;
+    }
+    if let Some(observer) = observer {
+        return observer.ready().await;
     }
     // Whoever takes a call and finds none says that it is not ready any more.
     if listener.readable().await.is_err() {
@@ -235,52 +265,6 @@ fn shared(asked: &belljar_plan::Filter) -> Arc<Filter> {
     let filter = Arc::new(Filter::new(asked).expect("the plan was made with this filter"));
     known.push((asked.clone(), Arc::downgrade(&filter)));
     filter
-}
-
-/// How many calls may be taken up: refilled with time, never over its brim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bucket {
-    /// When it would be full again.
-    full_at: Instant,
-}
-
-impl Bucket {
-    const EACH: Duration = Duration::from_nanos(1_000_000_000 / EACH_SECOND as u64);
-
-    const fn full(now: Instant) -> Self {
-        Self { full_at: now }
-    }
-
-    /// When there are some again; none where there is one now.
-    fn empty_until(&self, now: Instant) -> Option<Instant> {
-        self.lacks(now)
-            .map(|lacks| now + lacks + Self::EACH * (AT_ONCE - 1))
-    }
-
-    /// How long until one more can be taken, where it can't now.
-    fn lacks(&self, now: Instant) -> Option<Duration> {
-        let brim = Self::EACH * BURST;
-        let owed = (self.full_at + Self::EACH).saturating_duration_since(now);
-        (owed > brim).then(|| owed - brim)
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        if self.lacks(now).is_some() {
-            return false;
-        }
-        self.full_at = self.full_at.max(now) + Self::EACH;
-        true
-    }
-
-    /// Takes more than one for what was taken up.
-    fn take_more(&mut self, more: u32) {
-        self.full_at += Self::EACH * more;
-    }
-
-    /// Nothing was there to take up.
-    fn give_back(&mut self) {
-        self.full_at -= Self::EACH;
-    }
 }
 
 /// What is told in the report.
@@ -322,24 +306,6 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bucket_gives_a_burst_and_then_so_many_a_second() {
-        let start = Instant::now();
-        let mut bucket = Bucket::full(start);
-        let taken = |bucket: &mut Bucket, at: Duration| {
-            (0..10_000).take_while(|_| bucket.take(start + at)).count()
-        };
-        assert_eq!(taken(&mut bucket, Duration::ZERO), BURST as usize);
-        // Then some at once.
-        let wait = bucket.empty_until(start).unwrap() - start;
-        assert_eq!(taken(&mut bucket, wait), AT_ONCE as usize);
-        // Never more than its brim, however long nothing came.
-        assert_eq!(
-            taken(&mut bucket, Duration::from_secs(3600)),
-            BURST as usize
-        );
-    }
 
     fn denied(syscall: &str) -> Denied {
         Denied {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use belljar_plan::{
     Limit, Namespaces, Plan, Report, Step,
     message::Event as Record,
+    observation::Observations,
     outcome::StoppedBy,
     report::{Edge, Usage, denial_id},
 };
@@ -135,7 +136,7 @@ async fn run(
         }
     };
     let wall = up.started.elapsed();
-    let tally = watched.tally();
+    let (tally, observations) = watched.told();
     let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
     if last.is_none() {
         if !namespaces(&job.plan).pid {
@@ -154,6 +155,7 @@ async fn run(
         cause,
         killed,
         tally,
+        observations,
     };
     let report = conclude(&job, &mut asked, &up, &mut connected, watch, ending).await;
     finish(job, report).await;
@@ -216,6 +218,7 @@ struct Ending {
     cause: Option<Cause>,
     killed: bool,
     tally: Tally,
+    observations: Option<Observations>,
 }
 
 /// Drains what is left, decides, and puts the report together.
@@ -278,6 +281,7 @@ async fn conclude(
         row.id = denial_id(&job.id, at);
     }
     report.denials = ending.tally.counts;
+    report.observations = ending.observations;
     report
 }
 

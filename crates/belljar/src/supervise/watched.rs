@@ -11,6 +11,7 @@ use belljar_plan::{
     Event, Limit,
     event::{LimitReached, Violation},
     message::{Event as Record, Request, event, request},
+    observation::Observations,
     report::{Edge, LimitHit, denial_id},
 };
 use tokio::{
@@ -130,10 +131,9 @@ impl<'a> Watched<'a> {
         last
     }
 
-    /// What was denied and told of.
-    pub(super) fn tally(&mut self) -> Tally {
-        let denials = self.denials.take();
-        denials.map(|denials| denials.tally).unwrap_or_default()
+    /// What was denied and told of, and what was observed.
+    pub(super) fn told(&mut self) -> (Tally, Option<Observations>) {
+        self.denials.take().map(Denials::told).unwrap_or_default()
     }
 
     fn denied(&mut self, calls: Vec<Denied>) {

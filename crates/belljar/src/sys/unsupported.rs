@@ -11,7 +11,7 @@ use std::{
 };
 
 use belljar_plan::plan::{MachineIdentity, Slot};
-use belljar_policy::seccomp::Attempt;
+use belljar_policy::seccomp::{Attempt, Named};
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub(crate) const SUPPORTED: bool = false;
@@ -29,6 +29,27 @@ pub(crate) struct Asked {
 
 pub(crate) fn next_call(_: &OwnedFd) -> io::Result<Asked> {
     unsupported()
+}
+
+pub(crate) fn await_call(_: &OwnedFd, _: Duration) -> io::Result<Asked> {
+    unsupported()
+}
+
+pub(crate) const fn take_turns(_: &OwnedFd) {}
+
+pub(crate) fn let_go_on(_: &OwnedFd, _: &Asked) -> io::Result<()> {
+    unsupported()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    Nothing,
+    Unreadable,
+    Gone,
+}
+
+pub(crate) fn name(_: &OwnedFd, _: &Asked, _: Named) -> Result<Vec<u8>, Unread> {
+    Err(Unread::Unreadable)
 }
 
 pub(crate) fn answer_call(_: &OwnedFd, _: &Asked, _: i32) -> io::Result<()> {

@@ -347,6 +347,7 @@ mod tests {
                 limits: BTreeMap::new(),
                 terminal: None,
                 allow: [Right::Jit].into(),
+                observe: false,
             }
         );
         assert_eq!(

@@ -43,6 +43,7 @@ Exit status:
 
 /// `belljar run`
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(override_usage = USAGE, after_help = NOTES)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -55,6 +56,11 @@ pub(crate) struct Options {
     /// Where the report (JSON) goes: a file, or descriptor N that you opened
     #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]
     pub(crate) report: Option<OsString>,
+
+    /// Tell in the report what its calls named: files, programs, addresses. It decides
+    /// nothing, and makes such calls slower
+    #[arg(long, help_heading = RECORD)]
+    pub(crate) observe: bool,
 
     /// Where events go, a line of JSON each: a file, or descriptor N that you opened
     #[arg(long, value_name = "FILE|fd:N", help_heading = RECORD)]

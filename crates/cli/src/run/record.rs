@@ -13,7 +13,7 @@ use crate::ask::Usage;
 
 /// Where it goes, as it was said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A file, replaced as a whole.
     File(PathBuf),
     /// A descriptor that the caller opened.
@@ -25,7 +25,7 @@ impl Target {
     ///
     /// # Errors
     /// Where it is neither.
-    pub(super) fn read(flag: &'static str, said: &OsStr) -> Result<Self, Usage> {
+    pub(crate) fn read(flag: &'static str, said: &OsStr) -> Result<Self, Usage> {
         let number = said.to_str().and_then(|text| text.strip_prefix("fd:"));
         let wrong = || Usage::Form {
             flag,
@@ -33,6 +33,7 @@ impl Target {
             form: "a file or fd:N",
             example: match flag {
                 "--events" => "--events run.jsonl`, or `--events fd:4",
+                "--out" => "--out lesson.txt`, or `--out fd:5",
                 _ => "--report run.json`, or `--report fd:3",
             },
         };
@@ -55,7 +56,7 @@ impl Target {
 ///
 /// # Errors
 /// Where it is not open, or not for writing.
-pub(super) fn inherited(flag: &'static str, number: u32) -> Result<OwnedFd, Usage> {
+pub(crate) fn inherited(flag: &'static str, number: u32) -> Result<OwnedFd, Usage> {
     let failed = |cause| Usage::Descriptor {
         flag,
         number,

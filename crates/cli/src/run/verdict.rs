@@ -256,6 +256,7 @@ mod tests {
             landlock: None,
             violations: Vec::new(),
             denials: Default::default(),
+            observations: None,
             symptoms: Vec::new(),
             dropped: Vec::new(),
             weakenings: Vec::new(),

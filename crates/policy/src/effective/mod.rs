@@ -53,6 +53,8 @@ pub struct Effective {
     pub hostname: String,
     /// `--tty`
     pub terminal: Option<(u16, u16)>,
+    /// `--observe`
+    pub observe: bool,
     /// What each rule must be at least, where it differs from the preset's demand.
     pub require: BTreeMap<Rule, Said<Strength>>,
     /// Rules for which less will do, with where that was said.
@@ -174,6 +176,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         workdir: policy.flags.workdir,
         hostname,
         terminal: policy.flags.terminal,
+        observe: policy.flags.observe,
         require: policy.require,
         best_effort: policy.best_effort,
         namespaces: linux.namespaces.map_or(Namespaces::ALL, |said| said.value),

@@ -146,6 +146,8 @@ pub struct Flags {
     pub terminal: Option<(u16, u16)>,
     /// `--allow`: rights of `[process]`.
     pub allow: BTreeSet<Right>,
+    /// `--observe`: what its calls name is looked at and told in the report.
+    pub observe: bool,
 }
 
 /// A right of `[process]`, which `strict` has a rule against.

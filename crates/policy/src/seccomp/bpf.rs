@@ -42,13 +42,30 @@ pub(super) const NOTIFY: u32 = 0x7fc0_0000;
 /// `SECCOMP_RET_ERRNO`
 pub(super) const ERRNO: u32 = 0x0005_0000;
 
+/// What the supervisor hears of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ear {
+    /// No denial.
+    #[default]
+    Deaf,
+    /// Denials that are told of.
+    Told,
+    /// Quiet ones as well.
+    Quiet,
+}
+
 /// What the kernel is told to do with a call.
-pub(super) fn action(verdict: Verdict, events: bool) -> u32 {
+pub(super) fn action(verdict: Verdict, ear: Ear) -> u32 {
     use super::Seen;
+    let heard = |seen| match seen {
+        Seen::Told => ear != Ear::Deaf,
+        Seen::Quiet => ear == Ear::Quiet,
+        Seen::Never => false,
+    };
     match verdict {
         Verdict::Allow => ALLOW,
-        Verdict::Perform => NOTIFY,
-        Verdict::Deny(denial) if denial.seen == Seen::Told && events => NOTIFY,
+        Verdict::Perform | Verdict::Observe => NOTIFY,
+        Verdict::Deny(denial) if heard(denial.seen) => NOTIFY,
         Verdict::Deny(denial) => ERRNO | u32::from(denial.errno.number()),
     }
 }

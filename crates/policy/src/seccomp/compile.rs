@@ -12,8 +12,8 @@
 use super::{
     Architecture, Check, Decision, Filter, Instruction, Program, Test,
     bpf::{
-        AND, ARCHITECTURE, ARGUMENTS, JUMP, JUMP_IF_ANY_BIT, JUMP_IF_AT_LEAST, JUMP_IF_EQUAL, LOAD,
-        NUMBER, RETURN, action,
+        AND, ARCHITECTURE, ARGUMENTS, Ear, JUMP, JUMP_IF_ANY_BIT, JUMP_IF_AT_LEAST, JUMP_IF_EQUAL,
+        LOAD, NUMBER, RETURN, action,
     },
     filter::{FOREIGN, OF_X32, UNKNOWN, X32},
 };
@@ -57,12 +57,12 @@ impl Filter {
     #[must_use]
     pub fn compile(&self) -> Program {
         let mut code = Code {
-            events: self.events,
+            ear: self.ear,
             ..Code::default()
         };
         let known = code.tree(&self.ranges());
         let known = code.load(NUMBER, known);
-        let foreign = Target::Return(action(FOREIGN, self.events));
+        let foreign = Target::Return(action(FOREIGN, self.ear));
         let known = code.test(JUMP_IF_EQUAL, self.architecture.audit(), known, foreign);
         code.load(ARCHITECTURE, known);
         code.finish()
@@ -73,7 +73,7 @@ impl Filter {
         /// A call whose arguments are looked at is looked up whenever it is made;
         /// of the others the kernel remembers those that it allows.
         const LOOKED_AT: u32 = 8;
-        let to = |verdict| Fate::To(Target::Return(action(verdict, self.events)));
+        let to = |verdict| Fate::To(Target::Return(action(verdict, self.ear)));
         let mut ranges: Vec<Range<'_>> = Vec::with_capacity(self.decisions.len());
         let mut put = |first, count, fate| match ranges.last_mut() {
             Some(last) if last.fate == fate => last.weight += count,
@@ -109,7 +109,7 @@ impl Filter {
 /// A program, its last instruction first.
 #[derive(Debug, Default)]
 struct Code<'a> {
-    events: bool,
+    ear: Ear,
     reversed: Vec<Instruction>,
     /// Answers that are there, each where it was put last.
     answers: Vec<(u32, usize)>,
@@ -241,7 +241,7 @@ impl<'a> Code<'a> {
         if let Some((_, target)) = self.looks.iter().find(|(other, _)| *other == decision) {
             return *target;
         }
-        let mut next = Target::Return(action(decision.otherwise, self.events));
+        let mut next = Target::Return(action(decision.otherwise, self.ear));
         for (at, clause) in decision.clauses.iter().enumerate().rev() {
             // All ways to a clause come from the one before it. They agree on
             // what is at hand only where that looked at one thing.
@@ -255,7 +255,7 @@ impl<'a> Code<'a> {
                 .iter()
                 .map(|check| std::mem::replace(&mut at_hand, check.leaves()))
                 .collect();
-            let mut yes = Target::Return(action(clause.verdict, self.events));
+            let mut yes = Target::Return(action(clause.verdict, self.ear));
             for (check, at_hand) in clause.checks.iter().zip(at_hand).rev() {
                 yes = self.check(check, at_hand, yes, next);
             }

@@ -108,7 +108,7 @@ fn sentence(text: &str) -> String {
 fn answer(denial: &Denial) -> String {
     let seen = match denial.seen {
         Seen::Told => "told",
-        Seen::Quiet => "quiet",
+        Seen::Quiet | Seen::Never => "quiet",
     };
     format!("`{}`, {seen}", denial.errno.name())
 }
@@ -136,7 +136,7 @@ fn conditions(call: &Call) -> Vec<String> {
                     "held until the supervisor has looked at a copy of the address and connected it"
                         .to_owned()
                 }
-                Verdict::Allow | Verdict::Deny(_) => continue,
+                Verdict::Allow | Verdict::Observe | Verdict::Deny(_) => continue,
             };
             match found.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, places)) => {
@@ -178,6 +178,7 @@ fn settings() -> Vec<(&'static str, Asked)> {
         allow: Vec::new(),
         deny: Vec::new(),
         events: true,
+        observe: false,
     };
     let strict = Asked {
         preset: Preset::Strict,

@@ -2,7 +2,9 @@
 
 use belljar_plan::{Preset, Rule};
 
-use super::{Architecture, Call, Denial, Errno, Group, Seen, Verdict, arguments, calls};
+use super::{
+    Architecture, Call, Denial, Errno, Group, Seen, Verdict, arguments, bpf::Ear, calls, observed,
+};
 
 /// A system call that somebody makes, as the kernel shows it to a filter:
 /// `struct seccomp_data`.
@@ -106,7 +108,7 @@ pub enum FilterError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     pub(super) architecture: Architecture,
-    pub(super) events: bool,
+    pub(super) ear: Ear,
     /// Sorted by number; a number that is not here is [`UNKNOWN`].
     pub(super) decisions: Vec<(u32, Decision)>,
 }
@@ -161,7 +163,11 @@ impl Filter {
         decisions.sort_unstable_by_key(|(number, _)| *number);
         Ok(Self {
             architecture,
-            events: asked.events,
+            ear: match (asked.events, asked.observe) {
+                (false, _) => Ear::Deaf,
+                (true, false) => Ear::Told,
+                (true, true) => Ear::Quiet,
+            },
             decisions,
         })
     }
@@ -236,8 +242,18 @@ const BY_POLICY: Verdict = Verdict::Deny(Denial {
     what: "a call that the policy denies",
 });
 
-/// What becomes of one call: deny beats allow, and a policy's word the preset's.
+/// What becomes of one call, looked at or not.
 pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Decision {
+    let decision = decided(call, asked);
+    // Where nobody listens, nobody could let it go on.
+    match asked.observe && asked.events {
+        true => observed::observed(call, decision),
+        false => decision,
+    }
+}
+
+/// Deny beats allow, and a policy's word the preset's.
+fn decided(call: &Call, asked: &belljar_plan::Filter) -> Decision {
     let names = |list: &[String]| list.iter().any(|name| name == call.name);
     if names(&asked.deny) {
         return BY_POLICY.into();
@@ -269,7 +285,7 @@ pub fn denials(call: &Call, asked: &belljar_plan::Filter) -> Vec<Denial> {
         .chain([decision.otherwise])
         .filter_map(|verdict| match verdict {
             Verdict::Deny(denial) => Some(denial),
-            Verdict::Allow | Verdict::Perform => None,
+            Verdict::Allow | Verdict::Observe | Verdict::Perform => None,
         })
         .collect()
 }

@@ -104,7 +104,7 @@ groups! {
         "the old asynchronous input and output, which few programs use and all do without"
     Placement "placement" Loose (Nosys, Quiet, Syscalls)
         "placing memory on nodes and moving pages; runtimes ask and do without"
-    Unreadable "unreadable" None (Nosys, Quiet, Nesting)
+    Unreadable "unreadable" None (Nosys, Never, Nesting)
         "their flags lie in memory, where a filter cannot read them; libcs take the answer for an older kernel's and use `clone` and `openat`"
     Rings "io_uring" None (Nosys, Quiet, Syscalls)
         "io_uring makes calls that no filter sees, and has been a way out of many sandboxes; libraries probe for it and do without"

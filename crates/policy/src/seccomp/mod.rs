@@ -25,6 +25,7 @@ mod docs;
 mod filter;
 mod group;
 mod names;
+mod observed;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ pub use self::{
         Attempt, Check, Clause, Decision, Filter, FilterError, Secrets, Test, denials, kept_by,
     },
     group::Group,
+    observed::Named,
 };
 
 /// A processor architecture with the tables of which a filter can be made.
@@ -79,6 +81,8 @@ impl Architecture {
 pub enum Verdict {
     /// The kernel does it.
     Allow,
+    /// The kernel does it, after the supervisor has looked at what it names.
+    Observe,
     /// It fails.
     Deny(Denial),
     /// The supervisor does it, on its own copy of what the arguments point to.
@@ -103,8 +107,12 @@ pub struct Denial {
 pub enum Seen {
     /// It is an event, where the supervisor can listen.
     Told,
-    /// It is not: libcs probe for it, or ordinary programs do it often.
+    /// It is not: libraries probe for it, or ordinary programs do it often. Only where
+    /// a jar is observed it is noted.
     Quiet,
+    /// It never is: libcs probe for it at every turn, and the launcher before anybody
+    /// listens.
+    Never,
 }
 
 /// What a denied call answers; errno(3).

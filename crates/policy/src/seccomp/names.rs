@@ -25,6 +25,12 @@ pub(super) const CHARACTER_DEVICE: u32 = 0o020_000;
 pub(super) const BLOCK_DEVICE: u32 = 0o060_000;
 /// `O_CREAT | __O_TMPFILE`: only then has an open a mode.
 pub(super) const CREATES: u32 = 0o20_000_100;
+/// open(2): `O_WRONLY | O_RDWR`
+pub(super) const O_ACCMODE: u32 = 0o3;
+pub(super) const O_TRUNC: u32 = 0o1000;
+pub(super) const O_PATH: u32 = 0o10_000_000;
+/// The path is empty, and the descriptor itself is meant; stat(2).
+pub(super) const AT_EMPTY_PATH: u32 = 0x1000;
 
 /// Families of sockets; `<linux/socket.h>`.
 pub(super) const FAMILIES: &[Named] = &[

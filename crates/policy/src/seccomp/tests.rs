@@ -7,6 +7,7 @@ use belljar_plan::{
 use proptest::prelude::*;
 
 use super::{
+    bpf::Ear,
     filter::{UNKNOWN, X32},
     *,
 };
@@ -29,6 +30,7 @@ fn asked(machine: &str, preset: Preset) -> Asked {
         allow: Vec::new(),
         deny: Vec::new(),
         events: true,
+        observe: false,
     }
 }
 
@@ -47,14 +49,16 @@ fn every() -> impl Strategy<Value = Asked> {
         unix,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
-            |(machine, preset, exec, code, unix, internet, events)| Asked {
+            |(machine, preset, exec, code, unix, internet, events, observe)| Asked {
                 exec,
                 code,
                 unix,
                 internet,
                 events,
+                observe,
                 ..asked(machine, preset)
             },
         )
@@ -122,8 +126,16 @@ fn argument() -> impl Strategy<Value = u64> {
 fn agree(filter: &Filter, program: &Program, attempt: &Attempt) {
     let verdict = filter.evaluate(attempt, Some(SECRETS));
     let (action, steps) = program.run(attempt);
-    assert_eq!(action, bpf::action(verdict, filter.events), "{attempt:x?}");
+    assert_eq!(action, bpf::action(verdict, filter.ear), "{attempt:x?}");
     assert!(steps < 64, "{steps} instructions for {attempt:x?}");
+}
+
+/// The answer without anybody who looks.
+fn unobserved(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Observe => Verdict::Allow,
+        other => other,
+    }
 }
 
 proptest! {
@@ -145,13 +157,41 @@ proptest! {
     }
 
     #[test]
+    fn a_jar_that_is_observed_is_allowed_and_denied_the_same(
+        asked in every(),
+        name in prop::sample::select(CALLS.iter().map(|call| call.name).collect::<Vec<_>>()),
+        listed in any::<[bool; 2]>(),
+        arguments in prop::collection::vec(prop::array::uniform6(argument()), 8),
+    ) {
+        let list = |yes: bool| yes.then(|| name.to_owned()).into_iter().collect();
+        let asked = Asked { allow: list(listed[0]), deny: list(listed[1]), ..asked };
+        let with = Filter::new(&Asked { observe: true, ..asked.clone() }).unwrap();
+        let without = Filter::new(&Asked { observe: false, ..asked }).unwrap();
+        let audit = with.architecture().audit();
+        for arguments in arguments {
+            for number in (0..=600).chain([X32 | 39]) {
+                let attempt = Attempt { audit, number, arguments };
+                for secrets in [None, Some(SECRETS)] {
+                    let (seen, unseen) = (with.evaluate(&attempt, secrets), without.evaluate(&attempt, secrets));
+                    prop_assert_eq!(unobserved(seen), unseen, "{:x?}", attempt);
+                    // What is let go on is what is allowed, and names something to look at.
+                    if seen == Verdict::Observe {
+                        prop_assert_eq!(unseen, Verdict::Allow);
+                        prop_assert!(!with.named(&attempt).is_empty());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn any_decisions_compile_to_what_they_say(
         decisions in prop::collection::btree_map(0..40_u32, decision(), 0..20),
         arguments in prop::collection::vec(prop::array::uniform6(0..4_u64), 8),
-        events in any::<bool>(),
+        ear in prop::sample::select(vec![Ear::Deaf, Ear::Told, Ear::Quiet]),
     ) {
         let decisions = decisions.into_iter().collect();
-        let filter = Filter { architecture: Architecture::Aarch64, events, decisions };
+        let filter = Filter { architecture: Architecture::Aarch64, ear, decisions };
         let program = filter.compile().with(SECRETS);
         for arguments in arguments {
             for number in 0..45 {
@@ -166,6 +206,7 @@ fn decision() -> impl Strategy<Value = Decision> {
     let verdict = || {
         prop::sample::select(vec![
             Verdict::Allow,
+            Verdict::Observe,
             Verdict::Perform,
             UNKNOWN,
             filter::FOREIGN,
@@ -362,9 +403,13 @@ fn without_a_namespace_for_them_no_shared_object_is_found() {
 #[test]
 fn what_libcs_probe_answers_enosys_unseen() {
     each(|asked| {
-        for name in ["clone3", "openat2", "io_uring_setup"] {
+        for (name, seen) in [
+            ("clone3", Seen::Never),
+            ("openat2", Seen::Never),
+            ("io_uring_setup", Seen::Quiet),
+        ] {
             let denial = denied(asked, name, [0; 6]).unwrap();
-            assert_eq!((denial.errno, denial.seen), (Errno::Nosys, Seen::Quiet));
+            assert_eq!((denial.errno, denial.seen), (Errno::Nosys, seen));
         }
     });
 }
@@ -603,6 +648,52 @@ fn nobody_s_ear_changes_what_a_call_answers() {
                 .iter()
                 .all(|instruction| instruction.k != bpf::NOTIFY || instruction.code != bpf::RETURN)
         );
+    });
+}
+
+/// The listener is not out yet: whatever waited then would wait for good.
+#[test]
+fn a_launch_waits_for_nobody_where_it_is_observed() {
+    each(|asked| {
+        let asked = Asked {
+            observe: true,
+            ..asked.clone()
+        };
+        let filter = Filter::new(&asked).unwrap();
+        let program = filter.compile().with(SECRETS);
+        let answer = |name: &str, arguments| {
+            let number = Call::named(name)?.number(filter.architecture())?;
+            let audit = filter.architecture().audit();
+            Some(
+                program
+                    .run(&Attempt {
+                        audit,
+                        number,
+                        arguments,
+                    })
+                    .0,
+            )
+        };
+        let start = [100, 0, SECRETS.arguments, SECRETS.variables, 0, 0];
+        assert_eq!(answer("execveat", start), Some(bpf::ALLOW));
+        // It asks whether the filter holds by this one.
+        assert_eq!(answer("clone3", [0; 6]), Some(bpf::ERRNO | 38));
+        for name in ["write", "sendmsg", "close", "mmap", "exit_group"] {
+            assert_eq!(answer(name, [0; 6]), Some(bpf::ALLOW), "{name}");
+        }
+        if asked.exec == Exec::Any {
+            let other = [100, 0, 1, 2, 0, 0];
+            assert_eq!(answer("execveat", other), Some(bpf::NOTIFY));
+        }
+        assert_eq!(answer("openat", [0; 6]), Some(bpf::NOTIFY));
+        // What is open already is not looked at.
+        assert_eq!(
+            answer("newfstatat", [3, 0, 0, 0x1000, 0, 0]),
+            Some(bpf::ALLOW)
+        );
+        assert_eq!(answer("sendto", [3, 0, 0, 0, 0, 0]), Some(bpf::ALLOW));
+        let length = program.instructions.len();
+        assert!(length < 500, "{length} instructions for {}", asked.preset);
     });
 }
 

@@ -55,11 +55,16 @@ pub(super) fn call(plan: &Plan, name: &str, arguments: &[u64]) -> Finding {
     let Some(decision) = decision else {
         return denied(plan, call, newer());
     };
+    // What is looked at is let through.
     let mut verdicts: Vec<seccomp::Verdict> = decision
         .clauses
         .iter()
         .map(|clause| clause.verdict)
         .chain([decision.otherwise])
+        .map(|verdict| match verdict {
+            seccomp::Verdict::Observe => seccomp::Verdict::Allow,
+            other => other,
+        })
         .collect();
     verdicts.dedup();
     match verdicts.as_slice() {
@@ -117,7 +122,7 @@ fn with(plan: &Plan, filter: &Filter, call: &Call, number: u32, said: &[u64]) ->
 
 fn single(plan: &Plan, call: &Call, verdict: seccomp::Verdict) -> Finding {
     match verdict {
-        seccomp::Verdict::Allow => Finding::allowed(
+        seccomp::Verdict::Allow | seccomp::Verdict::Observe => Finding::allowed(
             Rule::Syscalls,
             format!("the filter lets it through ({})", call.group.word()),
         ),

@@ -7,7 +7,7 @@ use belljar_plan::{
 };
 
 use super::{
-    Finding,
+    Answers, Finding,
     grant::{Grant, Surroundings},
     view::{ENTER, EntryKind, Machine, READ, Shows, Spot, Start, Stop, View, WRITE, What},
 };
@@ -19,31 +19,21 @@ struct Ask<'a> {
     /// As it was asked.
     path: &'a UnixPath,
     write: bool,
-    view: View<'a>,
+    view: &'a View<'a>,
     machine: &'a dyn Machine,
     around: &'a Surroundings,
 }
 
-pub(super) fn read(
-    plan: &Plan,
-    path: &UnixPath,
-    machine: &dyn Machine,
-    around: &Surroundings,
-) -> Finding {
-    let ask = Ask::new(plan, path, machine, around, false);
+pub(super) fn read(jar: &Answers<'_>, path: &UnixPath) -> Finding {
+    let ask = Ask::new(jar, path, false);
     match ask.view.walk(path, true) {
         Ok(spot) => ask.reading(&spot),
         Err(stop) => ask.stopped(stop),
     }
 }
 
-pub(super) fn write(
-    plan: &Plan,
-    path: &UnixPath,
-    machine: &dyn Machine,
-    around: &Surroundings,
-) -> Finding {
-    let ask = Ask::new(plan, path, machine, around, true);
+pub(super) fn write(jar: &Answers<'_>, path: &UnixPath) -> Finding {
+    let ask = Ask::new(jar, path, true);
     match ask.view.walk(path, true) {
         Ok(spot) => ask.writing(&spot),
         Err(Stop::Missing {
@@ -53,17 +43,13 @@ pub(super) fn write(
     }
 }
 
-pub(super) fn exec(
-    plan: &Plan,
-    path: &UnixPath,
-    machine: &dyn Machine,
-    around: &Surroundings,
-) -> Finding {
+pub(super) fn exec(jar: &Answers<'_>, path: &UnixPath) -> Finding {
+    let plan = jar.plan;
     let once = plan
         .filter
         .as_ref()
         .is_some_and(|filter| filter.exec == Exec::Once);
-    let ask = Ask::new(plan, path, machine, around, false);
+    let ask = Ask::new(jar, path, false);
     if once {
         if path.as_str().as_bytes() == plan.program.0 {
             return Finding::allowed(
@@ -87,20 +73,14 @@ pub(super) fn exec(
 }
 
 impl<'a> Ask<'a> {
-    fn new(
-        plan: &'a Plan,
-        path: &'a UnixPath,
-        machine: &'a dyn Machine,
-        around: &'a Surroundings,
-        write: bool,
-    ) -> Self {
+    fn new(jar: &'a Answers<'a>, path: &'a UnixPath, write: bool) -> Self {
         Self {
-            plan,
+            plan: jar.plan,
             path,
             write,
-            view: View::of(plan, machine),
-            machine,
-            around,
+            view: &jar.view,
+            machine: jar.machine,
+            around: jar.around,
         }
     }
 
@@ -693,7 +673,7 @@ fn is_of_task(path: &UnixPath) -> bool {
 }
 
 /// What the guest takes for its home.
-fn home_inside(plan: &Plan) -> Option<UnixPath> {
+pub(super) fn home_inside(plan: &Plan) -> Option<UnixPath> {
     let Some(Step::Exec { variables, .. }) = plan.steps.last() else {
         return None;
     };

@@ -176,7 +176,7 @@ fn ordinary(machine: &UnixPath, write: bool) -> String {
 }
 
 /// A text as TOML writes it.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 

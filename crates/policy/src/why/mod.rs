@@ -16,11 +16,17 @@ use belljar_plan::{Answer, Plan, Rule, answer::Verdict, plan::PlannedRule, repor
 
 use crate::{path::UnixPath, policy::Right, seccomp::Call};
 
+pub(crate) use self::grant::quoted;
 pub use self::{
     grant::{Grant, Surroundings},
     question::{Question, QuestionError},
     view::{Entry, EntryKind, Machine, Start},
 };
+
+/// What the guest takes for its home, where the plan says so.
+pub(crate) fn home(plan: &Plan) -> Option<UnixPath> {
+    files::home_inside(plan)
+}
 
 /// Says what becomes of an attempt in the jar of a plan; where it is denied, with the
 /// smallest grant that would allow it, as the answer tells it.
@@ -31,19 +37,67 @@ pub fn why(
     machine: &dyn Machine,
     around: &Surroundings,
 ) -> (Answer, Option<Grant>) {
-    let found = match question {
-        Question::Read(path) => files::read(plan, path, machine, around),
-        Question::Write(path) => files::write(plan, path, machine, around),
-        Question::Exec(path) => files::exec(plan, path, machine, around),
-        Question::Connect { .. } => calls::connect(plan),
-        Question::Call { name, arguments } => calls::call(plan, name, arguments),
-    };
-    found.told(plan, question.to_string(), around)
+    Answers::of(plan, machine, around).to(question)
+}
+
+/// Answers to many questions about one plan: its jar is made of its steps once.
+pub struct Answers<'a> {
+    plan: &'a Plan,
+    machine: &'a dyn Machine,
+    around: &'a Surroundings,
+    view: view::View<'a>,
+}
+
+impl<'a> Answers<'a> {
+    /// For this plan.
+    #[must_use]
+    pub fn of(plan: &'a Plan, machine: &'a dyn Machine, around: &'a Surroundings) -> Self {
+        Self {
+            plan,
+            machine,
+            around,
+            view: view::View::of(plan, machine),
+        }
+    }
+
+    /// Whether a path of the jar lies in its own scratch, empty at first, and below the
+    /// place where that begins.
+    pub(crate) fn in_scratch(&self, path: &UnixPath) -> bool {
+        self.view.walk(path, true).is_ok_and(|spot| {
+            let mount = self.view.mount_of(&spot);
+            mount.is_some_and(|mount| {
+                matches!(mount.shows, view::Shows::Scratch) && mount.at != spot.path
+            })
+        })
+    }
+
+    /// The answer to one question, as [`why`] gives it.
+    #[must_use]
+    pub fn to(&self, question: &Question) -> (Answer, Option<Grant>) {
+        let plan = self.plan;
+        let found = match question {
+            Question::Read(path) => files::read(self, path),
+            Question::Write(path) => files::write(self, path),
+            Question::Exec(path) => files::exec(self, path),
+            Question::Connect { .. } => calls::connect(plan),
+            Question::Call { name, arguments } => calls::call(plan, name, arguments),
+        };
+        found.told(plan, question.to_string(), self.around)
+    }
 }
 
 /// Answers for a denied call that a report has, by the plan that it ran under.
 #[must_use]
 pub fn of_violation(plan: &Plan, violation: &Violation, around: &Surroundings) -> Answer {
+    of_refused(plan, violation, around).0
+}
+
+/// The same, with the grant.
+pub(crate) fn of_refused(
+    plan: &Plan,
+    violation: &Violation,
+    around: &Surroundings,
+) -> (Answer, Option<Grant>) {
     let arguments = violation.arguments.join(", ");
     let question = format!("call {}({arguments})", violation.syscall);
     let decided_by = match violation.rule {
@@ -69,11 +123,12 @@ pub fn of_violation(plan: &Plan, violation: &Violation, around: &Surroundings) -
         reason: format!("rule {} refuses {}", violation.rule, violation.action),
         grant,
     };
-    let (answer, _) = finding.told(plan, question, around);
-    Answer {
+    let (answer, grant) = finding.told(plan, question, around);
+    let answer = Answer {
         errno: Some(violation.answer.clone()),
         ..answer
-    }
+    };
+    (answer, grant)
 }
 
 /// The socket that a guest wanted to be connected to, as a grant of it.
@@ -173,4 +228,4 @@ fn word_of(plan: &Plan, rule: &PlannedRule) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

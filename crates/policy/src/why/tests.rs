@@ -92,7 +92,7 @@ const READ_ONLY: Attributes = Attributes {
 };
 
 /// A jar that a user started: `/usr` shown, `/data` granted for reading at `/in`.
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let rules = Rule::ALL
         .iter()
         .map(|rule| PlannedRule {
@@ -125,6 +125,7 @@ pub(super) fn plan() -> Plan {
             allow: Vec::new(),
             deny: vec!["fsync".into()],
             events: true,
+            observe: false,
         }),
         grants: vec![PlannedGrant {
             path: "/data".into(),

@@ -278,7 +278,7 @@ fn resolve(root: BorrowedFd<'_>, workdir: &[u8], path: &[u8]) -> Result<OwnedFd,
 }
 
 /// Copies memory of a thread, all of it or nothing; process_vm_readv(2).
-fn read_memory(tid: i32, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+pub(super) fn read_memory(tid: i32, address: u64, into: &mut [u8]) -> Result<(), Errno> {
     if into.is_empty() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ mod files;
 mod launcher;
 mod lease;
 pub(crate) mod look;
+mod names;
 mod notify;
 mod packets;
 mod size;
@@ -30,7 +31,8 @@ pub(crate) use self::{
     },
     launcher::LauncherProcess,
     lease::Lease,
-    notify::{Asked, answer_call, next_call},
+    names::{Unread, name},
+    notify::{Asked, answer_call, await_call, let_go_on, next_call, take_turns},
     packets::{Packets, connected_packets},
     size::held,
     tree::{sample, shared_once},

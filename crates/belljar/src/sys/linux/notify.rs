@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+    time::Duration,
 };
 
 use belljar_policy::seccomp::Attempt;
@@ -18,6 +19,11 @@ const SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
 
 /// `SECCOMP_IOCTL_NOTIF_ID_VALID`
 const STILL: libc::Ioctl = 0x4008_2102_u32 as libc::Ioctl;
+
+/// `SECCOMP_IOCTL_NOTIF_SET_FLAGS`, since Linux 6.6.
+const FLAGS: libc::Ioctl = 0x4008_2104_u32 as libc::Ioctl;
+/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`
+const IN_STEP: u64 = 1;
 
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +41,20 @@ pub(crate) struct Asked {
 /// # Errors
 /// Any other where nobody can ask any more.
 pub(crate) fn next_call(listener: &OwnedFd) -> io::Result<Asked> {
+    await_call(listener, Duration::ZERO)
+}
+
+/// The same, after so long.
+pub(crate) fn await_call(listener: &OwnedFd, patience: Duration) -> io::Result<Asked> {
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
     loop {
         // Receiving ignores O_NONBLOCK.
         let mut waiting = [PollFd::new(listener, PollFlags::IN)];
-        if poll(&mut waiting, Some(&Timespec::default()))? == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        match poll(&mut waiting, Some(&patience)) {
+            Ok(0) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
         let [waiting] = waiting;
         if !waiting.revents().contains(PollFlags::IN) {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -82,6 +96,13 @@ fn receive(listener: &OwnedFd) -> io::Result<Asked> {
     })
 }
 
+/// Has whoever asks and whoever answers take turns on one processor, where the
+/// kernel can: a waiting caller has nothing else to do there.
+pub(crate) fn take_turns(listener: &OwnedFd) {
+    // SAFETY: the request takes a number. Where the kernel is older, it changes nothing.
+    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), FLAGS, IN_STEP) };
+}
+
 /// Whether a call still waits: then its thread is who it was, and what was read
 /// of it was its own.
 pub(super) fn is_waiting(listener: &OwnedFd, asked: &Asked) -> Result<(), Errno> {
@@ -96,12 +117,29 @@ pub(super) fn is_waiting(listener: &OwnedFd, asked: &Asked) -> Result<(), Errno>
 /// Answers with an error, or with success where it is 0. Whoever was killed
 /// meanwhile needs no answer.
 pub(crate) fn answer_call(listener: &OwnedFd, asked: &Asked, errno: i32) -> io::Result<()> {
-    let mut answer = libc::seccomp_notif_resp {
+    let answer = libc::seccomp_notif_resp {
         id: asked.id,
         val: 0,
         error: -errno,
         flags: 0,
     };
+    send(listener, answer)
+}
+
+/// Has the kernel do what was asked, by its own look at the arguments. Only for
+/// what the filter would have let through unseen: nothing that was looked at
+/// meanwhile holds any more.
+pub(crate) fn let_go_on(listener: &OwnedFd, asked: &Asked) -> io::Result<()> {
+    let answer = libc::seccomp_notif_resp {
+        id: asked.id,
+        val: 0,
+        error: 0,
+        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+    };
+    send(listener, answer)
+}
+
+fn send(listener: &OwnedFd, mut answer: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the request reads the struct of which its number holds the size.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) };
     if result < 0 {

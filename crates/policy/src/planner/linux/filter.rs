@@ -62,6 +62,7 @@ pub(super) fn planned(
         allow: names(&effective.seccomp.allow),
         deny: names(&effective.seccomp.deny),
         events: facts.listener.is_available(),
+        observe: effective.observe,
     })
 }
 
@@ -223,6 +224,41 @@ pub(super) fn unseen(
         true => Ok(()),
         false => Err(Refusal::Unmet { unmet }),
     }
+}
+
+/// What observes a jar is the listener; where there is none, nothing would be
+/// told of a run that was started to learn from.
+pub(super) fn unobserved(
+    effective: &Effective,
+    filter: Option<&Filter>,
+    facts: &HostFacts,
+) -> Result<(), Refusal> {
+    let (cause, remedy) = match (effective.observe, filter, &facts.listener) {
+        (false, ..) | (true, Some(_), Ability::Available) => return Ok(()),
+        (true, None, _) => (
+            "this machine takes no filter of system calls",
+            "run it on a machine with seccomp, or without `--observe`".to_owned(),
+        ),
+        (true, Some(_), Ability::Unavailable { cause, remedy }) => (cause.as_str(), remedy.clone()),
+    };
+    Err(Refusal::Unmet {
+        unmet: vec![Unmet {
+            rule: Rule::Syscalls,
+            required: None,
+            available: None,
+            reason: format!("--observe: calls cannot be looked at here: {cause}"),
+            remedy,
+        }],
+    })
+}
+
+/// What an operator should know of a jar that is observed.
+pub(super) fn note(filter: Option<&Filter>) -> Option<String> {
+    filter.filter(|filter| filter.observe).map(|_| {
+        "calls that name a file, a program or an address are looked at on their way and go on, and quiet denials are noted \
+         (--observe): it tells what a plugin asked for, decides nothing, and makes such calls slower"
+            .to_owned()
+    })
 }
 
 /// What holds each of the rules that the filter keeps, in words.

@@ -79,6 +79,7 @@ pub(super) fn plan(
         return Ok(None);
     };
     filter::unseen(effective, Some(&filter), facts)?;
+    filter::unobserved(effective, Some(&filter), facts)?;
     let domain = Domain::new(facts.landlock_abi, places(&root), Tcp::Nothing);
     let limits = limits_of(effective, facts);
     let growth = limits
@@ -123,6 +124,7 @@ pub(super) fn plan(
     weakenings.push(format!(
         "no namespaces, since {cause}: held by Landlock, seccomp and rlimits alone"
     ));
+    let observed = filter::note(Some(&filter));
     Ok(Some(Plan {
         schema: SCHEMA,
         preset: effective.preset.value,
@@ -143,7 +145,7 @@ pub(super) fn plan(
         said: effective.said.clone(),
         dropped: effective.dropped.clone(),
         weakenings,
-        notes: notes(facts),
+        notes: [notes(facts), observed.into_iter().collect()].concat(),
         steps: steps.list,
     }))
 }

@@ -98,6 +98,7 @@ pub(super) fn plan(
     let limits = limits::planned(effective, &facts.bounds);
     let filter = filter::planned(verified, effective, facts, namespaces);
     filter::unseen(effective, filter.as_ref(), facts)?;
+    filter::unobserved(effective, filter.as_ref(), facts)?;
     let variables = environment(
         effective,
         &verified.caller,
@@ -164,6 +165,7 @@ pub(super) fn plan(
             steps: steps.of,
         },
     );
+    let observed = filter::note(filter.as_ref());
     Ok(Plan {
         schema: SCHEMA,
         preset: effective.preset.value,
@@ -190,7 +192,12 @@ pub(super) fn plan(
         said: effective.said.clone(),
         dropped: [&effective.dropped[..], &unseen].concat(),
         weakenings: effective.weakenings.clone(),
-        notes: [notes(facts), foreseen.into_iter().collect()].concat(),
+        notes: [
+            notes(facts),
+            foreseen.into_iter().collect(),
+            observed.into_iter().collect(),
+        ]
+        .concat(),
         steps: steps.list,
     })
 }
