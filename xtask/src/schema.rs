@@ -22,6 +22,7 @@ const NAMES: &[&str] = &[
     "event",
     "explanation",
     "answer",
+    "facts",
 ];
 
 /// Writes the files anew, and names those that changed.
