@@ -196,6 +196,30 @@ fn cgroups_of_trials(facts: &HostFacts) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_plan_is_explained_from_the_facts_as_it_is_here() {
+    if !jars() {
+        return;
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let file = room.path().join("facts.json");
+    fs::write(&file, doctor(&["--json"]).stdout).expect("a file");
+    let explain = |words: &[&str]| -> serde_json::Value {
+        let output = belljar_tests::output(
+            Command::new(program())
+                .args(["explain", "--json"])
+                .args(words)
+                .args(["--", "true"])
+                .stdin(Stdio::null()),
+        );
+        assert_eq!(output.status.code(), Some(0), "{output:#?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let there = explain(&["--for-host", file.to_str().expect("a path")]);
+    assert!(there["digest"].is_string());
+    assert_eq!(there["digest"], explain(&[])["digest"]);
+}
+
+#[test]
 fn nothing_is_left_of_an_examination() {
     let before = Leftovers::before();
     let output = doctor(&["--json"]);
@@ -467,6 +491,44 @@ fn another_kernel_is_what_was_recorded_of_it_and_keeps_nothing_of_the_trial() {
         "{:?}",
         results[5]
     );
+}
+
+/// What a machine is told to do is done there, word by word.
+#[test]
+fn remedies_that_are_commands_do_what_they_promise() {
+    if !need(Need::Vm) {
+        return;
+    }
+    // Each prints the doctor's status before and after; `told` gives the command
+    // that begins with a word.
+    let head = "as='/usr/bin/setpriv --reuid=1000 --regid=1000 --clear-groups'
+        told() { $as belljar doctor --json | grep -o \"\\`$1[^\\`]*\\`\" | tr -d '\\`' | head -n 1; }
+        status() { $as belljar doctor > /tmp/page; echo $?; }
+        can_make() { $as belljar doctor | grep '^  cgroups' | cut -c 23-25; }\n";
+    let switch = |name: &str| {
+        format!(
+            "{head} echo 0 > /proc/sys/{name}; status; sh -c \"$(told sysctl)\"; status; cat /proc/sys/{name}"
+        )
+    };
+    let delegate = format!(
+        "{head} can_make; command=$(told mkdir | sed s/PID/$$/); eval \"$command\"; can_make; cat /proc/self/cgroup"
+    );
+    let results = vm().run(&[
+        VmCommand::root(["sh", "-c", &switch("user/max_user_namespaces")]),
+        VmCommand::root(["sh", "-c", &switch("kernel/unprivileged_userns_clone")]),
+        VmCommand::root(["sh", "-c", &delegate]),
+    ]);
+    assert_eq!(
+        results[0].text(),
+        "1\nuser.max_user_namespaces = 15000\n0\n15000\n",
+        "{results:#?}"
+    );
+    assert_eq!(
+        results[1].text(),
+        "1\nkernel.unprivileged_userns_clone = 1\n0\n1\n",
+        "{results:#?}"
+    );
+    assert_eq!(results[2].text(), "no \nyes\n0::/belljar\n", "{results:#?}");
 }
 
 /// Writes the facts of the kernel that `BELLJAR_VM` names, for root and for a user,

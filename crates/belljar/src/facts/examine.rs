@@ -52,17 +52,70 @@ const FILES: [&str; 2] = [
 /// Looks at all of it; what is tried by launches is not in it.
 pub(super) fn examine(facts: &HostFacts) -> Examined {
     let name = user_name(facts.uid);
-    let ranges = |file| {
+    let [uids, gids] = ["/etc/subuid", "/etc/subgid"].map(|file| {
         let text = look::read_small(file, 1 << 20).unwrap_or_default();
-        ranges(&String::from_utf8_lossy(&text), name.as_deref(), facts.uid)
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let own = |text: &str| -> Vec<IdRange> {
+        let mine = |of: &str| of == facts.uid.to_string() || Some(of) == name.as_deref();
+        let ranges = ranges(text).filter(|(of, _)| mine(of));
+        ranges.map(|(_, range)| range).collect()
+    };
+    let (subuids, subgids) = (own(&uids), own(&gids));
+    let more_ids = if facts.privileged {
+        Ability::Available
+    } else if subuids.is_empty() || subgids.is_empty() {
+        no_ids(facts, name.as_deref(), [&uids, &gids])
+    } else if ["/usr/bin/newuidmap", "/usr/bin/newgidmap"]
+        .iter()
+        .all(|helper| look::exists(helper))
+    {
+        Ability::Available
+    } else {
+        unavailable(
+            "newuidmap(1) and newgidmap(1), which write the maps, are not in /usr/bin",
+            "install them: the package `uidmap` of Debian and Ubuntu, `shadow-utils` of Fedora",
+        )
     };
     Examined {
         cgroups: cgroups(facts, name.as_deref()),
-        subuids: ranges("/etc/subuid"),
-        subgids: ranges("/etc/subgid"),
+        more_ids,
+        subuids,
+        subgids,
         done: Vec::new(),
         idmapped: Vec::new(),
         switches: switches(),
+    }
+}
+
+/// As many ids as a distribution gives to each user; useradd(8), `SUB_UID_COUNT`.
+const USUAL: u32 = 65_536;
+
+fn no_ids(facts: &HostFacts, name: Option<&str>, files: [&str; 2]) -> Ability {
+    let cause = format!(
+        "/etc/subuid and /etc/subgid give uid {} no ids of its own",
+        facts.uid
+    );
+    let Some(name) = name else {
+        return unavailable(cause, "give the user a name first: /etc/passwd has none");
+    };
+    // Behind all that anybody has.
+    let first = files
+        .iter()
+        .flat_map(|text| ranges(text))
+        .filter_map(|(_, range)| range.first.checked_add(range.count))
+        .fold(100_000, u32::max);
+    match first.checked_add(USUAL - 1) {
+        Some(last) => unavailable(
+            cause,
+            format!(
+                "as root: `usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {name}`"
+            ),
+        ),
+        None => unavailable(
+            cause,
+            "as root, give the user a range that nobody has in both; none is left behind the last",
+        ),
     }
 }
 
@@ -94,19 +147,15 @@ fn user_name(uid: u32) -> Option<String> {
     })
 }
 
-/// The lines of one user, named or by number; subuid(5).
-fn ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<IdRange> {
-    let uid = uid.to_string();
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.trim().split(':');
-            let of = fields.next()?;
-            let first = fields.next()?.parse().ok()?;
-            let count = fields.next()?.parse().ok()?;
-            (of == uid || Some(of) == name).then_some(IdRange { first, count })
-        })
-        .filter(|range| range.count > 0)
-        .collect()
+/// What each line gives, and to whom, by name or number; subuid(5).
+fn ranges(text: &str) -> impl Iterator<Item = (&str, IdRange)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.trim().split(':');
+        let of = fields.next()?;
+        let first = fields.next()?.parse().ok()?;
+        let count = fields.next()?.parse().ok()?;
+        (count > 0).then_some((of, IdRange { first, count }))
+    })
 }
 
 fn cgroups(facts: &HostFacts, name: Option<&str>) -> Cgroups {
@@ -227,12 +276,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_users_ranges_are_found_by_name_and_by_number() {
-        let text = "ann:100000:65536\n1001:200000:10\nbob:1:1\nann:broken\n# ann:5:5\nann:9:0\n";
+    fn a_line_without_a_range_is_none() {
+        let text = "ann:100000:65536\n1001:200000:10\nann:broken\n# ann:5:5:\nann:9:0\nann:1\n";
         let range = |first, count| IdRange { first, count };
-        assert_eq!(ranges(text, Some("ann"), 1000), [range(100_000, 65_536)]);
-        assert_eq!(ranges(text, Some("eve"), 1001), [range(200_000, 10)]);
-        assert_eq!(ranges(text, None, 0), []);
+        let read: Vec<_> = ranges(text).collect();
+        let comment = ("# ann", range(5, 5));
+        assert_eq!(
+            read,
+            [
+                ("ann", range(100_000, 65_536)),
+                ("1001", range(200_000, 10)),
+                comment
+            ]
+        );
+    }
+
+    #[test]
+    fn ids_that_are_told_to_be_given_are_nobody_s() {
+        let facts = super::super::facts();
+        let files = ["ann:100000:65536\n", "eve:165536:65536\n"];
+        let Ability::Unavailable { remedy, .. } = no_ids(&facts, Some("bob"), files) else {
+            panic!("there are none");
+        };
+        assert!(
+            remedy.contains("--add-subuids 231072-296607 --add-subgids 231072-296607 bob`"),
+            "{remedy}"
+        );
+        let full = no_ids(&facts, Some("bob"), ["ann:4294900000:60000\n", ""]);
+        assert!(format!("{full:?}").contains("none is left"), "{full:?}");
     }
 
     #[test]

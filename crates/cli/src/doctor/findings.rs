@@ -18,6 +18,8 @@ pub(super) struct Findings {
     /// Rules to accept, where a program can run without namespaces here.
     pub(super) lower: Option<Vec<Rule>>,
     pub(super) missing: Vec<Missing>,
+    /// What no jar of today needs.
+    pub(super) later: Vec<Missing>,
 }
 
 /// Whether a preset can be met.
@@ -39,6 +41,18 @@ pub(super) struct Missing {
 }
 
 impl Missing {
+    fn of(ability: &Ability, costs: &'static str) -> Option<Self> {
+        match ability {
+            Ability::Available => None,
+            Ability::Unavailable { cause, remedy } => Some(Self {
+                presets: Vec::new(),
+                costs,
+                cause: cause.clone(),
+                remedy: remedy.clone(),
+            }),
+        }
+    }
+
     /// What cannot be had for want of it.
     pub(super) fn costs(&self) -> String {
         let words: Vec<&str> = self.presets.iter().map(|preset| preset.word()).collect();
@@ -55,7 +69,9 @@ const LISTENER: &str = "denied calls are refused as ever, but not told of";
 const LANDLOCK: &str = "a jar's files are held by its mounts alone";
 const IDMAP: &str = "what root grants must be open to everybody";
 const FIXED_CODE: &str = "writable_code is held by the filter alone";
-const CGROUPS: &str = "no jar needs one yet; memory and processor time are sampled";
+const CGROUPS: &str = "nothing yet: memory and processor time are sampled instead";
+
+const IDS: &str = "nothing yet: a user's jar has the user's own id";
 
 impl Findings {
     pub(super) fn of(facts: &HostFacts) -> Self {
@@ -63,6 +79,7 @@ impl Findings {
             presets: Vec::new(),
             lower: trial::without_namespaces(facts).map(|(_, lost)| lost),
             missing: Vec::new(),
+            later: Vec::new(),
         };
         for preset in [Preset::Strict, Preset::Standard, Preset::Minimal] {
             let planned = trial::of_preset(preset, facts);
@@ -137,22 +154,25 @@ impl Findings {
             });
         }
         if let Some(examined) = &facts.examined {
-            self.part(&examined.cgroups.children, CGROUPS);
+            let parts = [
+                (&examined.cgroups.children, CGROUPS),
+                (&examined.more_ids, IDS),
+            ];
+            let parts = parts.into_iter();
+            self.later = parts
+                .filter_map(|(part, costs)| Missing::of(part, costs))
+                .collect();
         }
     }
 
     fn part(&mut self, ability: &Ability, costs: &'static str) {
-        let Ability::Unavailable { cause, remedy } = ability else {
+        let Some(part) = Missing::of(ability, costs) else {
             return;
         };
-        let known = |missing: &Missing| missing.cause == *cause && missing.remedy == *remedy;
+        let known =
+            |missing: &Missing| missing.cause == part.cause && missing.remedy == part.remedy;
         if !self.missing.iter().any(known) {
-            self.missing.push(Missing {
-                presets: Vec::new(),
-                costs,
-                cause: cause.clone(),
-                remedy: remedy.clone(),
-            });
+            self.missing.push(part);
         }
     }
 }

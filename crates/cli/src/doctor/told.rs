@@ -9,7 +9,7 @@ use belljar::{
     },
 };
 
-use super::findings::{Findings, OfPreset};
+use super::findings::{Findings, Missing, OfPreset};
 use crate::page::{Page, Tone};
 
 /// Columns of a name.
@@ -33,17 +33,11 @@ pub(super) fn tell(page: &mut Page, facts: &HostFacts, findings: &Findings) {
         );
         row(page, "without namespaces", true, &text);
     }
-    if !findings.missing.is_empty() {
-        page.heading("What is missing, and what to do about it");
-        for missing in &findings.missing {
-            page.gap();
-            page.paragraph(2, &missing.cause);
-            page.paragraph(4, &format!("costs: {}", missing.costs()));
-            if !missing.remedy.is_empty() {
-                page.paragraph(4, &format!("remedy: {}", missing.remedy));
-            }
-        }
-    }
+    missing(
+        page,
+        "What is missing, and what to do about it",
+        &findings.missing,
+    );
     page.heading("What a jar is made of");
     parts(page, facts);
     if let Some(examined) = &facts.examined {
@@ -51,6 +45,26 @@ pub(super) fn tell(page: &mut Page, facts: &HostFacts, findings: &Findings) {
         besides(page, facts, examined);
     }
     limits(page, findings);
+    missing(
+        page,
+        "What no jar needs yet, and how to have it",
+        &findings.later,
+    );
+}
+
+fn missing(page: &mut Page, heading: &str, all: &[Missing]) {
+    if all.is_empty() {
+        return;
+    }
+    page.heading(heading);
+    for missing in all {
+        page.gap();
+        page.paragraph(2, &missing.cause);
+        page.paragraph(4, &format!("costs: {}", missing.costs()));
+        if !missing.remedy.is_empty() {
+            page.paragraph(4, &format!("remedy: {}", missing.remedy));
+        }
+    }
 }
 
 /// The machine and who asks.
@@ -230,16 +244,17 @@ fn besides(page: &mut Page, facts: &HostFacts, examined: &Examined) {
             ranges.join(" ")
         }
     };
-    let (uids, gids) = (ranges(&examined.subuids), ranges(&examined.subgids));
-    let more = if facts.uid == 0 || (uids != "none" && gids != "none") {
-        String::new()
-    } else {
-        format!(
-            "; no jar needs any, and root gives them by \
-             `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME`, with numbers that nobody has"
-        )
-    };
-    about(page, "subuids, subgids", &format!("{uids}, {gids}{more}"));
+    let text = format!(
+        "subuids {}, subgids {}",
+        ranges(&examined.subuids),
+        ranges(&examined.subgids)
+    );
+    row(
+        page,
+        "more ids",
+        examined.more_ids.is_available(),
+        if facts.privileged { "any" } else { &text },
+    );
     if !facts.privileged {
         let groups: Vec<String> = facts.groups.iter().map(u32::to_string).collect();
         let text = if groups.is_empty() {

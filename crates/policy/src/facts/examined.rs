@@ -16,6 +16,9 @@ pub struct Examined {
     pub done: Vec<String>,
     /// The caller's place among the machine's cgroups.
     pub cgroups: Cgroups,
+    /// Ids beyond the caller's own can be mapped: by root itself, and for others where
+    /// there are some and newuidmap(1).
+    pub more_ids: Ability,
     /// Uids beyond the caller's own that the machine lets it map; subuid(5).
     pub subuids: Vec<IdRange>,
     /// The same for gids; subgid(5).
