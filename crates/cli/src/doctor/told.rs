@@ -302,3 +302,71 @@ fn smaller(plan: &Plan) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// The recorded machines, by name.
+    fn machines() -> Vec<(String, HostFacts)> {
+        let machines = concat!(env!("CARGO_MANIFEST_DIR"), "/../policy/tests/machines");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(Path::new(machines)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "json") {
+                let facts = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+                found.push((path.display().to_string(), facts));
+            }
+        }
+        assert!(found.len() > 10);
+        found
+    }
+
+    fn page(facts: &HostFacts) -> String {
+        let mut page = Page::default();
+        tell(&mut page, facts, &Findings::of(facts));
+        page.text().to_owned()
+    }
+
+    #[test]
+    fn every_machine_is_told_of_in_eighty_columns_with_a_remedy_for_each_thing_that_is_missing() {
+        for (name, facts) in machines() {
+            let page = page(&facts);
+            for line in page.lines() {
+                let pasted = line.trim_start().starts_with('`');
+                assert!(pasted || line.chars().count() <= 80, "{name}: {line}");
+            }
+            let findings = Findings::of(&facts);
+            let met = findings.presets.iter().all(|of| of.plan.is_some());
+            assert_eq!(met, !page.contains("costs: the preset"), "{name}: {page}");
+            for missing in findings.missing.iter().chain(&findings.later) {
+                let whole = [&missing.cause, &missing.remedy, &missing.costs()];
+                assert!(
+                    whole.iter().all(|text| !text.is_empty()),
+                    "{name}: {missing:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_facts_steer_no_terminal() {
+        let (_, facts) = machines().remove(0);
+        let hostile = "\x1b[2J\nbelljar: fine\r".to_owned();
+        let page = page(&HostFacts {
+            release: hostile.clone(),
+            machine: hostile.clone(),
+            namespaces: Ability::Unavailable {
+                cause: hostile.clone(),
+                remedy: hostile,
+            },
+            ..facts
+        });
+        assert!(
+            !page.contains(['\x1b', '\r']) && !page.contains("\nbelljar: fine"),
+            "{page}"
+        );
+    }
+}
