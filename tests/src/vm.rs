@@ -139,6 +139,7 @@ impl VmResult {
 #[derive(Debug, Default)]
 pub struct Vm {
     added: Vec<(String, PathBuf)>,
+    without_modules: bool,
 }
 
 /// Begins a virtual machine; a test that does needs [`Need::Vm`](crate::Need::Vm).
@@ -165,6 +166,15 @@ impl Vm {
         self
     }
 
+    /// Loads none of the kernel's modules: for a kernel that has others.
+    #[must_use]
+    pub fn without_modules(self) -> Self {
+        Self {
+            without_modules: true,
+            ..self
+        }
+    }
+
     /// Runs commands one after another, and gives what became of each. Where a
     /// command ends the machine, those after it get a new one.
     ///
@@ -173,7 +183,11 @@ impl Vm {
     #[must_use]
     pub fn run(&self, commands: &[VmCommand]) -> Vec<VmResult> {
         let kernel = Kernel::find().expect("a kernel: cargo xtask test gets it");
-        let base = image::base(&kernel, &self.added);
+        let modules = match self.without_modules {
+            true => Vec::new(),
+            false => kernel.modules(),
+        };
+        let base = image::base(&modules, &self.added);
         let mut results = Vec::new();
         while results.len() < commands.len() {
             results.extend(boot(&kernel, &base, &commands[results.len()..]));

@@ -26,6 +26,7 @@ const NAMES: &[&str] = &[
     "warnings",
     "lines",
     "lesson",
+    "facts",
 ];
 
 /// Writes the files anew, and names those that changed.

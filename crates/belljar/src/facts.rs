@@ -1,19 +1,22 @@
 //! What this machine can enforce, found out fast: by system calls that change
 //! nothing, and by looking at the usual places. The launch is the proof; when
-//! one of its steps fails, [`after_failure`] finds the true cause.
+//! one of its steps fails, [`after_failure`] finds the true cause. [`tried`] takes
+//! its time instead, and does every step.
 
+mod examine;
 mod failure;
 mod layout;
+mod tried;
 
 use std::sync::{Mutex, PoisonError};
 
 use belljar_plan::Preset;
 use belljar_policy::{
     HostFacts,
-    facts::{Ability, Os},
+    facts::{Ability, Layout, Os},
 };
 
-pub use self::failure::after_failure;
+pub use self::{failure::after_failure, tried::tried};
 use crate::sys::facts::{self, Call};
 
 /// What this machine can enforce, with the places that the presets `standard`
@@ -70,6 +73,11 @@ static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 /// `minimal` needs a list of the machine's secrets, which takes longer.
 #[must_use]
 pub fn facts_for(preset: Preset) -> HostFacts {
+    found(layout::layout(preset))
+}
+
+/// What cheap calls tell, beside the places that were looked at.
+fn found(layout: Layout) -> HostFacts {
     let process = facts::process();
     let privileged = facts::privileged();
     let calls = Calls {
@@ -96,7 +104,7 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         } else {
             unavailable(
                 "the kernel was built without user namespaces",
-                "boot a kernel with CONFIG_USER_NS",
+                boot("a kernel with CONFIG_USER_NS"),
             )
         },
         mounts: calls.all(
@@ -139,7 +147,7 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         } else {
             unavailable(
                 "the kernel was built without seccomp filters",
-                "boot a kernel with CONFIG_SECCOMP_FILTER",
+                boot("a kernel with CONFIG_SECCOMP_FILTER"),
             )
         },
         listener: listener(&calls),
@@ -151,11 +159,12 @@ pub fn facts_for(preset: Preset) -> HostFacts {
         } else {
             unavailable(
                 "this kernel counts a user's tasks over all user namespaces",
-                "boot Linux 5.14 or later",
+                boot("Linux 5.14 or later"),
             )
         },
         bounds: facts::bounds(),
-        layout: layout::layout(preset),
+        layout,
+        examined: None,
     })
 }
 
@@ -167,7 +176,7 @@ fn listener(calls: &Calls) -> Ability {
     } else {
         unavailable(
             "the kernel has no `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`",
-            "boot Linux 5.19 or later",
+            boot("Linux 5.19 or later"),
         )
     }
 }
@@ -182,7 +191,7 @@ fn landlock(abi: Result<u32, i32>) -> Ability {
         ),
         Err(_) => unavailable(
             "the kernel has no Landlock, or something around this process refuses it",
-            "boot Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK",
+            boot("Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK"),
         ),
     }
 }
@@ -230,6 +239,21 @@ impl Learnt {
     }
 }
 
+/// What to do where the running kernel lacks something. Some kernels can't be
+/// booted by whoever reads this; asked only where something is missing.
+fn boot(what: &str) -> String {
+    let version = facts::read_proc("/proc/version").unwrap_or_default();
+    // How gVisor presents itself, unchanged for years.
+    if version.starts_with("Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016") {
+        "start Belljar outside of gVisor, whose kernel is its own and holds a container by itself"
+            .to_owned()
+    } else if version.contains("microsoft-standard-WSL2") {
+        format!("update the kernel of WSL by `wsl --update`, in Windows; or boot {what}")
+    } else {
+        format!("boot {what}")
+    }
+}
+
 fn unavailable(cause: impl Into<String>, remedy: impl Into<String>) -> Ability {
     Ability::Unavailable {
         cause: cause.into(),
@@ -251,7 +275,7 @@ impl Calls {
         missing.map_or(Ability::Available, |(_, name)| {
             unavailable(
                 format!("the kernel has no {name}(2)"),
-                format!("boot Linux {since} or later"),
+                boot(&format!("Linux {since} or later")),
             )
         })
     }

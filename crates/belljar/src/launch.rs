@@ -3,6 +3,7 @@
 
 mod ahead;
 mod engine;
+mod trial;
 
 use std::{
     io,
@@ -24,6 +25,7 @@ pub use self::engine::{Parking, set_parking};
 pub(crate) use self::{
     ahead::{Again, Ahead},
     engine::{Begun, Engine, Link, News, lock, parking},
+    trial::Came,
 };
 use crate::{
     error::LaunchError,

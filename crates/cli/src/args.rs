@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{explain, learn, policy, run, schema, why, words};
+use crate::{doctor, explain, learn, policy, run, schema, why, words};
 
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run one program or plugin in a jar
     Run(Box<run::Options>),
+    /// Tell what this machine can enforce, what is missing, and what to do about it
+    Doctor(doctor::Options),
     /// Tell what would hold a run, rule by rule, and launch nothing
     Explain(Box<explain::Options>),
     /// Tell why something is denied, by whose word, and what would allow it

@@ -6,6 +6,7 @@
 
 mod args;
 mod ask;
+mod doctor;
 mod explain;
 mod learn;
 mod page;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let status = match args::parse(&command_line) {
         Ok(cli) => match cli.command {
             Command::Run(options) => run::run(&options, &command_line),
+            Command::Doctor(options) => doctor::run(&options),
             Command::Explain(options) => explain::run(&options, &command_line),
             Command::Learn(options) => learn::run(&options, &command_line),
             Command::Why(options) => why::run(&options, &command_line),

@@ -12,6 +12,10 @@ use crate::words::one_line;
 /// Columns of a page.
 const WIDTH: usize = 80;
 
+/// Columns of what is answered, and of a short answer.
+const LABEL: usize = 22;
+const WORD: usize = 5;
+
 /// What a word means, which a terminal shows by its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -27,6 +31,8 @@ pub(crate) enum Tone {
 pub(crate) struct Page {
     text: String,
     colour: bool,
+    /// A heading is the last that was written, or nothing is.
+    below_heading: bool,
 }
 
 impl Page {
@@ -35,6 +41,7 @@ impl Page {
         // https://no-color.org
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
+            below_heading: true,
             text: String::new(),
             colour: wanted && io::stdout().is_terminal(),
         }
@@ -56,6 +63,7 @@ impl Page {
         }
         let text = self.toned(Tone::Heading, &one_line(text));
         let _ = writeln!(self.text, "{text}");
+        self.below_heading = true;
     }
 
     /// A paragraph from this column on.
@@ -73,6 +81,26 @@ impl Page {
         self.hanging(&format!("{label:column$}"), column, tone, text);
     }
 
+    /// An empty line, where something other than a heading stands above.
+    pub(crate) fn gap(&mut self) {
+        if !self.below_heading {
+            self.text.push('\n');
+        }
+        self.below_heading = false;
+    }
+
+    /// Words in front, a short answer, then text in a column of its own.
+    pub(crate) fn answer(&mut self, label: &str, (word, tone): (&str, Tone), text: &str) {
+        let label = format!("{:LABEL$}", one_line(label));
+        let blanks = " ".repeat(WORD.saturating_sub(word.chars().count()));
+        let first = format!("{label}{}{blanks}", self.toned(tone, word));
+        if text.is_empty() {
+            let _ = writeln!(self.text, "{}", first.trim_end());
+        } else {
+            self.hanging(&first, LABEL + WORD, Tone::Plain, text);
+        }
+    }
+
     /// Words to paste, on a line of their own however long it is.
     pub(crate) fn verbatim(&mut self, label: &str, column: usize, text: &str) {
         let _ = writeln!(self.text, "{:column$}{}", one_line(label), one_line(text));
@@ -87,9 +115,10 @@ impl Page {
     fn hanging(&mut self, first: &str, indent: usize, tone: Tone, text: &str) {
         let text = one_line(text);
         let room = WIDTH.saturating_sub(indent).max(20);
-        // A path is never broken: it is there to be pasted.
+        // A path is never broken, nor what stands in backquotes: it is there to be pasted.
         let options = textwrap::Options::new(room)
             .break_words(false)
+            .word_separator(textwrap::WordSeparator::Custom(words))
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
         for (number, line) in textwrap::wrap(&text, options).iter().enumerate() {
             let line = self.toned(tone, line);
@@ -125,6 +154,24 @@ impl Page {
     pub(crate) fn print(&self) -> Result<(), PrintError> {
         print(self.text.as_bytes())
     }
+}
+
+/// Words with the spaces behind them; what stands in backquotes is one.
+fn words(line: &str) -> Box<dyn Iterator<Item = textwrap::core::Word<'_>> + '_> {
+    let mut quoted = false;
+    let mut spaces = false;
+    let mut from = 0;
+    let mut words = Vec::new();
+    for (at, letter) in line.char_indices() {
+        if spaces && letter != ' ' {
+            words.push(textwrap::core::Word::from(&line[from..at]));
+            from = at;
+        }
+        quoted ^= letter == '`';
+        spaces = letter == ' ' && !quoted;
+    }
+    words.push(textwrap::core::Word::from(&line[from..]));
+    Box::new(words.into_iter())
 }
 
 /// Prints a document of JSON.
@@ -178,10 +225,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_pasted_is_whole_and_an_answer_stands_in_columns() {
+        let mut page = Page::default();
+        let command = format!("`{}`", "a b ".repeat(30));
+        page.answer(
+            "  name",
+            ("no", Tone::Bad),
+            &format!("do {command}, then go on"),
+        );
+        page.answer("  other", ("yes", Tone::Good), "");
+        let lines: Vec<&str> = page.text().lines().collect();
+        assert_eq!(lines[0], "  name                no   do");
+        assert_eq!(lines[1].trim_start(), format!("{command},"));
+        assert_eq!(lines[2], format!("{:27}then go on", ""));
+        assert_eq!(lines[3], "  other               yes");
+    }
+
+    #[test]
     fn colour_is_only_where_it_is_wanted() {
         let page = |colour| Page {
             colour,
-            text: String::new(),
+            ..Page::default()
         };
         assert_eq!(page(false).toned(Tone::Bad, "x"), "x");
         assert_eq!(page(true).toned(Tone::Bad, "x"), "\x1b[31mx\x1b[0m");

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use belljar_policy::{
+    HostFacts,
     data::{Answer, Event, Plan, Report},
     policy::Line,
 };
@@ -37,6 +38,8 @@ enum Document {
     Plan,
     /// What is told while a program runs
     Event,
+    /// What a machine can enforce, as `belljar doctor --json` writes it
+    Facts,
     /// What `belljar explain --json` tells: a plan, or what would be refused
     Explanation,
     /// What `belljar why --json` answers to a question
@@ -79,6 +82,7 @@ fn schema(document: Document) -> Schema {
         Document::Report => schema_for!(Report),
         Document::Plan => schema_for!(Plan),
         Document::Event => schema_for!(Event),
+        Document::Facts => schema_for!(HostFacts),
         Document::Explanation => schema_for!(Explanation),
         Document::Answer => schema_for!(Answer),
         Document::Groups => schema_for!(Vec<Told>),

@@ -40,6 +40,7 @@ fn bad_usage_is_one_complaint_and_status_125() {
         vec!["run", "--read", "/no/such/../path", "--", "true"],
         vec!["runn"],
         vec!["schema", "nothing"],
+        vec!["doctor", "now"],
     ] {
         let output = belljar(&words);
         let stderr = text(&output.stderr);
@@ -107,7 +108,7 @@ fn a_call_without_a_word_shows_the_help_and_fails() {
 
 #[test]
 fn every_schema_is_json() {
-    for document in ["manifest", "policy", "report", "plan"] {
+    for document in ["manifest", "policy", "report", "plan", "facts"] {
         let output = belljar(&["schema", document]);
         assert_eq!(output.status.code(), Some(0), "{document}");
         let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::UnixPath;
 
-/// What a machine can enforce for the user who asks.
+mod examined;
+
+pub use self::examined::{Cgroups, Examined, Hierarchy, IdRange, Idmapped, Switch};
+
+/// What a machine can enforce for the user who asks. `belljar doctor --json`
+/// writes it, and a plan can be made of it anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostFacts {
@@ -56,6 +61,9 @@ pub struct HostFacts {
     pub bounds: Bounds,
     /// What there is on this machine's disk and in its `/proc`.
     pub layout: Layout,
+    /// What was tried and read besides by `belljar doctor`; a launch looks for none of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examined: Option<Examined>,
 }
 
 impl HostFacts {

@@ -10,6 +10,7 @@
 //! - [`risk`]: how dangerous a grant is.
 //! - [`learn`]: what a run that was observed lacked, and the smallest grants for that.
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
+//! - [`trial`]: launches of nothing, by which a machine is tried.
 //! - [`why`]: what becomes of an attempt in a plan's jar, and by whose word.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
 //!
@@ -30,6 +31,7 @@ pub mod policy;
 pub mod refusal;
 pub mod risk;
 pub mod seccomp;
+pub mod trial;
 pub mod units;
 pub mod verified;
 pub mod why;

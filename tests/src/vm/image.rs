@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use super::{VmCommand, archive::Archive, kernel::Kernel};
+use super::{VmCommand, archive::Archive};
 use crate::{belljar, guest, output};
 
 /// Where busybox-static has it.
@@ -21,7 +21,7 @@ pub(super) const BUSYBOX: &str = "/bin/busybox";
 pub(super) const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// All of the machine but the commands of one boot.
-pub(super) fn base(kernel: &Kernel, added: &[(String, PathBuf)]) -> Vec<u8> {
+pub(super) fn base(modules_of: &[PathBuf], added: &[(String, PathBuf)]) -> Vec<u8> {
     let mut archive = Archive::default();
     // /usr holds all, as on every system that belljar knows.
     for name in ["bin", "sbin", "lib", "lib64"] {
@@ -56,10 +56,10 @@ pub(super) fn base(kernel: &Kernel, added: &[(String, PathBuf)]) -> Vec<u8> {
     archive.link("/usr/bin/sh", "busybox");
 
     let mut modules = String::new();
-    for path in kernel.modules() {
+    for path in modules_of {
         let name = path.file_name().expect("a module's file").to_string_lossy();
         let _ = writeln!(modules, "{name}");
-        archive.file(&format!("/machine/{name}"), 0o600, &read(&path));
+        archive.file(&format!("/machine/{name}"), 0o600, &read(path));
     }
     archive.file("/machine/modules", 0o600, modules.as_bytes());
 

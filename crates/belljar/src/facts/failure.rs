@@ -3,7 +3,7 @@
 
 use belljar_policy::{HostFacts, facts::Ability};
 
-use super::unavailable;
+use super::{boot, unavailable};
 use crate::sys::facts::read_proc;
 
 const EPERM: i32 = 1;
@@ -141,18 +141,18 @@ impl Machine {
                 "a seccomp filter around this process (a container's, most often) hides clone3(2)",
                 "run the container with `--security-opt seccomp=unconfined`, or with a profile that allows clone3 and namespaces",
             ),
-            ENOSYS => unavailable("the kernel has no clone3(2)", "boot Linux 5.9 or later"),
+            ENOSYS => unavailable("the kernel has no clone3(2)", boot("Linux 5.9 or later")),
             EPERM | EACCES if !facts.privileged && self.userns_clone == Some(0) => unavailable(
                 "the sysctl kernel.unprivileged_userns_clone is 0: only root may make user namespaces",
-                "sysctl -w kernel.unprivileged_userns_clone=1",
+                "`sysctl -w kernel.unprivileged_userns_clone=1`, and the setting in a file of /etc/sysctl.d to keep it",
             ),
             ENOSPC | EUSERS if self.max_user_namespaces == Some(0) => unavailable(
                 "the sysctl user.max_user_namespaces is 0: nobody may make user namespaces",
-                "sysctl -w user.max_user_namespaces=15000",
+                "`sysctl -w user.max_user_namespaces=15000`, and the setting in a file of /etc/sysctl.d to keep it",
             ),
             ENOSPC | EUSERS if !self.zero.is_empty() => unavailable(
                 format!("the sysctl {} is 0", self.zero.join(" and ")),
-                format!("sysctl -w {}=15000", self.zero.join("=15000 ")),
+                format!("`sysctl -w {}=15000`", self.zero.join("=15000 ")),
             ),
             ENOSPC | EUSERS => unavailable(
                 "the limit of namespaces is reached, by their number or because 32 lie inside one another",
@@ -174,7 +174,9 @@ impl Machine {
             ),
             EINVAL => unavailable(
                 "the kernel was built without one of the namespaces",
-                "boot a kernel with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS, CONFIG_UTS_NS, CONFIG_IPC_NS and CONFIG_CGROUPS",
+                boot(
+                    "a kernel with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS, CONFIG_UTS_NS, CONFIG_IPC_NS and CONFIG_CGROUPS",
+                ),
             ),
             EAGAIN | ENOMEM => return None,
             _ => return None,
@@ -213,7 +215,7 @@ impl Machine {
             )),
             ENOSYS => Some(unavailable(
                 "the kernel lacks a mount call",
-                "boot Linux 5.12 or later",
+                boot("Linux 5.12 or later"),
             )),
             _ => None,
         }
@@ -246,7 +248,7 @@ impl Machine {
             )),
             ENOSYS => Some(unavailable(
                 "the kernel has no mount_setattr(2)",
-                "boot Linux 5.12 or later",
+                boot("Linux 5.12 or later"),
             )),
             _ => None,
         }
@@ -266,7 +268,7 @@ impl Machine {
             )),
             ENOSYS => Some(unavailable(
                 "the kernel has no Landlock",
-                "boot Linux 5.19 or later with CONFIG_SECURITY_LANDLOCK",
+                boot("Linux 5.19 or later with CONFIG_SECURITY_LANDLOCK"),
             )),
             EOPNOTSUPP => Some(unavailable(
                 "Landlock is built into the kernel and switched off",
@@ -289,7 +291,7 @@ impl Machine {
         (errno == ENOSYS || errno == EINVAL).then(|| {
             unavailable(
                 "the kernel takes no seccomp filter",
-                "boot a kernel with CONFIG_SECCOMP_FILTER, for this architecture",
+                boot("a kernel with CONFIG_SECCOMP_FILTER, for this architecture"),
             )
         })
     }

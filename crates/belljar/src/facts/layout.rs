@@ -161,6 +161,17 @@ pub(super) fn system_sockets(layout: &Layout) -> Vec<UnixPath> {
     sockets
 }
 
+/// Looks at the usual places of all presets; the planner takes of them what its
+/// preset shows.
+pub(super) fn whole() -> Layout {
+    let Layout { top, secrets, .. } = layout(Preset::Minimal);
+    Layout {
+        top,
+        secrets,
+        ..layout(Preset::Standard)
+    }
+}
+
 /// Looks at the usual places that a preset needs.
 pub(super) fn layout(preset: Preset) -> Layout {
     let minimal = preset == Preset::Minimal;

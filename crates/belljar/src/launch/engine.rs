@@ -110,12 +110,25 @@ impl Engine {
             parked: Arc::default(),
         };
         let link = Arc::clone(&engine.link);
-        std::thread::Builder::new()
+        // Where no thread can be had, the caller may be a task of another runtime,
+        // which must not drop one; so it stays at hand.
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        let taken = Arc::clone(&runtime);
+        let started = std::thread::Builder::new()
             .name("belljar".to_owned())
             .spawn(move || {
                 sys::block_signals();
-                runtime.block_on(serve(queue, &link));
-            })?;
+                let runtime = lock(&taken).take();
+                if let Some(runtime) = runtime {
+                    runtime.block_on(serve(queue, &link));
+                }
+            });
+        if let Err(error) = started {
+            if let Some(runtime) = lock(&runtime).take() {
+                runtime.shutdown_background();
+            }
+            return Err(error);
+        }
         Ok(engine)
     }
 

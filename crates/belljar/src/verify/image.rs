@@ -18,6 +18,17 @@ pub struct Image {
 }
 
 impl Image {
+    /// An image of a few bytes.
+    pub(crate) fn of(bytes: &[u8]) -> io::Result<Self> {
+        let file = look::memory_file("belljar-image")?;
+        look::write_all(file.as_fd(), bytes)?;
+        look::seal(file.as_fd())?;
+        Ok(Self {
+            file,
+            length: bytes.len() as u64,
+        })
+    }
+
     /// How many bytes it holds.
     #[must_use]
     pub fn length(&self) -> u64 {

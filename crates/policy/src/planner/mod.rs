@@ -62,10 +62,11 @@ pub fn plan(verified: &Verified, policy: &Policy, facts: &HostFacts) -> Result<P
 #[must_use]
 pub fn digest(plan: &Plan) -> String {
     let json = serde_json::to_vec(plan).expect("a plan is data that JSON can hold");
-    Sha256::digest(json)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&Sha256::digest(json))
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A rule that is required more strongly than it can be held here.

@@ -117,6 +117,7 @@ pub(crate) fn machine() -> HostFacts {
             sockets: Vec::new(),
             stage: "/tmp".into(),
         },
+        examined: None,
     }
 }
 

@@ -77,7 +77,12 @@ fn sees_sockets(
 ) -> bool {
     !namespaces.network
         || effective.preset.value == Preset::Minimal
-        || !facts.layout.sockets.is_empty()
+        || facts.layout.sockets.iter().any(|socket| {
+            let system = || facts.layout.system.iter();
+            // Of the system's configuration a strict jar sees one file.
+            effective.preset.value != Preset::Strict
+                || system().any(|place| socket.is_within(&place.path))
+        })
         || effective.grants.iter().any(|grant| {
             verified
                 .survey
