@@ -67,6 +67,7 @@ mod jar;
 mod launch;
 mod policy_file;
 mod prepared;
+pub mod prove;
 pub mod records;
 mod report;
 mod streams;

@@ -27,16 +27,17 @@ pub(crate) fn open_to_read(path: &[u8]) -> core::result::Result<OwnedFd, Errno> 
 
 pub(crate) fn read(path: &[u8]) -> Result {
     let file = open_to_read(path)?;
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Directory {
+    let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
+    if kind == FileType::Directory {
         let mut count = 0;
         each_name(&file, |_| count += 1)?;
         return Ok(count);
     }
-    let mut bytes = [0; 64];
-    match rustix::io::read(&file, &mut bytes) {
-        // It was opened, which is what matters: a device with nothing to say now.
-        Err(Errno::AGAIN) => Ok(1),
-        other => other.map(|count| count as u64),
+    let read = rustix::io::read(&file, &mut [0; 64]);
+    match kind {
+        FileType::RegularFile => read.map(|count| count as u64),
+        // A device was opened, which is what matters, whatever it has to say now.
+        _ => Ok(1),
     }
 }
 

@@ -9,6 +9,7 @@ mod lease;
 pub(crate) mod look;
 mod notify;
 mod packets;
+pub(crate) mod prober;
 mod size;
 mod tree;
 mod wait;
