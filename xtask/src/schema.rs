@@ -25,6 +25,7 @@ const NAMES: &[&str] = &[
     "groups",
     "warnings",
     "lines",
+    "proof",
 ];
 
 /// Writes the files anew, and names those that changed.

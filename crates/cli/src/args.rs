@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{explain, policy, run, schema, why, words};
+use crate::{explain, policy, prove, run, schema, why, words};
 
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Why(Box<why::Options>),
     /// Check policy files, show what they come to, list groups of paths
     Policy(policy::Options),
+    /// Try on this machine what the plan of a run claims
+    Prove(Box<prove::Options>),
     /// Print the JSON Schema of one of Belljar's documents
     Schema(schema::Options),
 }

@@ -9,6 +9,7 @@ mod ask;
 mod explain;
 mod page;
 mod policy;
+mod prove;
 mod run;
 mod schema;
 mod terminal;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             Command::Explain(options) => explain::run(&options, &command_line),
             Command::Why(options) => why::run(&options, &command_line),
             Command::Policy(options) => policy::run(&options),
+            Command::Prove(options) => prove::run(&options, &command_line),
             Command::Schema(options) => schema::run(&options),
         },
         Err(status) => status,

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use belljar_policy::{
-    data::{Answer, Event, Plan, Report},
+    data::{Answer, Event, Plan, Proof, Report},
     policy::Line,
 };
 
@@ -47,6 +47,8 @@ enum Document {
     Warnings,
     /// What `belljar policy show --json` tells
     Lines,
+    /// What came of trying a plan's claims
+    Proof,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -82,6 +84,7 @@ fn schema(document: Document) -> Schema {
         Document::Groups => schema_for!(Vec<Told>),
         Document::Warnings => schema_for!(Checked),
         Document::Lines => schema_for!(Vec<Line>),
+        Document::Proof => schema_for!(Proof),
     }
 }
 
