@@ -96,7 +96,7 @@ pub async fn prove(jar: Jar) -> Result<Proof, ProveError> {
     let plan = Arc::clone(&decided.plan);
     let without = outside.try_plainly(&asked.without(), &engine).await?;
     let (limits, cleanup) = tokio::join!(
-        limits::all(&decided, &outside, &engine),
+        limits::all(&decided, &outside, &engine, &main),
         cleanup::seen(&decided, &outside, &engine),
     );
     let mut differences = Stand::of(&plan, &outside).differences(&plan);

@@ -22,7 +22,7 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// After what a limit should have ended, a prober goes on by itself so long, and
 /// then nothing has ended it.
-const LONGER: u64 = 4_000;
+const LONGER: u64 = 2_500;
 
 /// How a limit is to be felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,15 @@ pub(super) struct Limited {
     pub(super) difference: Option<String>,
 }
 
-/// Tries all limits that the plan claims to hold, side by side.
-pub(super) async fn all(decided: &Decided, outside: &Outside, engine: &Engine) -> Vec<Limited> {
-    let one = |limit| one(limit, decided, outside, engine);
+/// Tries all limits that the plan claims to hold, side by side. What became of the
+/// first jar is the control of those that end one.
+pub(super) async fn all(
+    decided: &Decided,
+    outside: &Outside,
+    engine: &Engine,
+    first: &InJar,
+) -> Vec<Limited> {
+    let one = |limit| one(limit, decided, outside, engine, first);
     // By name, since this list is what runs at the same time.
     let (memory, cpu_time, wall, output, processes, open_files, file_size, disk) = tokio::join!(
         one(Limit::Memory),
@@ -105,6 +111,7 @@ async fn one(
     decided: &Decided,
     outside: &Outside,
     engine: &Engine,
+    first: &InJar,
 ) -> Option<Limited> {
     let rule = limit.rule();
     let plan = &decided.plan;
@@ -140,7 +147,7 @@ async fn one(
     let jar = in_jar(&smaller, &stand, &probes, engine, |_| async { None });
     let (jar, without) = tokio::join!(jar, without(limit, value, plan, outside, engine));
     let trial = match jar {
-        Ok(jar) => judge(limit, value, &jar, without),
+        Ok(jar) => judge(limit, value, plan, [first, &jar], without),
         Err(error) => Trial {
             verdict: Verdict::Broken,
             ..not_here(row(limit).what.to_owned(), error.to_string())
@@ -239,15 +246,30 @@ async fn without(
     answers.first().copied().flatten()
 }
 
-fn judge(limit: Limit, value: u64, jar: &InJar, without: Option<Answer>) -> Trial {
+/// What the prober has of it before it asks for more: itself, its streams.
+const fn already(limit: Limit) -> u64 {
+    match limit {
+        Limit::Processes => 1,
+        Limit::OpenFiles => 3,
+        _ => 0,
+    }
+}
+
+fn judge(
+    limit: Limit,
+    value: u64,
+    plan: &Plan,
+    [first, jar]: [&InJar; 2],
+    without: Option<Answer>,
+) -> Trial {
     let Row { what, felt, .. } = row(limit);
     let said = format_value(limit, value);
     let answer = jar.answer(0);
     let ended = jar.outcome == Some(Outcome::Limit { limit });
-    // Not more than the limit came through, and something did.
+    // No more than the limit came through.
     let amount = match limit {
         Limit::Output => Some(jar.written),
-        _ => answer.map(|answer| answer.value),
+        _ => answer.map(|answer| answer.value + already(limit)),
     };
     let within = amount.is_none_or(|amount| amount <= value);
     let (answered, held) = match (felt, answer) {
@@ -278,11 +300,11 @@ fn judge(limit: Limit, value: u64, jar: &InJar, without: Option<Answer>) -> Tria
             Verdict::NotProbed,
             Some("it fails here without a jar too".to_owned()),
         ),
-        (false, _) => match cut_short(answer, jar, limit) {
+        (false, _) => match cut_short(answer, jar, limit, plan) {
             Some(why) => (Verdict::NotProbed, Some(why)),
             None => (
                 Verdict::Broken,
-                Some(format!("{what} than {said}: {answered}")),
+                Some(format!("{what}, at {said}: {answered}")),
             ),
         },
     };
@@ -292,11 +314,13 @@ fn judge(limit: Limit, value: u64, jar: &InJar, without: Option<Answer>) -> Tria
             answer: answered,
         },
         control: match felt {
-            // What came before: the prober ran.
-            Felt::Ends => None,
+            Felt::Ends => Some(Tried {
+                what: "end by itself within the plan's own value".to_owned(),
+                answer: first.ended(),
+            }),
             Felt::Fails(_) => answer.map(|answer| Tried {
                 what: "as much as that is let through".to_owned(),
-                answer: format_value(limit, answer.value),
+                answer: format_value(limit, answer.value + already(limit)),
             }),
         },
         without: plain,
@@ -306,7 +330,20 @@ fn judge(limit: Limit, value: u64, jar: &InJar, without: Option<Answer>) -> Tria
 }
 
 /// Another limit of the plan's own was reached first.
-fn cut_short(answer: Option<Answer>, jar: &InJar, limit: Limit) -> Option<String> {
+fn cut_short(answer: Option<Answer>, jar: &InJar, limit: Limit, plan: &Plan) -> Option<String> {
+    // A file may meet the other one of these first.
+    let other = match (limit, answer.map(|answer| answer.came)) {
+        (Limit::Disk, Some(Came::Refused(EFBIG))) => Some(Limit::FileSize),
+        (Limit::FileSize, Some(Came::Refused(ENOSPC))) => Some(Limit::Disk),
+        _ => None,
+    };
+    if let Some(other) = other.and_then(|other| plan.limit(other))
+        && other
+            .hard
+            .is_some_and(|hard| answer.is_some_and(|answer| answer.value >= hard))
+    {
+        return Some(format!("another limit was in its way: {}", other.limit));
+    }
     match (&jar.outcome, answer) {
         (Some(Outcome::Limit { limit: other }), _) if *other != limit => {
             Some(format!("another limit was in its way: {other}"))

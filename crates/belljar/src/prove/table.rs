@@ -54,6 +54,9 @@ const KERNEL: [&str; 8] = [
 /// What of `/proc` changes the machine. Nothing is written.
 const SWITCHES: [&str; 2] = ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"];
 
+/// And what of `/sys` does.
+const SYS_SWITCHES: [&str; 2] = ["/sys/kernel/mm/ksm/run", "/sys/kernel/uevent_seqnum"];
+
 /// The most that are tried of a list.
 const SOME: usize = 2;
 
@@ -390,8 +393,15 @@ fn granted(plan: &Plan, place: &str) -> bool {
 
 fn devices(plan: &Plan) -> Vec<Check> {
     let zero = || try_("read /dev/zero", Probe::Read { path: b"/dev/zero" });
-    let mut checks: Vec<Check> = DEVICES
+    let own = plan
+        .steps
         .iter()
+        .any(|step| matches!(step, Step::Device { .. }));
+    // Every user may open it, and a /dev of the jar's own has one of its own.
+    let of_machine = if own { None } else { Some("/dev/ptmx") };
+    let mut checks: Vec<Check> = of_machine
+        .iter()
+        .chain(&DEVICES)
         .filter(|device| !granted(plan, device) && can_read(device))
         .take(SOME)
         .map(|device| {
@@ -405,10 +415,6 @@ fn devices(plan: &Plan) -> Vec<Check> {
             )
         })
         .collect();
-    let own = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Device { .. }));
     if own && !granted(plan, "/dev/") {
         checks.push(Check::same(
             "see anything in /dev but what every jar has",
@@ -452,7 +458,11 @@ fn kernel_info(plan: &Plan) -> Vec<Check> {
             )
         })
         .collect();
-    for place in SWITCHES.iter().filter(|place| can_write(place)).take(1) {
+    let switch = |places: &[&'static str]| places.iter().copied().find(|place| can_write(place));
+    for place in [switch(&SWITCHES), switch(&SYS_SWITCHES)]
+        .into_iter()
+        .flatten()
+    {
         checks.push(Check::same(
             &format!("open {place} for writing"),
             Probe::Write {
@@ -462,7 +472,9 @@ fn kernel_info(plan: &Plan) -> Vec<Check> {
             itself(),
         ));
     }
-    if !granted(plan, "/sys") && can_read("/sys/kernel") {
+    // In minimal it is shown.
+    let shown = plan.preset == Preset::Minimal || granted(plan, "/sys");
+    if !shown && can_read("/sys/kernel") {
         checks.push(Check::same(
             "list /sys/kernel",
             Probe::Read {
