@@ -17,11 +17,11 @@ use belljar::{
 
 use tracing::info;
 
+use self::record::Target;
 pub(crate) use self::{
     options::Options,
     signals::{Asked, Follow, Signals},
 };
-use self::record::Target;
 use crate::{
     ask::Usage,
     terminal::{self, Raw},

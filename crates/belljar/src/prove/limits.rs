@@ -278,14 +278,14 @@ fn judge(
             let expected = answer.came == Came::Refused(errno);
             let words = match expected {
                 true => format!(
-                    "{} after {}",
+                    "{} at {}",
                     error_name(errno),
-                    format_value(limit, answer.value)
+                    format_value(limit, answer.value + already(limit))
                 ),
                 false => plain_words(answer),
             };
             // Where reaching it ends the jar as well, it may end first.
-            (words, (expected && within && answer.value > 0) || ended)
+            (words, (expected && within) || ended)
         }
         (Felt::Fails(_), None) => (jar.ended(), ended),
     };

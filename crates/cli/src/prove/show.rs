@@ -65,10 +65,20 @@ fn tried(page: &mut Page, trial: &Trial) {
     };
     page.row("", RULE, tone, &text);
     if let Some(control) = &trial.control {
-        page.row("", PROBE, Tone::Plain, &said(&format!("control: {}", control.what), &control.answer));
+        page.row(
+            "",
+            PROBE,
+            Tone::Plain,
+            &said(&format!("control: {}", control.what), &control.answer),
+        );
     }
     if let Some(without) = &trial.without {
-        page.row("", PROBE, Tone::Plain, &said(&without.what, &without.answer));
+        page.row(
+            "",
+            PROBE,
+            Tone::Plain,
+            &said(&without.what, &without.answer),
+        );
     }
 }
 
