@@ -102,7 +102,7 @@ pub async fn prove(jar: Jar) -> Result<Proof, ProveError> {
     let mut differences = Stand::of(&plan, &outside).differences(&plan);
     differences.extend(limits.iter().filter_map(|tried| tried.difference.clone()));
 
-    let mut trials = asked.judge(&main, &without);
+    let mut trials = asked.judge(&plan, &main, &without);
     trials.extend(seen::trials(&plan, &main));
     trials.extend(limits.into_iter().flat_map(|tried| {
         let rule = tried.rule;
@@ -133,7 +133,7 @@ fn rules(plan: &Plan, mut trials: Vec<(Rule, Trial)>) -> Vec<Proved> {
             let untried = |verdict| Proved {
                 rule: planned.rule,
                 verdict,
-                reason: Some(claim.mechanism.clone()),
+                reason: (verdict == Verdict::NotClaimed).then(|| claim.mechanism.clone()),
                 claim: claim.clone(),
                 trials: Vec::new(),
             };

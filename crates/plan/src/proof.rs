@@ -94,12 +94,11 @@ pub struct Tried {
 }
 
 impl Proof {
-    /// Nothing that the plan claims was seen to be broken.
+    /// Nothing that the plan claims was seen to be broken, and something was
+    /// seen to hold.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.rules
-            .iter()
-            .all(|rule| rule.verdict != Verdict::Broken)
+        self.count(Verdict::Broken) == 0 && self.count(Verdict::Held) > 0
     }
 
     /// How many rules have this verdict.

@@ -1,7 +1,7 @@
 //! From answers to verdicts.
 
 use belljar_plan::{
-    Bytes, Rule,
+    Bytes, Plan, Rule,
     probe::{Answer, Came},
     proof::{Trial, Tried, Verdict},
 };
@@ -109,7 +109,7 @@ fn came_words(came: Came) -> String {
         Came::Done => "done".to_owned(),
         Came::Refused(errno) => error_name(errno),
         Came::Ended(signal) => format!("ended by signal {signal}"),
-        Came::NotTried(errno) => format!("not tried: {}", error_name(errno)),
+        Came::NotTried(errno) => format!("not tried, for {}", error_name(errno)),
     }
 }
 
@@ -154,7 +154,17 @@ impl Asked {
     }
 
     /// The verdict on each.
-    pub(super) fn judge(self, jar: &InJar, without: &[Option<Answer>]) -> Vec<(Rule, Trial)> {
+    pub(super) fn judge(
+        self,
+        plan: &Plan,
+        jar: &InJar,
+        without: &[Option<Answer>],
+    ) -> Vec<(Rule, Trial)> {
+        // Where a policy takes calls from the list, it may be those that a control makes.
+        let takes = plan
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.deny.is_empty());
         let mut at = 0;
         let mut plainly = without.iter().copied();
         let mut trials = Vec::new();
@@ -173,7 +183,7 @@ impl Asked {
                         Without::No => None,
                         Without::Same | Without::So(_) => Some(plainly.next().flatten()),
                     };
-                    judge(probe, denied, control, answers, plain, jar)
+                    judge(probe, denied, control, answers, plain, (jar, takes))
                 }
             };
             trials.push((rule, trial));
@@ -195,13 +205,22 @@ pub(super) fn not_here(what: String, why: String) -> Trial {
     }
 }
 
+/// A verdict, unless the policy takes calls from the preset's list: then what the
+/// prober could not do may be one of them, and shows nothing.
+const fn unless(takes: bool, verdict: Verdict) -> Verdict {
+    match takes {
+        true => Verdict::NotProbed,
+        false => verdict,
+    }
+}
+
 fn judge(
     probe: Try,
     denied: Denied,
     control: Try,
     (answer, controlled): (Option<Answer>, Option<Answer>),
     plain: Option<Option<Answer>>,
-    jar: &InJar,
+    (jar, takes): (&InJar, bool),
 ) -> Trial {
     let words = |answer: Option<Answer>| {
         answer.map_or_else(|| "no answer".to_owned(), |answer| denied.words(answer))
@@ -211,17 +230,17 @@ fn judge(
     let control_words = controlled.map_or_else(|| "no answer".to_owned(), plain_words);
     let (verdict, reason) = match (answer, said(answer), done, plain.map(said)) {
         // Fail closed: silence is no denial, unless a limit of the plan's own cut it short.
-        (None, ..) => (jar.silence(), Some(jar.why_silent())),
+        (None, ..) => (unless(takes, jar.silence()), Some(jar.why_silent())),
         (_, Said::Allowed, ..) => (
             Verdict::Broken,
             Some(format!("{}: {}", probe.what, words(answer))),
         ),
         (_, Said::Nothing, ..) => (
             Verdict::NotProbed,
-            Some(format!("a limit was in its way: {}", words(answer))),
+            Some(format!("it could not be tried: {}", words(answer))),
         ),
         (_, Said::Denied, false, _) => (
-            Verdict::Broken,
+            unless(takes, Verdict::Broken),
             Some(format!(
                 "the control was refused too ({}: {control_words}), so the refusal shows nothing",
                 control.what

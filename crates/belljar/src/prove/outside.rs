@@ -7,11 +7,10 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     os::{
         fd::OwnedFd,
-        linux::net::SocketAddrExt as _,
         unix::{
             ffi::OsStrExt as _,
             fs::{OpenOptionsExt as _, PermissionsExt as _},
-            net::{SocketAddr, UnixListener},
+            net::UnixListener,
         },
     },
     path::{Path, PathBuf},
@@ -27,7 +26,7 @@ use crate::{
     launch::Engine,
     sys::{
         self,
-        prober::{PROBER, Prober, inheritable, is_open_to_all},
+        prober::{PROBER, Prober, inheritable, is_open_to_all, listen_by_name},
     },
 };
 
@@ -72,10 +71,7 @@ impl Outside {
         // Who may connect is not to be decided by who owns it.
         fs::set_permissions(place.socket(), fs::Permissions::from_mode(0o666))
             .map_err(failed("open a unix socket to all"))?;
-        let address = SocketAddr::from_abstract_name(&name);
-        let by_name = address
-            .and_then(|address| UnixListener::bind_addr(&address))
-            .map_err(failed("bind an abstract unix socket"))?;
+        let by_name = listen_by_name(&name).map_err(failed("bind an abstract unix socket"))?;
         let tcp =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on 127.0.0.1"))?;
         let port = tcp

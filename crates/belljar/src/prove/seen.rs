@@ -66,6 +66,11 @@ fn looked_at(
     let (verdict, reason) = match prober {
         Some(prober) if holds(prober) => (Verdict::Held, None),
         Some(prober) => (Verdict::Broken, Some(format!("{what}: {}", words(prober)))),
+        // It went all the way, so it was there to be seen.
+        None if jar.answer(0).is_some() => (
+            Verdict::NotProbed,
+            Some("the machine's /proc does not show the jar's tasks".to_owned()),
+        ),
         None => (jar.silence(), Some(jar.why_silent())),
     };
     let tried = |what: &str, task: &Task| Tried {

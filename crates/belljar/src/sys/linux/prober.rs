@@ -6,7 +6,11 @@ use std::{
     io::{self, Read as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::process::CommandExt as _,
+        linux::net::SocketAddrExt as _,
+        unix::{
+            net::{SocketAddr, UnixListener},
+            process::CommandExt as _,
+        },
     },
     path::Path,
     process::Command,
@@ -165,6 +169,11 @@ pub(crate) fn can_make_files(directory: &Path) -> bool {
 pub(crate) fn is_open_to_all(directory: &str) -> bool {
     let mut paths = Path::new(directory).ancestors();
     paths.all(|path| rustix::fs::stat(path).is_ok_and(|stat| stat.st_mode & 0o001 != 0))
+}
+
+/// Listens at an abstract name; unix(7).
+pub(crate) fn listen_by_name(name: &str) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)
 }
 
 /// A descriptor that every program inherits which is started meanwhile.
