@@ -15,7 +15,7 @@ use std::{
 };
 
 use belljar_plan::{
-    Rule, Strength,
+    Report, Rule, Strength,
     proof::{Proof, Proved, Verdict},
 };
 use belljar_tests::{
@@ -361,6 +361,95 @@ fn a_signal_ends_prove_and_nothing_is_left() {
             "{status}: {said}"
         );
         before.assert_none();
+    }
+}
+
+/// Words of a run by chance, the same for the same seed; xorshift64.
+fn words_by_chance(number: u64, room: &Path) -> Vec<String> {
+    let mut seed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut below = |count: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % count
+    };
+    let room = room.to_str().expect("UTF-8");
+    let mut words = Vec::new();
+    let preset = ["minimal", "standard", "strict"][number as usize % 3];
+    words.extend(["--preset".to_owned(), preset.to_owned()]);
+    let choices: [&[String]; 14] = [
+        &["--read".into(), "/etc".into()],
+        &["--read".into(), format!("{room}/in:/mnt")],
+        &["--write".into(), format!("{room}/out")],
+        &["--memory".into(), "64MiB".into()],
+        &["--wall".into(), "20s".into()],
+        &["--cpu-time".into(), "9s".into()],
+        &["--output".into(), "1MiB".into()],
+        &["--disk".into(), "2MiB".into()],
+        &["--processes".into(), "20".into()],
+        &["--open-files".into(), "40".into()],
+        &["--file-size".into(), "3MiB".into()],
+        &["--env".into(), "NAME=value with spaces".into()],
+        &["--user".into(), "7:8".into()],
+        &["--allow".into(), "jit".into()],
+    ];
+    for choice in choices {
+        if below(3) == 0 {
+            words.extend_from_slice(choice);
+        }
+    }
+    words.extend(["--".to_owned(), "true".to_owned()]);
+    words
+}
+
+#[test]
+fn whatever_is_said_prove_explain_and_the_report_tell_the_same_of_each_rule() {
+    if !is_root() && !need(Need::UserNamespaces) {
+        return;
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+    for name in ["in", "out"] {
+        fs::create_dir(room.path().join(name)).expect("a directory");
+    }
+    for seed in 1..=10_u64 {
+        let words = words_by_chance(seed, room.path());
+        eprintln!("{}", words.join(" "));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let explain = || -> serde_json::Value {
+            let mut explain = Command::new(belljar());
+            explain.args(["explain", "--json"]).args(&words);
+            explain.current_dir("/");
+            serde_json::from_slice(&output(explain).stdout).expect("JSON")
+        };
+        // What minimal hides changes with what other programs do meanwhile.
+        let (explained, proof, report) = loop {
+            let before = explain();
+            let (proof, status) = proof(prove(belljar(), &words));
+            assert_all_held(&proof, status);
+            let file = room.path().join("report.json");
+            let mut run = Command::new(belljar());
+            run.arg("run").arg("--report").arg(&file).args(&words);
+            run.current_dir("/");
+            assert!(output(run).status.success());
+            let report = fs::read(&file).expect("a report");
+            let report: Report = serde_json::from_slice(&report).expect("a report");
+            if explain() == before {
+                break (before, proof, report);
+            }
+        };
+        assert_eq!(explained["digest"], proof.plan_digest.as_str());
+        assert_eq!(report.plan_digest.as_ref(), Some(&proof.plan_digest));
+        let planned = explained["plan"]["rules"].as_array().expect("rules");
+        for ((proved, planned), reported) in
+            proof.rules.iter().zip(planned).zip(&report.enforcement)
+        {
+            let claim = serde_json::to_value(&proved.claim).expect("JSON");
+            assert_eq!(planned["planned"], claim, "{}", proved.rule);
+            assert_eq!(reported.planned, proved.claim, "{}", proved.rule);
+            assert_eq!(reported.applied, proved.claim.strength, "{}", proved.rule);
+        }
+        assert_eq!(report.enforcement.len(), proof.rules.len());
     }
 }
 

@@ -102,3 +102,33 @@ async fn judge(jar: &InJar, engine: &Engine) -> Trial {
         reason: (!held).then(|| format!("after the jar's end ({}): {answer}", jar.ended())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::prober::Plain, *};
+    use crate::sys::prober::{Prober, task};
+
+    async fn sleeper(engine: &Engine) -> (Plain, Task) {
+        let prober = Prober::new().unwrap();
+        let wait = [Probe::Wait {}.encode()];
+        let (plain, _) = Plain::start(prober.command(), &wait, engine).await.unwrap();
+        let task = task(i32::try_from(plain.pid()).unwrap()).unwrap();
+        (plain, task)
+    }
+
+    #[tokio::test]
+    async fn what_outlives_its_jar_breaks_the_rule_and_is_ended() {
+        let engine = Engine::get().unwrap();
+        let (one, other) = (sleeper(&engine).await, sleeper(&engine).await);
+        let all = vec![one.1.clone(), other.1.clone()];
+        let trial = judge(&InJar::that_left(all.clone(), true), &engine).await;
+        assert_eq!(trial.verdict, Verdict::Broken, "{trial:?}");
+        assert_eq!(trial.probe.answer, "it still runs");
+        // They are gone now, and the same is seen to hold.
+        let trial = judge(&InJar::that_left(all.clone(), true), &engine).await;
+        assert_eq!(trial.verdict, Verdict::Held, "{trial:?}");
+        let trial = judge(&InJar::that_left(all, false), &engine).await;
+        assert_eq!(trial.verdict, Verdict::Broken, "{trial:?}");
+        assert_eq!(trial.probe.answer, "gone, but stdout is still held");
+    }
+}

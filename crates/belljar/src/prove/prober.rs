@@ -171,6 +171,27 @@ pub(super) struct InJar {
 }
 
 impl InJar {
+    /// One that has ended by itself, and left these behind.
+    #[cfg(test)]
+    pub(super) fn that_left(all: Vec<crate::sys::prober::Task>, closed: bool) -> Self {
+        use belljar_plan::probe::Came;
+        let done = Answer {
+            index: 0,
+            came: Came::Done,
+            value: 0,
+        };
+        Self {
+            answers: vec![Some(done)],
+            seen: Some(Seen {
+                all,
+                ..Seen::default()
+            }),
+            outcome: Some(Outcome::Exited { code: 0 }),
+            written: 0,
+            closed,
+        }
+    }
+
     pub(super) fn answer(&self, index: usize) -> Option<Answer> {
         self.answers.get(index).copied().flatten()
     }
