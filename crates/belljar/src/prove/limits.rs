@@ -348,9 +348,15 @@ fn cut_short(answer: Option<Answer>, jar: &InJar, limit: Limit, plan: &Plan) -> 
         (Some(Outcome::Limit { limit: other }), _) if *other != limit => {
             Some(format!("another limit was in its way: {other}"))
         }
-        (_, Some(Answer { came, .. })) if matches!(came, Came::NotTried(_)) => {
-            Some(format!("it could not be tried: {}", plain_words(answer?)))
-        }
+        (
+            _,
+            Some(
+                answer @ Answer {
+                    came: Came::NotTried(_),
+                    ..
+                },
+            ),
+        ) => Some(format!("it could not be tried: {}", plain_words(answer))),
         _ => None,
     }
 }
