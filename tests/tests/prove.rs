@@ -19,7 +19,8 @@ use belljar_plan::{
     proof::{Proof, Proved, Verdict},
 };
 use belljar_tests::{
-    Leftovers, Need, belljar, broken_belljar, is_root, kill, need, source_tree, spawn,
+    Leftovers, Need, VmCommand, VmEnd, belljar, broken_belljar, is_root, kill, need, source_tree,
+    spawn, vm,
 };
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -502,9 +503,32 @@ fn a_plan_that_lacks_what_it_claims_is_noticed_rule_by_rule() {
         .collect();
     assert_eq!(*seen.lock().expect("a lock"), expected);
 
+    // The real program knows no such variable.
+    let mut command = prove(belljar(), &words);
+    command.env("BELLJAR_BREAK", Rule::Files.word());
+    let (real, status) = proof(command);
+    assert_all_held(&real, status);
+
     let mut command = prove(broken, &words);
     command.env("BELLJAR_BREAK", Rule::Descriptors.word());
     let (twice, status) = proof(command);
     assert_all_held(&twice, status);
     before.assert_none();
+}
+
+#[test]
+fn an_older_kernel_is_tried_as_it_is() {
+    if !need(Need::Vm) {
+        return;
+    }
+    let prove = |preset| ["belljar", "prove", "--preset", preset, "--", "true"];
+    let commands = [
+        VmCommand::root(prove("strict")).within(Duration::from_secs(60)),
+        VmCommand::user(prove("strict")).within(Duration::from_secs(60)),
+        VmCommand::root(prove("minimal")).within(Duration::from_secs(60)),
+    ];
+    for result in vm().run(&commands) {
+        assert_eq!(result.end, VmEnd::Exited(0), "{}", result.text());
+        assert!(!result.text().contains("broken"), "{}", result.text());
+    }
 }

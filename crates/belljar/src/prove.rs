@@ -20,7 +20,7 @@ mod prober;
 mod seen;
 mod table;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use belljar_plan::{
     Outcome, Plan, Rule, Strength,
@@ -55,7 +55,13 @@ pub enum ProveError {
         #[source]
         source: io::Error,
     },
+    /// The machine is too busy, or something hangs.
+    #[error("it took more than {} s, and shows nothing", WHOLE.as_secs())]
+    TooLong,
 }
+
+/// Nothing takes longer, whatever hangs.
+const WHOLE: Duration = Duration::from_secs(30);
 
 impl ProveError {
     fn outside(what: &str) -> impl FnOnce(io::Error) -> Self {
@@ -79,14 +85,20 @@ pub async fn prove(jar: Jar) -> Result<Proof, ProveError> {
     if !sys::SUPPORTED {
         return Err(LaunchError::Unsupported.into());
     }
-    let mut decided = jar.prepare()?.into_decided();
+    let decided = jar.prepare()?.into_decided();
     let engine = Engine::get().map_err(ProveError::outside("start the thread `belljar`"))?;
-    let outside = Outside::make(&decided.plan, &engine).await?;
+    prober::within(&engine, WHOLE, of_plan(decided, &engine))
+        .await
+        .unwrap_or(Err(ProveError::TooLong))
+}
+
+async fn of_plan(mut decided: Decided, engine: &Engine) -> Result<Proof, ProveError> {
+    let outside = Outside::make(&decided.plan, engine).await?;
     let mut attempt = 0;
     let (asked, main) = loop {
         attempt += 1;
         let asked = Asked::all(&decided.plan, &outside);
-        match first_jar(&decided, &outside, &engine, &asked).await {
+        match first_jar(&decided, &outside, engine, &asked).await {
             Err(ProveError::Launch(LaunchError::Ended { report })) if attempt < ATTEMPTS => {
                 learn(&mut decided, &report.outcome)?;
             }
@@ -94,10 +106,10 @@ pub async fn prove(jar: Jar) -> Result<Proof, ProveError> {
         }
     };
     let plan = Arc::clone(&decided.plan);
-    let without = outside.try_plainly(&asked.without(), &engine).await?;
+    let without = outside.try_plainly(&asked.without(), engine).await?;
     let (limits, cleanup) = tokio::join!(
-        limits::all(&decided, &outside, &engine, &main),
-        cleanup::seen(&decided, &outside, &engine),
+        limits::all(&decided, &outside, engine, &main),
+        cleanup::seen(&decided, &outside, engine),
     );
     let mut differences = Stand::of(&plan, &outside).differences(&plan);
     differences.extend(limits.iter().filter_map(|tried| tried.difference.clone()));

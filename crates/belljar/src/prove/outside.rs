@@ -2,6 +2,7 @@
 //! outside of all that is granted, and takes away again.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write as _,
     net::{Ipv4Addr, TcpListener},
@@ -17,11 +18,14 @@ use std::{
 };
 
 use belljar_plan::{
-    Bytes, Limit, Plan,
+    Bytes, Limit, Plan, Preset, Source, Step,
     probe::{Answer, Came, Probe},
 };
 
-use super::{ProveError, prober::Plain};
+use super::{
+    ProveError,
+    prober::{Plain, has_own_root},
+};
 use crate::{
     launch::Engine,
     sys::{
@@ -200,6 +204,21 @@ impl Drop for Place {
     }
 }
 
+/// Places of the machine that a jar shows at all.
+fn shown(plan: &Plan) -> impl Iterator<Item = Bytes> + '_ {
+    let own_root = has_own_root(plan);
+    let of_steps = plan.steps.iter().filter_map(move |step| match step {
+        Step::Bind {
+            source: Source::Path { path, .. },
+            ..
+        } => Some(path.clone()),
+        // It is the machine's path then.
+        Step::AllowPath { path, .. } if !own_root => Some(Bytes([b"/", &path.0[..]].concat())),
+        _ => None,
+    });
+    of_steps.chain(plan.slots.iter().map(|slot| slot.path.clone()))
+}
+
 /// A directory for what is tried: outside of all that is granted, and where
 /// nothing but the jar keeps anybody from it. Whether it is granted.
 fn base(plan: &Plan) -> (PathBuf, bool) {
@@ -209,10 +228,12 @@ fn base(plan: &Plan) -> (PathBuf, bool) {
     let all = std::iter::once(said.clone()).chain(usual).chain(runtime);
     let candidates: Vec<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
     let is_granted = |path: &PathBuf| {
-        let granted = |grant: &Bytes| path.starts_with(std::ffi::OsStr::from_bytes(&grant.0));
+        let within = |place: &Bytes| path.starts_with(OsStr::from_bytes(&place.0));
         plan.grants
             .iter()
-            .any(|grant| granted(&grant.path) || granted(&grant.at))
+            .any(|grant| within(&grant.path) || within(&grant.at))
+            // In minimal all is shown, and what may be written is granted.
+            || (plan.preset != Preset::Minimal && shown(plan).any(|place| within(&place)))
     };
     let is_writable = |path: &&PathBuf| sys::prober::can_make_files(path);
     let free = |path: &&PathBuf| is_writable(path) && !is_granted(path);

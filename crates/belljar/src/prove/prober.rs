@@ -44,13 +44,16 @@ pub(super) enum Stand {
     OnMachine(Bytes),
 }
 
+/// Whether the plan's jars have a root of their own.
+pub(super) fn has_own_root(plan: &Plan) -> bool {
+    plan.steps
+        .iter()
+        .any(|step| matches!(step, Step::Root { .. }))
+}
+
 impl Stand {
     pub(super) fn of(plan: &Plan, outside: &Outside) -> Self {
-        let own = plan
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Root { .. }));
-        match own {
+        match has_own_root(plan) {
             true => Self::InRoot,
             false => Self::OnMachine(outside.prober_file()),
         }
