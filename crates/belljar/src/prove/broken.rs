@@ -29,7 +29,14 @@ pub(super) fn apply(plan: &mut Plan) {
             remove(plan, is_landlock);
             show(plan, &std::env::temp_dir(), false);
         }
-        Rule::Network => share(plan, |namespaces| namespaces.network = false),
+        Rule::Network => {
+            let own = has_own_network(plan);
+            share(plan, |namespaces| namespaces.network = false);
+            // Without namespaces the filter holds it.
+            if !own {
+                remove(plan, is_filter);
+            }
+        }
         Rule::Sockets => {
             share(plan, |namespaces| namespaces.network = false);
             remove(plan, is_landlock);
@@ -127,13 +134,15 @@ fn share(plan: &mut Plan, without: impl Fn(&mut Namespaces)) {
             without(namespaces);
         }
     });
-    let network = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Clone { namespaces } if namespaces.network));
-    if !network {
+    if !has_own_network(plan) {
         remove(plan, |step| matches!(step, Step::Loopback {}));
     }
+}
+
+fn has_own_network(plan: &Plan) -> bool {
+    plan.steps
+        .iter()
+        .any(|step| matches!(step, Step::Clone { namespaces } if namespaces.network))
 }
 
 fn machine(path: &Path) -> Option<Source<Bytes>> {
