@@ -1,8 +1,9 @@
-//! Builds the launcher's program, which the library carries.
+//! Builds the programs that the library carries: the launcher and the prober.
 //!
-//! The program has no std and no libc, and aborts on a panic: settings that a
+//! They have no std and no libc, and abort on a panic: settings that a
 //! dependency can't have of its own, hence a build of its own, in `OUT_DIR`.
-//! Its sources are the crate `belljar-launcher` and `start/main.rs.in`.
+//! Their sources are the crates `belljar-launcher` and `belljar-prober`, and
+//! `start/`.
 
 use std::env;
 use std::fs;
@@ -41,11 +42,14 @@ const LINK: &[&str] = &[
     "-Clink-arg=-Wl,--build-id=none",
 ];
 
+/// The programs, as their crates and files here are called.
+const PROGRAMS: [&str; 2] = ["launcher", "prober"];
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=start/main.rs.in");
+    println!("cargo::rerun-if-changed=start");
     let out = PathBuf::from(required("OUT_DIR"));
-    let carried = out.join("launcher.bin");
+    let carried = |name: &str| out.join(format!("{name}.bin"));
     let on_linux = required("CARGO_CFG_TARGET_OS") == "linux";
     let known = matches!(
         required("CARGO_CFG_TARGET_ARCH").as_str(),
@@ -53,30 +57,39 @@ fn main() {
     );
     // docs.rs builds without the network; the documentation needs no program.
     if !on_linux || !known || env::var_os("DOCS_RS").is_some() {
-        fs::write(&carried, b"").expect("OUT_DIR can be written");
+        for name in PROGRAMS {
+            fs::write(carried(name), b"").expect("OUT_DIR can be written");
+        }
         return;
     }
-    let launcher = launcher();
-    println!("cargo::rerun-if-changed={}", launcher.join("src").display());
-    let plan = launcher.join("../plan/src");
+    let sources = PROGRAMS.map(sources);
+    for folder in &sources {
+        println!("cargo::rerun-if-changed={}", folder.join("src").display());
+    }
+    let plan = sources[0].join("../plan/src");
     if plan.exists() {
         println!("cargo::rerun-if-changed={}", plan.display());
     }
     let package = out.join("program");
-    write_package(&package, &launcher);
-    let program = build(&package, &out.join("program-target"));
-    fs::copy(&program, &carried).expect("the program was built and can be copied");
+    write_package(&package, &sources);
+    for name in PROGRAMS {
+        let program = build(&package, name, &out.join("program-target"));
+        fs::copy(&program, carried(name)).expect("the program was built and can be copied");
+    }
 }
 
-/// The launcher's sources: beside these, where both are of one tree. What its
+/// A program's sources: beside these, where both are of one tree. What its
 /// own build script says is kept with build output, and may be of another tree
 /// that has the same output folder.
-fn launcher() -> PathBuf {
-    let beside = PathBuf::from(required("CARGO_MANIFEST_DIR")).join("../launcher");
+fn sources(name: &str) -> PathBuf {
+    let beside = PathBuf::from(required("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(name);
     if beside.join("Cargo.toml").exists() {
         beside
     } else {
-        PathBuf::from(required("DEP_BELLJAR_LAUNCHER_SRC"))
+        let name = name.to_uppercase();
+        PathBuf::from(required(&format!("DEP_BELLJAR_{name}_SRC")))
     }
 }
 
@@ -84,22 +97,28 @@ fn required(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
 }
 
-/// Writes the package of the program, with the versions that the workspace has.
-fn write_package(package: &Path, launcher: &Path) {
+/// Writes the package of the programs, with the versions that the workspace has.
+fn write_package(package: &Path, sources: &[PathBuf; 2]) {
     let here = PathBuf::from(required("CARGO_MANIFEST_DIR"));
+    let [launcher, prober] = sources;
     let manifest = format!(
         r#"[package]
-name = "belljar-launcher-program"
+name = "belljar-programs"
 version = "0.0.0"
 edition = "2024"
 publish = false
 
 [[bin]]
 name = "launcher"
-path = "main.rs"
+path = "launcher.rs"
+
+[[bin]]
+name = "prober"
+path = "prober.rs"
 
 [dependencies]
 belljar-launcher = {{ path = {launcher:?} }}
+belljar-prober = {{ path = {prober:?} }}
 
 [profile.release]
 panic = "abort"
@@ -114,8 +133,11 @@ debug = false
     );
     fs::create_dir_all(package).expect("OUT_DIR can be written");
     fs::write(package.join("Cargo.toml"), manifest).expect("OUT_DIR can be written");
-    fs::copy(here.join("start/main.rs.in"), package.join("main.rs"))
-        .expect("start/main.rs.in is part of this package");
+    for name in PROGRAMS.into_iter().chain(["memory"]) {
+        let source = here.join(format!("start/{name}.rs.in"));
+        fs::copy(source, package.join(format!("{name}.rs")))
+            .expect("start/ is part of this package");
+    }
     let lock = here.join("../../Cargo.lock");
     if lock.exists() {
         println!("cargo::rerun-if-changed={}", lock.display());
@@ -123,13 +145,13 @@ debug = false
     }
 }
 
-/// Builds the program and says where it is.
-fn build(package: &Path, target_folder: &Path) -> PathBuf {
+/// Builds a program and says where it is.
+fn build(package: &Path, name: &str, target_folder: &Path) -> PathBuf {
     let target = required("TARGET");
     let mut cargo = Command::new(required("CARGO"));
     cargo
         .current_dir(package)
-        .args(["rustc", "--release", "--bin", "launcher", "--target"])
+        .args(["rustc", "--release", "--bin", name, "--target"])
         .arg(&target)
         .arg("--target-dir")
         .arg(target_folder)
@@ -145,9 +167,6 @@ fn build(package: &Path, target_folder: &Path) -> PathBuf {
     );
     cargo.env_remove(per_target);
     let status = cargo.status().expect("cargo can be started");
-    assert!(
-        status.success(),
-        "the launcher's program could not be built"
-    );
-    target_folder.join(target).join("release/launcher")
+    assert!(status.success(), "the {name}'s program could not be built");
+    target_folder.join(target).join("release").join(name)
 }

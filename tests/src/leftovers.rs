@@ -135,7 +135,8 @@ fn names_of_ours(place: &Path) -> Vec<String> {
         .filter(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             (name.starts_with("belljar") || name.starts_with(".belljar"))
-                && !["belljar-xtask-", "belljar-skips-", "belljar-bench-"]
+                // What prove makes is looked for in a directory of each of its tests.
+                && !["belljar-prove-", "belljar-xtask-", "belljar-skips-", "belljar-bench-"]
                     .iter()
                     .any(|tool| name.starts_with(tool))
         })

@@ -26,6 +26,32 @@ pub fn guest() -> &'static Path {
     FOUND.get_or_init(|| find("BELLJAR_GUEST", "belljar-guest"))
 }
 
+/// The program `belljar` with the feature `break-plan`: `BELLJAR_BROKEN_BIN`, or
+/// beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn broken_belljar() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        if let Some(path) = std::env::var_os("BELLJAR_BROKEN_BIN") {
+            return path.into();
+        }
+        let profile = profile();
+        let words = [
+            "-p",
+            "belljar-cli",
+            "--features",
+            "break-plan",
+            "--bin",
+            "belljar-broken",
+        ];
+        cargo_build(&profile, &words);
+        there(profile.join("belljar-broken"), &words)
+    })
+}
+
 /// The root of the project's sources.
 ///
 /// # Panics
@@ -46,54 +72,54 @@ pub fn toolchain() -> Option<PathBuf> {
     path.join("bin/cargo").exists().then_some(path)
 }
 
+/// target/PROFILE/deps/test-HASH -> target/PROFILE
+fn profile() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a path");
+    own.ancestors()
+        .nth(2)
+        .expect("cargo's target directory has this shape")
+        .to_owned()
+}
+
 fn find(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
-    // target/PROFILE/deps/test-HASH -> target/PROFILE
-    let own = std::env::current_exe().expect("a test has a path");
-    let profile = own
-        .ancestors()
-        .nth(2)
-        .expect("cargo's target directory has this shape")
-        .to_owned();
-    build(&profile);
-    let path = profile.join(name);
+    let profile = profile();
+    let words = ["-p", "belljar-cli", "-p", "belljar-attacks"];
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| cargo_build(&profile, &words));
+    there(profile.join(name), &words)
+}
+
+fn there(path: PathBuf, words: &[&str]) -> PathBuf {
+    let shown = path.display();
     assert!(
         path.exists(),
-        "{} is not there: cargo build -p belljar-cli -p belljar-attacks",
-        path.display()
+        "{shown} is not there: cargo build {}",
+        words.join(" ")
     );
     path
 }
 
-/// Builds both once, so that `cargo test -p belljar-tests` alone tests what is
-/// in the tree. A user who may not write there takes what there is.
-fn build(profile: &Path) {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if rustix::fs::access(profile, rustix::fs::Access::WRITE_OK).is_err() {
-            return;
-        }
-        let target = profile.parent().expect("a profile is in a directory");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .args([
-                "build",
-                "--quiet",
-                "-p",
-                "belljar-cli",
-                "-p",
-                "belljar-attacks",
-            ])
-            .arg("--target-dir")
-            .arg(target)
-            .current_dir(source_tree());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        // As a child of the tests' own: other tests look for what is left behind.
-        let status = crate::spawn(&mut cargo).wait().expect("a child");
-        assert!(status.success(), "the programs under test do not build");
-    });
+/// Builds programs, so that `cargo test -p belljar-tests` alone tests what is in
+/// the tree. A user who may not write there takes what there is.
+fn cargo_build(profile: &Path, words: &[&str]) {
+    if rustix::fs::access(profile, rustix::fs::Access::WRITE_OK).is_err() {
+        return;
+    }
+    let target = profile.parent().expect("a profile is in a directory");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet"])
+        .args(words)
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(source_tree());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    // As a child of the tests' own: other tests look for what is left behind.
+    let status = crate::spawn(&mut cargo).wait().expect("a child");
+    assert!(status.success(), "the programs under test do not build");
 }

@@ -27,6 +27,7 @@ const NAMES: &[&str] = &[
     "lines",
     "lesson",
     "facts",
+    "proof",
 ];
 
 /// Writes the files anew, and names those that changed.

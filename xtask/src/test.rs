@@ -22,6 +22,9 @@ use crate::{
 /// The programs that tests start.
 const PROGRAMS: [&str; 2] = ["belljar", "belljar-guest"];
 
+/// The one that can be told to break its plans. Attacks and benches do without.
+const BROKEN: &str = "belljar-broken";
+
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Everything that must hold before a change is taken.
@@ -138,7 +141,17 @@ enum Lane {
 /// Builds the programs under test and the tests, and says whether both could be.
 fn build(stages: &mut Stages) -> bool {
     let mut build = |name, args: &[&str]| stages.run(name, 15 * MINUTE, &mut cargo(args));
+    let broken = [
+        "build",
+        "-p",
+        "belljar-cli",
+        "--features",
+        "break-plan",
+        "--bin",
+        BROKEN,
+    ];
     build("build of the programs", &["build", "--workspace", "--bins"]) == Verdict::Ok
+        && build("build of broken plans", &broken) == Verdict::Ok
         && build("build of the tests", &["test", "--workspace", "--no-run"]) == Verdict::Ok
 }
 
@@ -288,6 +301,11 @@ impl Room {
             fs::copy(&built, dir.join(program))
                 .map_err(|error| format!("{}: {error}", built.display()))?;
         }
+        let broken = cache::target().join("debug").join(BROKEN);
+        if broken.exists() {
+            fs::copy(&broken, dir.join(BROKEN))
+                .map_err(|error| format!("{}: {error}", broken.display()))?;
+        }
         Ok(room)
     }
 
@@ -299,7 +317,8 @@ impl Room {
     pub(crate) fn name_programs(&self, command: &mut Command) {
         command
             .env("BELLJAR_BIN", self.0.join(PROGRAMS[0]))
-            .env("BELLJAR_GUEST", self.0.join(PROGRAMS[1]));
+            .env("BELLJAR_GUEST", self.0.join(PROGRAMS[1]))
+            .env("BELLJAR_BROKEN_BIN", self.0.join(BROKEN));
     }
 
     fn skips(&self) -> PathBuf {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     error::LaunchError,
     facts,
-    launch::{self, Ahead, Around, Basis, Decided, Undecided},
+    launch::{self, Ahead, Around, Basis, Decided, Fixed, Undecided},
     learn::{self, Lesson},
     prepared::Prepared,
     report::ReportTo,
@@ -377,5 +377,6 @@ fn decide(
         facts: Arc::new(facts),
         plan,
         digest,
+        fixed: Fixed::No,
     })
 }

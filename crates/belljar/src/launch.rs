@@ -39,7 +39,7 @@ use crate::{
 
 /// A plan that fits better is tried this often, where a machine turns out to
 /// hold less than it seemed to.
-const ATTEMPTS: usize = 4;
+pub(crate) const ATTEMPTS: usize = 4;
 
 /// A program that was looked at and planned: everything but the launch.
 #[derive(Clone, Debug)]
@@ -48,6 +48,17 @@ pub(crate) struct Decided {
     pub(crate) facts: Arc<HostFacts>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) digest: Arc<str>,
+    /// Whether a plan that fits better may take this one's place.
+    pub(crate) fixed: Fixed,
+}
+
+/// What follows where a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fixed {
+    /// What that teaches about the machine may lead to another plan.
+    No,
+    /// This plan or none: it is not what the basis alone gives.
+    Yes,
 }
 
 /// What a plan was made of and can be made of again, for other facts.
@@ -206,8 +217,10 @@ pub(crate) async fn launch(
         };
         if let Failure::Step { index, errno } = failure
             && attempt < ATTEMPTS
+            && decided.fixed == Fixed::No
+            && let Some(step) = decided.plan.steps.get(index).map(Step::word)
         {
-            match decided.learn(index, errno) {
+            match decided.learn(step, errno) {
                 Learnt::Nothing => {}
                 Learnt::BetterPlan => continue,
                 Learnt::Refusal(outcome) => {
@@ -272,7 +285,7 @@ impl From<Refusal> for Undecided {
 }
 
 /// What a failed step taught about the machine.
-enum Learnt {
+pub(crate) enum Learnt {
     Nothing,
     /// The policy accepts less, and there is a plan for that.
     BetterPlan,
@@ -281,18 +294,15 @@ enum Learnt {
 
 impl Decided {
     /// Finds out why a step failed, and plans again with that knowledge.
-    fn learn(&mut self, index: usize, errno: i32) -> Learnt {
-        let Some(step) = self.plan.steps.get(index) else {
-            return Learnt::Nothing;
-        };
-        if matches!(step, Step::Exec { .. }) || errno == 0 {
+    pub(crate) fn learn(&mut self, step: &str, errno: i32) -> Learnt {
+        if step == "exec" || errno == 0 {
             return Learnt::Nothing;
         }
         // What was known of the machine may be old; else the failure itself
         // tells something.
         let mut facts = facts::refreshed(self.plan.preset);
         if facts == *self.facts {
-            facts = facts::after_failure(&self.facts, step.word(), errno);
+            facts = facts::after_failure(&self.facts, step, errno);
             facts::remember(&facts);
         }
         if facts == *self.facts {
@@ -326,7 +336,7 @@ impl Decided {
         }
     }
 
-    fn report(
+    pub(crate) fn report(
         &self,
         id: &str,
         task: Option<&str>,

@@ -68,6 +68,7 @@ mod launch;
 pub mod learn;
 mod policy_file;
 mod prepared;
+pub mod prove;
 pub mod records;
 mod report;
 mod streams;

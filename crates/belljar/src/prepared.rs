@@ -47,6 +47,10 @@ impl Prepared {
         Self { decided }
     }
 
+    pub(crate) fn into_decided(self) -> Decided {
+        self.decided
+    }
+
     /// What was decided.
     #[must_use]
     pub fn plan(&self) -> &Plan {

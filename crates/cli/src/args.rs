@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{doctor, explain, learn, policy, run, schema, why, words};
+use crate::{doctor, explain, learn, policy, prove, run, schema, why, words};
 
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Policy(policy::Options),
     /// Run it observed, and propose what it lacked as manifest, policy and flags
     Learn(Box<learn::Options>),
+    /// Try on this machine what the plan of a run claims
+    Prove(Box<prove::Options>),
     /// Print the JSON Schema of one of Belljar's documents
     Schema(schema::Options),
 }

@@ -11,6 +11,7 @@ mod explain;
 mod learn;
 mod page;
 mod policy;
+mod prove;
 mod run;
 mod schema;
 mod terminal;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             Command::Learn(options) => learn::run(&options, &command_line),
             Command::Why(options) => why::run(&options, &command_line),
             Command::Policy(options) => policy::run(&options),
+            Command::Prove(options) => prove::run(&options, &command_line),
             Command::Schema(options) => schema::run(&options),
         },
         Err(status) => status,

@@ -38,21 +38,21 @@ pub(crate) struct Page {
 impl Page {
     /// A page for stdout.
     pub(crate) fn for_stdout() -> Self {
-        // https://no-color.org
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self {
-            below_heading: true,
-            text: String::new(),
-            colour: wanted && io::stdout().is_terminal(),
-        }
+        Self::new(io::stdout().is_terminal())
     }
 
     /// A page for stderr.
     pub(crate) fn for_stderr() -> Self {
+        Self::new(io::stderr().is_terminal())
+    }
+
+    fn new(terminal: bool) -> Self {
+        // https://no-color.org
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             text: String::new(),
-            colour: wanted && io::stderr().is_terminal(),
+            colour: wanted && terminal,
+            below_heading: true,
         }
     }
 

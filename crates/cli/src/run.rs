@@ -17,9 +17,9 @@ use belljar::{
 
 use tracing::info;
 
-pub(crate) use self::options::Options;
-use self::{
-    record::Target,
+use self::record::Target;
+pub(crate) use self::{
+    options::Options,
     signals::{Asked, Follow, Signals},
 };
 use crate::{

@@ -8,7 +8,7 @@ use schemars::{Schema, schema_for};
 
 use belljar_policy::{
     HostFacts,
-    data::{Answer, Event, Plan, Report},
+    data::{Answer, Event, Plan, Proof, Report},
     policy::Line,
 };
 
@@ -52,6 +52,8 @@ enum Document {
     Lines,
     /// What `belljar learn --json` tells of a run
     Lesson,
+    /// What came of trying a plan's claims
+    Proof,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -89,6 +91,7 @@ fn schema(document: Document) -> Schema {
         Document::Warnings => schema_for!(Checked),
         Document::Lines => schema_for!(Vec<Line>),
         Document::Lesson => belljar_policy::learn::schema(),
+        Document::Proof => schema_for!(Proof),
     }
 }
 

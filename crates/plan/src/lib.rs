@@ -4,8 +4,9 @@
 //! - [`step`]: one action of a launch; a plan is an ordered list of them.
 //! - [`wire`]: the bytes in which the parent hands steps to the launcher.
 //! - [`message`]: the fixed records that parent, launcher and pid 1 exchange.
-//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `observation`, `report`, `answer` (feature `host`): what
-//!   is decided before a run, and what is told of it.
+//! - [`probe`]: what `prove` has tried in a jar, and how that is answered.
+//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `observation`, `report`, `answer`, `proof` (feature
+//!   `host`): what is decided before a run, and what is told of it.
 //!
 //! This crate decides nothing and does no I/O. Without the feature `host` it
 //! needs neither `std` nor an allocator: the launcher reads a plan in place.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod message;
+pub mod probe;
 pub mod rule;
 pub mod step;
 pub mod wire;
@@ -34,12 +36,14 @@ pub mod outcome;
 #[cfg(feature = "host")]
 pub mod plan;
 #[cfg(feature = "host")]
+pub mod proof;
+#[cfg(feature = "host")]
 pub mod report;
 
 #[cfg(feature = "host")]
 pub use self::{
     answer::Answer, bytes::Bytes, event::Event, filter::Filter, landlock::Landlock,
-    observation::Observations, outcome::Outcome, plan::Plan, report::Report,
+    observation::Observations, outcome::Outcome, plan::Plan, proof::Proof, report::Report,
 };
 pub use self::{
     rule::{Limit, Preset, Rule, Strength},

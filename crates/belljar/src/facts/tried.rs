@@ -312,5 +312,6 @@ fn decided(
         facts: Arc::new(facts.clone()),
         plan,
         digest,
+        fixed: launch::Fixed::No,
     })
 }

@@ -308,3 +308,78 @@ impl Lease {
         match self.0 {}
     }
 }
+
+pub(crate) mod prober {
+    use std::{
+        convert::Infallible, io, os::fd::OwnedFd, os::unix::net::UnixListener, path::Path,
+        process::Command,
+    };
+
+    use super::unsupported;
+
+    pub(crate) const PROBER: &[u8] = &[];
+
+    #[derive(Debug)]
+    pub(crate) struct Prober(Infallible);
+
+    impl Prober {
+        pub(crate) fn new() -> io::Result<Self> {
+            unsupported()
+        }
+
+        pub(crate) fn command(&self) -> Command {
+            match self.0 {}
+        }
+    }
+
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Task {
+        pub(crate) pid: i32,
+        pub(crate) uids: Vec<u32>,
+        pub(crate) gids: Vec<u32>,
+        pub(crate) groups: Vec<u32>,
+        pub(crate) capabilities: Vec<u64>,
+        pub(crate) no_new_privs: bool,
+        pub(crate) session: i32,
+        pub(crate) terminal: i32,
+        pub(crate) started: u64,
+    }
+
+    pub(crate) fn task(_: i32) -> io::Result<Task> {
+        unsupported()
+    }
+
+    pub(crate) fn children(_: i32) -> io::Result<Vec<i32>> {
+        unsupported()
+    }
+
+    pub(crate) fn still_runs(_: &Task) -> bool {
+        false
+    }
+
+    pub(crate) fn end(_: &Task) {}
+
+    pub(crate) fn can_read(_: &str) -> bool {
+        false
+    }
+
+    pub(crate) fn can_write(_: &str) -> bool {
+        false
+    }
+
+    pub(crate) fn can_make_files(_: &Path) -> bool {
+        false
+    }
+
+    pub(crate) fn is_open_to_all(_: &str) -> bool {
+        false
+    }
+
+    pub(crate) fn listen_by_name(_: &str) -> io::Result<UnixListener> {
+        unsupported()
+    }
+
+    pub(crate) fn inheritable() -> io::Result<OwnedFd> {
+        unsupported()
+    }
+}

@@ -35,6 +35,27 @@ impl Image {
         self.length
     }
 
+    /// Its bytes, or none, with more behind them.
+    pub(crate) fn with(image: Option<&Self>, more: &[u8]) -> io::Result<Self> {
+        let file = look::memory_file("belljar-image")?;
+        let length = image.map_or(0, Self::length);
+        let mut copied = 0;
+        while let Some(image) = image.filter(|_| copied < length) {
+            let piece = image.part(copied, 256 * 1024)?;
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            look::write_all(file.as_fd(), &piece)?;
+            copied += piece.len() as u64;
+        }
+        look::write_all(file.as_fd(), more)?;
+        look::seal(file.as_fd())?;
+        Ok(Self {
+            file,
+            length: length + more.len() as u64,
+        })
+    }
+
     /// A part of it.
     pub(crate) fn part(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         look::read_at(self.file.as_fd(), offset, length)

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// End, for the signal of this number.
     End(i32),
     /// The operator's terminal has another size.
@@ -24,7 +24,7 @@ pub(super) enum Asked {
 /// a jar that nobody tells. ^Z is one of them: a belljar that is stopped would
 /// watch no limit while the jar, in a session of its own, runs on.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
     hangup: Option<Signal>,
@@ -35,7 +35,7 @@ pub(super) struct Signals {
 
 /// Whether the jar has a terminal that follows the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Follow {
+pub(crate) enum Follow {
     /// It has.
     Terminal,
     /// It has none.
@@ -48,7 +48,7 @@ impl Signals {
     ///
     /// # Errors
     /// Where a handler cannot be installed.
-    pub(super) fn listen(follow: Follow) -> io::Result<Self> {
+    pub(crate) fn listen(follow: Follow) -> io::Result<Self> {
         let ignored = ignored();
         let unless_ignored = |kind: SignalKind| {
             (ignored >> (kind.as_raw_value() - 1) & 1 == 0)
@@ -71,7 +71,7 @@ impl Signals {
     }
 
     /// Waits for the next. Nothing is lost when the wait is given up.
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         let end = |kind: SignalKind| Asked::End(kind.as_raw_value());
         tokio::select! {
             () = received(&mut self.interrupt) => end(SignalKind::interrupt()),

@@ -19,9 +19,12 @@ pub(crate) fn seal(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     make(name, bytes, MemfdFlags::NOEXEC_SEAL)
 }
 
-/// The same for a program that is to be started from it.
-pub(super) fn seal_program(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
-    make(name, bytes, MemfdFlags::EXEC)
+/// A program that can be started from `/proc/self/fd`, and that nobody can change.
+pub(super) fn program(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    match make(name, bytes, MemfdFlags::EXEC) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => nameless_program(bytes),
+        other => other,
+    }
 }
 
 fn make(name: &str, bytes: &[u8], exec: MemfdFlags) -> io::Result<OwnedFd> {
@@ -43,7 +46,7 @@ fn make(name: &str, bytes: &[u8], exec: MemfdFlags) -> io::Result<OwnedFd> {
 
 /// A program as a file without a name, where memory may not be executed
 /// (`vm.memfd_noexec=2`).
-pub(super) fn nameless_program(bytes: &[u8]) -> io::Result<OwnedFd> {
+fn nameless_program(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut last = io::Error::from(Errno::NOENT);
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let usual = ["/run", "/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);

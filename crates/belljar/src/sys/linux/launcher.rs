@@ -24,12 +24,7 @@ impl LauncherProcess {
     /// live as long as it is wanted: with that thread it ends
     /// (PR_SET_PDEATHSIG(2const)).
     pub(crate) fn start() -> io::Result<(Self, OwnedFd)> {
-        let program = match files::seal_program("belljar-launcher", PROGRAM) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                files::nameless_program(PROGRAM)?
-            }
-            other => other?,
-        };
+        let program = files::program("belljar-launcher", PROGRAM)?;
         let (ours, theirs) = packets::connected_packets()?;
         let myself = rustix::process::pidfd_open(
             rustix::process::getpid(),

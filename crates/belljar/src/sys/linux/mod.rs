@@ -11,6 +11,7 @@ pub(crate) mod look;
 mod names;
 mod notify;
 mod packets;
+pub(crate) mod prober;
 mod size;
 mod tree;
 mod wait;

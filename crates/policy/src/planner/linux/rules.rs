@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belljar_plan::{
-    Filter, Limit, Namespaces, Rule, Strength,
+    Filter, Limit, Namespaces, Preset, Rule, Strength,
     filter::Code,
     landlock::Right,
     plan::{Enforcement, PlannedLimit, PlannedRule},
@@ -200,7 +200,11 @@ fn enforcement(
             ("nothing: /sys is granted for writing".to_owned(), None)
         }
         Rule::KernelInfo => {
-            let sys = if placed.sys.is_some() { "/sys read-only, as granted" } else { "no /sys" };
+            let sys = match effective.preset.value {
+                _ if placed.sys.is_some() => "/sys read-only, as granted",
+                Preset::Minimal => "/sys read-only",
+                Preset::Standard | Preset::Strict => "no /sys",
+            };
             let mechanism = format!("a /proc of its own with machine-wide entries hidden or read-only; {sys}");
             own(true, jar, &mechanism)
         }
