@@ -7,8 +7,10 @@
 mod args;
 mod ask;
 mod doctor;
+mod completions;
 mod explain;
 mod learn;
+mod man;
 mod page;
 mod policy;
 mod run;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
             Command::Why(options) => why::run(&options, &command_line),
             Command::Policy(options) => policy::run(&options),
             Command::Schema(options) => schema::run(&options),
+            Command::Man(options) => man::run(&options),
+            Command::Completions(options) => completions::run(options),
         },
         Err(status) => status,
     };
