@@ -7,6 +7,15 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::{completions, doctor, explain, learn, man, policy, prove, run, schema, why, words};
 
+const NOTES: &str = "\
+Examples:
+  belljar run -- sort -u < names.txt
+  belljar help run
+
+Exit status:
+  that of the subcommand, as its help tells;
+  125  a call that cannot be followed";
+
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
 #[command(
