@@ -26,6 +26,7 @@ const WORDS: &[&str] = &[
     "curl",
     "git",
     "go",
+    "groff",
     "java",
     "javac",
     "make",

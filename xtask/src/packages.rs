@@ -124,6 +124,12 @@ pub(crate) const ALL: &[Package] = &[
         lane: Lane::Program,
     },
     Package {
+        name: "groff-base",
+        probes: &["/usr/bin/groff"],
+        reason: "sets the manual pages, and says what is wrong with them",
+        lane: Lane::Program,
+    },
+    Package {
         name: "qemu-system-x86",
         probes: &["/usr/bin/qemu-system-x86_64"],
         reason: "the virtual machine for attacks that need another kernel or may do harm",
@@ -166,7 +172,8 @@ pub(crate) fn for_tests() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Test)
 }
 
-/// Programs that are tried in jars: without one its tests are skipped.
+/// Programs that are tried in jars, or that read what Belljar makes: without one
+/// its tests are skipped.
 pub(crate) fn for_programs() -> impl Iterator<Item = &'static Package> {
     ALL.iter().filter(|package| package.lane == Lane::Program)
 }

@@ -5,7 +5,16 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{doctor, explain, learn, policy, prove, run, schema, why, words};
+use crate::{completions, doctor, explain, learn, man, policy, prove, run, schema, why, words};
+
+const NOTES: &str = "\
+Examples:
+  belljar run -- sort -u < names.txt
+  belljar help run
+
+Exit status:
+  that of the subcommand, as its help tells;
+  125  a call that cannot be followed";
 
 /// Runs plugins that nobody should have to trust, and tells exactly what holds them.
 #[derive(Parser, Debug)]
@@ -13,7 +22,7 @@ use crate::{doctor, explain, learn, policy, prove, run, schema, why, words};
     name = "belljar",
     version,
     max_term_width = 96,
-    after_help = "See `belljar help run` for examples."
+    after_help = NOTES
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -39,6 +48,10 @@ pub(crate) enum Command {
     Prove(Box<prove::Options>),
     /// Print the JSON Schema of one of Belljar's documents
     Schema(schema::Options),
+    /// Print a manual page, or write all of them into a directory
+    Man(man::Options),
+    /// Print what lets a shell complete belljar's words
+    Completions(completions::Options),
 }
 
 /// Reads the command line, program name first.

@@ -7,8 +7,10 @@
 mod args;
 mod ask;
 mod doctor;
+mod completions;
 mod explain;
 mod learn;
+mod man;
 mod page;
 mod policy;
 mod prove;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
             Command::Policy(options) => policy::run(&options),
             Command::Prove(options) => prove::run(&options, &command_line),
             Command::Schema(options) => schema::run(&options),
+            Command::Man(options) => man::run(&options),
+            Command::Completions(options) => completions::run(options),
         },
         Err(status) => status,
     };

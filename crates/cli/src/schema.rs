@@ -18,8 +18,17 @@ use crate::{
     words,
 };
 
+const NOTES: &str = "\
+Examples:
+  belljar schema manifest > manifest.schema.json
+
+Exit status:
+  0    it was printed
+  125  bad usage, or stdout takes no more";
+
 /// `belljar schema`
 #[derive(Args, Debug)]
+#[command(after_help = NOTES)]
 pub(crate) struct Options {
     /// Which document
     document: Document,

@@ -27,9 +27,9 @@ it works in pipes. A jar cannot be paused: ^Z is answered, and belljar goes on.
 
 Examples:
   belljar run -- sort -u < names.txt
-  belljar run --read . --write ./out --memory 512MiB --wall 30s -- make test
+  belljar run --read . --write out --memory 512MiB --wall 30s -- make test
   belljar run examples/wordcount < README.md
-  belljar run --policy policy.toml --report run.json plugins/resize -- --width 640
+  belljar run --policy p.toml --report r.json plugins/resize -- --width 640
 
 Sizes are written as 64KiB, 128MiB, 2GiB; durations as 500ms, 5s, 5m; `none` lifts a limit.
 
