@@ -4,6 +4,8 @@
 
 #[path = "docs/commands.rs"]
 mod commands;
+#[path = "docs/forms.rs"]
+mod forms;
 #[path = "docs/links.rs"]
 mod links;
 #[path = "docs/messages.rs"]

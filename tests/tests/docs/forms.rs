@@ -1,0 +1,90 @@
+//! The manifests and policies that the pages show are such, and the guides have
+//! every key of both.
+
+use belljar::policy::{
+    manifest::{self, Format, Manifest},
+    policy::{self, Policy},
+};
+
+use crate::page::{self, Block};
+
+/// Pages whose TOML is all of one or the other kind.
+const PAGES: &[&str] = &[
+    "docs/getting-started.md",
+    "docs/plugin-authors.md",
+    "docs/operators.md",
+];
+
+fn manifest(block: &Block, page: &str) {
+    if let Err(error) = Manifest::parse(&block.text, Format::Toml, page) {
+        panic!("{page} line {}: no manifest: {error:?}", block.line);
+    }
+}
+
+fn policy(block: &Block, page: &str) {
+    if let Err(error) = Policy::parse(&block.text, policy::Format::Toml, page, None) {
+        panic!("{page} line {}: no policy: {error:?}", block.line);
+    }
+}
+
+#[test]
+fn every_manifest_and_policy_of_the_pages_is_one() {
+    let mut count = 0;
+    for page in PAGES {
+        for block in page::blocks(&page::read(page)) {
+            if block.language != "toml" {
+                continue;
+            }
+            count += 1;
+            match block.mark.as_deref() {
+                Some("<!-- manifest -->") => manifest(&block, page),
+                Some("<!-- policy -->") => policy(&block, page),
+                Some(mark) if mark.ends_with("/belljar.toml -->") => manifest(&block, page),
+                Some(mark) if mark.starts_with("<!-- file ") => policy(&block, page),
+                mark => panic!("{page} line {}: what is it? {mark:?}", block.line),
+            }
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+/// Every key of a schema that holds a value, dotted, two levels deep.
+fn keys(schema: &serde_json::Value) -> Vec<String> {
+    let resolved = |value: &serde_json::Value| match value["$ref"].as_str() {
+        Some(reference) => {
+            let name = reference.rsplit('/').next().expect("a name");
+            schema["$defs"][name].clone()
+        }
+        None => value.clone(),
+    };
+    let mut keys = Vec::new();
+    for (name, value) in schema["properties"].as_object().expect("properties") {
+        match resolved(value)["properties"].as_object() {
+            Some(below) if name != "plugins" => {
+                keys.extend(below.keys().map(|key| format!("{name}.{key}")));
+            }
+            _ => keys.push(name.clone()),
+        }
+    }
+    assert!(keys.len() > 15, "{keys:?}");
+    keys
+}
+
+fn assert_tells(page: &str, schema: &serde_json::Value) {
+    let text = page::read(page);
+    let missing: Vec<String> = keys(schema)
+        .into_iter()
+        .filter(|key| !text.contains(&format!("`{key}`")))
+        .collect();
+    assert!(missing.is_empty(), "{page} does not tell of {missing:?}");
+}
+
+#[test]
+fn the_plugin_authors_guide_has_every_key_of_a_manifest() {
+    assert_tells("docs/plugin-authors.md", manifest::schema().as_value());
+}
+
+#[test]
+fn the_operators_guide_has_every_key_of_a_policy() {
+    assert_tells("docs/operators.md", policy::schema().as_value());
+}
