@@ -73,7 +73,9 @@ fn with_value(arg: Arg) -> Arg {
         "best_effort" | "end_on" => one_of(arg, Rule::ALL.iter().map(|rule| rule.word())),
         "require" => one_of(arg, demands()),
         "allow" => one_of(arg, Right::ALL.iter().map(|right| right.word())),
-        "policy" | "report" | "events" | "read" | "write" => arg.value_hint(ValueHint::AnyPath),
+        "for_host" | "policy" | "report" | "events" | "read" | "write" => {
+            arg.value_hint(ValueHint::AnyPath)
+        }
         "workdir" | "out" => arg.value_hint(ValueHint::DirPath),
         "words" => arg.value_hint(ValueHint::CommandWithArguments),
         _ => arg,

@@ -2,7 +2,8 @@
 //!
 //! What stands behind the options in a subcommand's help is taken apart: a line
 //! at the margin that ends with a colon, and indented lines below it, are a
-//! section of that name; the rest is description.
+//! section of that name, and so is a paragraph that begins with `Exit status:`;
+//! the rest is description.
 
 mod page;
 

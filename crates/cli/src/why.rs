@@ -42,7 +42,9 @@ Examples:
   belljar why -- read ~/.ssh/id_ed25519
   belljar why --read . python3 -- write out.txt
   belljar why plugins/resize -- exec /usr/bin/convert
-  belljar why --preset strict -- call ptrace";
+  belljar why --preset strict -- call ptrace
+
+Exit status: 0, and 125 where there is no answer.";
 
 /// `belljar why`
 #[derive(Args, Debug)]

@@ -122,7 +122,21 @@ pub(super) fn page(command: &Command, root: &Command) -> Vec<u8> {
         .and_then(|()| entries("ENVIRONMENT", ENVIRONMENT, command).to_writer(out))
         .and_then(|()| entries("FILES", FILES, command).to_writer(out))
         .and_then(|()| see_also(command, root).to_writer(out));
-    text
+    ascii(&String::from_utf8_lossy(&text)).into_bytes()
+}
+
+/// Other letters by their numbers, since which encoding a page is read in is
+/// for the reader to say: groff_char(7).
+fn ascii(text: &str) -> String {
+    let mut page = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            page.push(letter);
+        } else {
+            page.push_str(&format!("\\[u{:04X}]", u32::from(letter)));
+        }
+    }
+    page
 }
 
 /// What stands behind the options in a command's help.
@@ -130,8 +144,16 @@ pub(super) fn page(command: &Command, root: &Command) -> Vec<u8> {
 struct Notes {
     /// Paragraphs of sentences.
     paragraphs: Vec<String>,
-    /// Headings, and the lines below each, which were indented.
-    sections: Vec<(String, Vec<String>)>,
+    sections: Vec<(String, Text)>,
+}
+
+/// What stands under a heading.
+#[derive(Debug, PartialEq, Eq)]
+enum Text {
+    /// Lines below it, which were indented.
+    Lines(Vec<String>),
+    /// Sentences behind it.
+    Sentences(String),
 }
 
 impl Notes {
@@ -144,13 +166,18 @@ impl Notes {
             let heading = first
                 .strip_suffix(':')
                 .filter(|_| !rest.is_empty() && rest.iter().all(|line| line.starts_with("  ")));
-            match heading {
-                Some(heading) => notes.sections.push((
+            let sentences = paragraph.strip_prefix("Exit status: ");
+            match (heading, sentences) {
+                (Some(heading), _) => notes.sections.push((
                     heading.to_uppercase(),
-                    rest.iter().map(|line| line[2..].to_owned()).collect(),
+                    Text::Lines(rest.iter().map(|line| line[2..].to_owned()).collect()),
                 )),
-                None if paragraph.is_empty() => {}
-                None => notes.paragraphs.push(paragraph.replace('\n', " ")),
+                (None, Some(sentences)) => notes.sections.push((
+                    "EXIT STATUS".to_owned(),
+                    Text::Sentences(sentences.replace('\n', " ")),
+                )),
+                (None, None) if paragraph.is_empty() => {}
+                (None, None) => notes.paragraphs.push(paragraph.replace('\n', " ")),
             }
         }
         notes
@@ -166,16 +193,23 @@ fn paragraphs(paragraphs: &[String]) -> Roff {
     roff
 }
 
-/// Lines as they are: examples, and statuses with what they mean.
-fn sections(sections: &[(String, Vec<String>)]) -> Roff {
+/// Lines stay as they are: examples, and statuses with what they mean.
+fn sections(sections: &[(String, Text)]) -> Roff {
     let mut roff = Roff::new();
-    for (heading, lines) in sections {
+    for (heading, text) in sections {
         roff.control("SH", [heading.as_str()]);
-        roff.control("nf", []);
-        for line in lines {
-            roff.text([roman(line)]);
+        match text {
+            Text::Lines(lines) => {
+                roff.control("nf", []);
+                for line in lines {
+                    roff.text([roman(line)]);
+                }
+                roff.control("fi", []);
+            }
+            Text::Sentences(sentences) => {
+                roff.text([roman(sentences)]);
+            }
         }
-        roff.control("fi", []);
     }
     roff
 }
@@ -235,9 +269,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_page_is_ascii() {
+        assert_eq!(ascii("jar-… \\fBon\\fR"), "jar-\\[u2026] \\fBon\\fR");
+    }
+
+    #[test]
     fn notes_are_sentences_and_sections() {
         let notes = Notes::read(
-            "One sentence\nover two lines.\n\nExamples:\n  belljar one\n    more of it\n\nNot one:\n\nExit status:\n  0  well",
+            "One sentence\nover two lines.\n\nExamples:\n  belljar one\n    more of it\n\nNot one:\n\n\
+             Files:\n  a file\n\nExit status: 0, and\n1.",
         );
         assert_eq!(
             notes,
@@ -246,9 +286,10 @@ mod tests {
                 sections: vec![
                     (
                         "EXAMPLES".into(),
-                        vec!["belljar one".into(), "  more of it".into()]
+                        Text::Lines(vec!["belljar one".into(), "  more of it".into()])
                     ),
-                    ("EXIT STATUS".into(), vec!["0  well".into()]),
+                    ("FILES".into(), Text::Lines(vec!["a file".into()])),
+                    ("EXIT STATUS".into(), Text::Sentences("0, and 1.".into())),
                 ],
             }
         );
