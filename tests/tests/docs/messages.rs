@@ -48,6 +48,8 @@ fn every_error_has_its_entry_with_message_cause_and_remedy() {
     let mut faults_found = Vec::new();
     for message in sources::read().errors {
         match entries.get(&message.name) {
+            // It has no words of its own: the error in it speaks.
+            None if message.text.is_none() => {}
             None => faults_found.push(format!(
                 "{}: has no `### {}` in {PAGE}; it says: {:?}",
                 message.name, message.name, message.text
