@@ -25,13 +25,20 @@ const ENVIRONMENT: &[Entry] = &[
     Entry {
         name: "PATH",
         text: "Where a program is searched under `minimal` and `standard`: the entries that can be \
-               seen in the jar, then the system's. Under `strict` it is not looked at.",
+               seen in the jar, then the system's. For the interpreter of a plugin it comes behind \
+               the system's directories.",
         concerns: names_a_jar,
     },
     Entry {
         name: "LANG, TERM",
         text: "Passed into the jar under `minimal` and `standard`.",
         concerns: names_a_jar,
+    },
+    Entry {
+        name: "XDG_STATE_HOME, HOME",
+        text: "Where plans and reports of runs are kept: in `belljar` below the first, else below \
+               `.local/state` of the second.",
+        concerns: uses_records,
     },
     Entry {
         name: "NO_COLOR",
@@ -53,7 +60,18 @@ const FILES: &[Entry] = &[
                force where it is named. `belljar schema policy` prints its form.",
         concerns: names_a_jar,
     },
+    Entry {
+        name: "~/.local/state/belljar",
+        text: "Plans and reports of the last runs, bounded in number and size. They may be removed \
+               at any time.",
+        concerns: uses_records,
+    },
 ];
+
+/// It keeps runs, or tells of those that were kept.
+fn uses_records(command: &Command) -> bool {
+    has(command, "no_record") || has(command, "last")
+}
 
 fn any(_: &Command) -> bool {
     true
