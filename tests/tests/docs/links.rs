@@ -98,7 +98,7 @@ fn every_page_is_in_the_index() {
         let path = path.to_str().expect("a page's name is text");
         let listed = |link: &String| link == path || path.starts_with("adr/") && link == "adr";
         assert!(
-            path == "README.md" || links.iter().any(|link| listed(link)),
+            path == "README.md" || links.iter().any(listed),
             "docs/README.md has no link to {path}"
         );
     }
