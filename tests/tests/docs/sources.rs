@@ -68,6 +68,9 @@ pub(crate) struct Found {
     /// Reasons of refusals: each `reason` of one, and what is pushed to a list
     /// of what is invalid.
     pub(crate) reasons: Vec<String>,
+    /// The file at hand is of the room where grants are decided: a `Refused` of
+    /// others is no refusal of a launch.
+    of_grants: bool,
 }
 
 /// Reads the sources below `crates`; tests in them are left out.
@@ -82,6 +85,7 @@ pub(crate) fn read() -> Found {
         let text = fs::read_to_string(&file).expect("a source");
         let tree =
             syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        found.of_grants = file.iter().any(|part| part == "effective");
         found.visit_file(&tree);
     }
     found.errors.sort();
@@ -138,10 +142,12 @@ impl<'ast> Visit<'ast> for Found {
             .map(|segment| segment.ident.to_string())
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        if matches!(
-            names.as_slice(),
-            ["Refusal", "Invalid"] | ["Unmet"] | ["Refused"]
-        ) {
+        let refuses = match names.as_slice() {
+            ["Refusal", "Invalid"] | ["Unmet"] => true,
+            ["Refused"] => self.of_grants,
+            _ => false,
+        };
+        if refuses {
             for field in &made.fields {
                 if matches!(&field.member, Member::Named(name) if name == "reason") {
                     self.reasons.extend(text_of(&field.expr));
