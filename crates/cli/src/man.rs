@@ -144,6 +144,10 @@ mod tests {
         let pages = with_page(&root);
         assert!(pages.len() > 4);
         for command in pages {
+            // One that only holds others leaves it to them.
+            if command.has_subcommands() && command.get_name() != root.get_name() {
+                continue;
+            }
             let text = text(command, &root);
             for heading in [
                 "NAME",
