@@ -1,9 +1,13 @@
 //! The manifests and policies that the pages show are such, and the guides have
 //! every key of both.
 
-use belljar::policy::{
-    manifest::{self, Format, Manifest},
-    policy::{self, Policy},
+use belljar::{
+    Limit,
+    policy::{
+        manifest::{self, Format, Manifest},
+        policy::{self, Policy},
+        units::{Whose, parse_value},
+    },
 };
 
 use crate::page::{self, Block};
@@ -87,4 +91,35 @@ fn the_plugin_authors_guide_has_every_key_of_a_manifest() {
 #[test]
 fn the_operators_guide_has_every_key_of_a_policy() {
     assert_tells("docs/operators.md", policy::schema().as_value());
+}
+
+#[test]
+fn conservative_limits_are_values_that_flags_take() {
+    let text = page::read("docs/operators.md");
+    let (_, table) = text
+        .split_once("| kind | ")
+        .expect("the table of limits by kind");
+    let mut rows = table.lines().map_while(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        (cells.len() > 5).then_some(cells)
+    });
+    let limits: Vec<Limit> = rows
+        .next()
+        .expect("a heading")
+        .into_iter()
+        .map(|cell| Limit::from_word(cell.trim_matches('`')).expect("a limit"))
+        .collect();
+    let mut count = 0;
+    for row in rows.skip(1) {
+        for (limit, cell) in limits.iter().zip(&row[1..]) {
+            let value = cell.strip_prefix("at least ").unwrap_or(cell);
+            if matches!(value, "none" | "as above") {
+                continue;
+            }
+            count += 1;
+            let parsed = parse_value(*limit, value, Whose::Flag("--limit"));
+            assert!(parsed.is_ok(), "{limit}: {cell}: {parsed:?}");
+        }
+    }
+    assert!(count > 20, "{count}");
 }
