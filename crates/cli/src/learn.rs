@@ -46,7 +46,7 @@ risk is above --accept, and those that the run did without, are only shown.
 
 Examples:
   belljar learn plugins/resize
-  belljar learn --update plugins/resize/belljar.toml --update policy.toml plugins/resize
+  belljar learn --update plugin/belljar.toml --update policy.toml plugin
   belljar run --policy policy.toml plugins/resize
   belljar learn --read . -- python3 report.py
 

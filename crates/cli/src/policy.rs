@@ -23,15 +23,35 @@ pub(crate) struct Options {
 #[derive(Subcommand, Debug)]
 enum What {
     /// List the groups of paths that may stand where a path may be read, or explain one
+    #[command(after_help = GROUPS)]
     Groups(groups::Options),
     /// Read a policy file and tell which of its lines give away what a jar protects
     #[command(after_help = CHECK)]
     Check(check::Options),
     /// Print what a policy comes to with all that it extends, each line with its place
+    #[command(after_help = SHOW)]
     Show(show::Options),
 }
 
+const GROUPS: &str = "\
+Examples:
+  belljar policy groups
+  belljar policy groups toolchain:node
+
+Exit status: 0, and 125 where there is no such group.";
+
+const SHOW: &str = "\
+Examples:
+  belljar policy show --policy policy.toml
+  belljar policy show --policy policy.toml --plugin resize
+
+Exit status: 0, and 125 where it is no policy.";
+
 const CHECK: &str = "\
+Examples:
+  belljar policy check policy.toml
+  belljar policy check --strict app.toml#security
+
 Exit status: 0 where it is a policy, 125 where it is none. With --strict, 1 where a line gives away \
 something of high or critical worth.";
 

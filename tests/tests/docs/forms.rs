@@ -1,5 +1,5 @@
-//! The manifests and policies that the pages show are such, and the guides have
-//! every key of both.
+//! The manifests and policies that the pages show are such, and every key of both
+//! is told.
 
 use belljar::{
     Limit,
@@ -26,6 +26,10 @@ fn manifest(block: &Block, page: &str) {
 }
 
 fn policy(block: &Block, page: &str) {
+    // One that extends others is read with them by the commands of its page.
+    if block.text.starts_with("extends = ") {
+        return;
+    }
     if let Err(error) = Policy::parse(&block.text, policy::Format::Toml, page, None) {
         panic!("{page} line {}: no policy: {error:?}", block.line);
     }
@@ -78,7 +82,18 @@ fn assert_tells(page: &str, schema: &serde_json::Value) {
     let text = page::read(page);
     let missing: Vec<String> = keys(schema)
         .into_iter()
-        .filter(|key| !text.contains(&format!("`{key}`")))
+        // A family of keys may be told of as one.
+        .filter(|key| {
+            let (table, _) = key.split_once('.').unwrap_or((key, ""));
+            let family = match table {
+                "limits" => "limits.LIMIT".to_owned(),
+                "require" => "require.RULE".to_owned(),
+                "linux" if key.ends_with("caps") => "linux.caps.keep".to_owned(),
+                "plugins" => "plugins.NAME.…".to_owned(),
+                _ => key.clone(),
+            };
+            !text.contains(&format!("`{key}`")) && !text.contains(&format!("`{family}`"))
+        })
         .collect();
     assert!(missing.is_empty(), "{page} does not tell of {missing:?}");
 }
@@ -89,8 +104,8 @@ fn the_plugin_authors_guide_has_every_key_of_a_manifest() {
 }
 
 #[test]
-fn the_operators_guide_has_every_key_of_a_policy() {
-    assert_tells("docs/operators.md", policy::schema().as_value());
+fn the_page_of_policies_has_every_key_of_one() {
+    assert_tells("docs/policy.md", policy::schema().as_value());
 }
 
 #[test]
