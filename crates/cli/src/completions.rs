@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use belljar_policy::{
     data::{Rule, Strength},
+    group::Group,
     policy::Right,
 };
 use clap::{Arg, Args, Command, CommandFactory as _, ValueHint, builder::PossibleValuesParser};
@@ -73,10 +74,12 @@ fn with_value(arg: Arg) -> Arg {
         "best_effort" | "end_on" => one_of(arg, Rule::ALL.iter().map(|rule| rule.word())),
         "require" => one_of(arg, demands()),
         "allow" => one_of(arg, Right::ALL.iter().map(|right| right.word())),
-        "for_host" | "policy" | "report" | "events" | "read" | "write" => {
+        // Of `belljar policy groups`.
+        "name" => one_of(arg, Group::ALL.iter().map(|group| group.word())),
+        "for_host" | "policy" | "report" | "events" | "read" | "write" | "update" | "out" => {
             arg.value_hint(ValueHint::AnyPath)
         }
-        "workdir" | "out" => arg.value_hint(ValueHint::DirPath),
+        "workdir" => arg.value_hint(ValueHint::DirPath),
         "words" => arg.value_hint(ValueHint::CommandWithArguments),
         _ => arg,
     }

@@ -151,4 +151,6 @@ fn bash_completes_subcommands_options_and_values() {
     assert_eq!(offered(&["belljar", "run", "--allow", "j"]), ["jit"]);
     assert_eq!(offered(&["belljar", "schema", "rep"]), ["report"]);
     assert_eq!(offered(&["belljar", "man", "comp"]), ["completions"]);
+    assert_eq!(offered(&["belljar", "policy", "ch"]), ["check"]);
+    assert_eq!(offered(&["belljar", "learn", "--accept", "h"]), ["high"]);
 }
