@@ -6,8 +6,8 @@
 
 mod args;
 mod ask;
-mod doctor;
 mod completions;
+mod doctor;
 mod explain;
 mod learn;
 mod man;
