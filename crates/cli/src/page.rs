@@ -31,7 +31,7 @@ pub(crate) enum Tone {
 pub(crate) struct Page {
     text: String,
     colour: bool,
-    /// A heading is the last that was written, or nothing is.
+    /// A heading is the last that was written.
     below_heading: bool,
 }
 
@@ -41,9 +41,8 @@ impl Page {
         // https://no-color.org
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
-            below_heading: true,
-            text: String::new(),
             colour: wanted && io::stdout().is_terminal(),
+            ..Self::default()
         }
     }
 
@@ -51,8 +50,8 @@ impl Page {
     pub(crate) fn for_stderr() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
-            text: String::new(),
             colour: wanted && io::stderr().is_terminal(),
+            ..Self::default()
         }
     }
 
