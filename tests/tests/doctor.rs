@@ -2,17 +2,20 @@
 //! of what a jar is made of, and that it leaves nothing behind.
 #![cfg(target_os = "linux")]
 
+#[path = "doctor/kernels.rs"]
+mod kernels;
+#[path = "doctor/worse.rs"]
+mod worse;
+
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use belljar::{HostFacts, Jar, Policy, Preset, policy::facts::Ability};
-use belljar_tests::{
-    Leftovers, Need, VmCommand, VmEnd, VmResult, belljar as program, is_root, need, vm,
-};
+use belljar::{HostFacts, Jar, Policy, Preset};
+use belljar_tests::{Leftovers, Need, belljar as program, is_root, need};
 
 /// Jars can be had: root always may, others need user namespaces.
 fn jars() -> bool {
@@ -41,40 +44,6 @@ fn facts(json: &[u8]) -> HostFacts {
 fn words(page: &[u8]) -> String {
     let words: Vec<&str> = text(page).split_whitespace().collect();
     words.join(" ")
-}
-
-/// As root of a user namespace that an ordinary user made, `$BELLJAR doctor` after
-/// what a script does there.
-fn in_a_container(script: &str) -> Output {
-    let user = [
-        "setpriv",
-        "--reuid=54321",
-        "--regid=54321",
-        "--clear-groups",
-    ];
-    let drop: &[&str] = if is_root() { &user } else { &[] };
-    let container = ["unshare", "--user", "--map-root-user", "--mount"];
-    let all: Vec<&str> = drop.iter().chain(&container).copied().collect();
-    belljar_tests::output(
-        Command::new(all[0])
-            .args(&all[1..])
-            .args(["sh", "-c", script])
-            .env("BELLJAR", program())
-            .current_dir("/")
-            .stdin(Stdio::null()),
-    )
-}
-
-/// No preset can be met, and this is said to be why, with this remedy.
-fn refused(output: &Output, cause: &str, remedy: &str) {
-    assert_eq!(output.status.code(), Some(1), "{output:#?}");
-    let said = words(&output.stdout);
-    for preset in ["strict", "standard", "minimal"] {
-        assert!(said.contains(&format!("{preset} no ")), "{said}");
-    }
-    assert!(said.contains(cause), "{said}");
-    assert!(said.contains(&format!("remedy: {remedy}")), "{said}");
-    assert_eq!(text(&output.stderr), "");
 }
 
 #[test]
@@ -258,154 +227,6 @@ fn examination_that_is_killed_leaves_no_process_mount_or_file() {
 }
 
 #[test]
-fn sysctl_that_forbids_user_namespaces_is_named_with_its_remedy() {
-    if !need(Need::UserNamespaces) {
-        return;
-    }
-    let output =
-        in_a_container("echo 0 > /proc/sys/user/max_user_namespaces && exec $BELLJAR doctor");
-    refused(
-        &output,
-        "the sysctl user.max_user_namespaces is 0",
-        "`sysctl -w user.max_user_namespaces=15000`",
-    );
-    let said = words(&output.stdout);
-    assert!(said.contains("namespaces no"), "{said}");
-    // What comes after could not be tried, and is not said to be there.
-    for part in ["mounts", "/proc", "seccomp"] {
-        assert!(said.contains(&format!("{part} ? ")), "{part}: {said}");
-    }
-}
-
-#[test]
-fn covered_proc_of_a_container_is_named_with_its_remedy() {
-    if !need(Need::UserNamespaces) {
-        return;
-    }
-    let cover = "mount -t tmpfs none /proc/scsi 2> /dev/null || mount -t tmpfs none /proc/sys";
-    let output = in_a_container(&format!("{cover} && exec $BELLJAR doctor"));
-    refused(
-        &output,
-        "parts of /proc are covered",
-        "run the container with `--security-opt systempaths=unconfined`",
-    );
-    let said = words(&output.stdout);
-    assert!(
-        said.contains("namespaces yes") && said.contains("/proc no"),
-        "{said}"
-    );
-    let output = in_a_container(&format!("{cover} && exec $BELLJAR doctor --json"));
-    assert_eq!(output.status.code(), Some(1), "{output:#?}");
-    let facts = facts(&output.stdout);
-    assert!(facts.namespaces.is_available() && !facts.proc.is_available());
-    // The same refusal is planned from them anywhere.
-    let refusal = belljar::policy::trial::of_preset(Preset::Strict, &facts).expect_err("refused");
-    assert!(
-        refusal.to_string().contains("parts of /proc are covered"),
-        "{refusal}"
-    );
-}
-
-#[test]
-fn a_user_without_namespaces_is_told_what_runs_without_them() {
-    if !need(Need::UserNamespaces) || !need(Need::Landlock) {
-        return;
-    }
-    let output = in_a_container(
-        "echo 1 > /proc/sys/user/max_user_namespaces && exec unshare --user --map-user=1000 --map-group=1000 -- $BELLJAR doctor",
-    );
-    refused(
-        &output,
-        "the limit of namespaces is reached",
-        "raise the sysctls user.max_*_namespaces",
-    );
-    let said = words(&output.stdout);
-    assert!(
-        said.contains("without namespaces yes a program under standard, held by Landlock, seccomp and rlimits alone"),
-        "{said}"
-    );
-    assert!(said.contains("`--best-effort cleanup`"), "{said}");
-    // That was tried, though no jar could be made.
-    assert!(
-        said.contains("seccomp yes") && said.contains("Landlock yes"),
-        "{said}"
-    );
-}
-
-#[test]
-fn root_without_its_capabilities_is_told_what_to_do() {
-    if !need(Need::Root) {
-        return;
-    }
-    let output = belljar_tests::output(
-        Command::new("setpriv")
-            .args(["--bounding-set=-sys_admin", "--"])
-            .arg(program())
-            .arg("doctor")
-            .stdin(Stdio::null()),
-    );
-    refused(
-        &output,
-        "it was started as root without CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN",
-        "start it as an ordinary user, or as root with those capabilities",
-    );
-}
-
-#[test]
-fn want_of_descriptors_or_processes_is_told_with_what_to_raise() {
-    let user = [
-        "setpriv",
-        "--reuid=54321",
-        "--regid=54321",
-        "--clear-groups",
-    ];
-    let drop: &[&str] = if is_root() { &user } else { &[] };
-    for (limit, cause, remedy) in [
-        (
-            "--nofile=12",
-            "Too many open files",
-            "let Belljar have more open files: `ulimit -n 1024`",
-        ),
-        // Not even the thread that supervises can be had.
-        (
-            "--nproc=1",
-            "Belljar cannot start the thread `belljar`: Resource temporarily unavailable",
-            "let this user have more processes (`ulimit -u 4096`",
-        ),
-    ] {
-        let limited = ["prlimit", limit];
-        let all: Vec<&str> = drop.iter().chain(&limited).copied().collect();
-        let output = belljar_tests::output(
-            Command::new(all[0])
-                .args(&all[1..])
-                .arg(program())
-                .arg("doctor")
-                .stdin(Stdio::null()),
-        );
-        refused(&output, cause, remedy);
-    }
-}
-
-#[test]
-fn inside_of_a_jar_the_filter_around_is_the_cause() {
-    if !jars() {
-        return;
-    }
-    let output = belljar_tests::output(
-        Command::new(program())
-            .args(["run", "--"])
-            .arg(program())
-            .arg("doctor")
-            .stdin(Stdio::null()),
-    );
-    refused(
-        &output,
-        "a seccomp filter around this process (a container's, most often) hides clone3(2)",
-        "run the container with `--security-opt seccomp=unconfined`",
-    );
-}
-
-#[test]
 fn where_nothing_can_be_written_that_is_said() {
     let full = fs::OpenOptions::new()
         .write(true)
@@ -421,139 +242,4 @@ fn where_nothing_can_be_written_that_is_said() {
     let output = child.wait_with_output().expect("a child");
     assert_eq!(output.status.code(), Some(125), "{output:#?}");
     assert!(text(&output.stderr).starts_with("belljar: cannot write to stdout: "));
-}
-
-/// What a kernel decides, without what belongs to one machine.
-fn of_kernel(facts: &HostFacts) -> impl PartialEq + std::fmt::Debug {
-    let can = |ability: &Ability| format!("{ability:?}");
-    let examined = facts.examined.clone().expect("it was examined");
-    (
-        [
-            can(&facts.namespaces),
-            can(&facts.mounts),
-            can(&facts.proc),
-            can(&facts.idmap),
-            can(&facts.tasks),
-            can(&facts.seccomp),
-            can(&facts.listener),
-            can(&facts.landlock),
-            can(&facts.processes_counted),
-        ],
-        (facts.fixed_code, facts.landlock_abi, facts.privileged),
-        (examined.done, examined.cgroups, examined.idmapped),
-    )
-}
-
-/// The recorded facts of a Debian's kernel.
-fn recorded(release: &str, who: &str) -> Option<HostFacts> {
-    let debian = match release {
-        release if release.starts_with("5.10.") => 11,
-        release if release.starts_with("6.1.") => 12,
-        release if release.starts_with("6.12.") => 13,
-        _ => return None,
-    };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(
-        "../crates/policy/tests/machines/debian-{debian}-{who}.json"
-    ));
-    Some(facts(&fs::read(&path).expect("a recorded machine")))
-}
-
-#[test]
-fn another_kernel_is_what_was_recorded_of_it_and_keeps_nothing_of_the_trial() {
-    if !need(Need::Vm) {
-        return;
-    }
-    let state =
-        "find /sys/fs/cgroup -type d; cat /proc/self/mountinfo; ls -A /tmp /var/tmp /dev/shm";
-    let after = |result: &VmResult| {
-        assert_eq!(result.end, VmEnd::Exited(0), "{result:?}");
-        result.text()
-    };
-    let results = vm().run(&[
-        VmCommand::root(["sh", "-c", state]),
-        VmCommand::root(["belljar", "doctor", "--json"]),
-        VmCommand::user(["belljar", "doctor", "--json"]),
-        VmCommand::root(["sh", "-c", state]),
-        VmCommand::user(["sh", "-c", "ps | grep -c '[b]elljar'"]),
-        VmCommand::user(["belljar", "doctor"]),
-    ]);
-    for (who, result) in ["root", "user"].iter().zip(&results[1..3]) {
-        assert_eq!(result.stderr, b"", "{result:?}");
-        let facts = facts(&result.stdout);
-        if let Some(recorded) = recorded(&facts.release, who) {
-            assert_eq!(of_kernel(&facts), of_kernel(&recorded), "{who}");
-        }
-    }
-    assert_eq!(after(&results[0]), after(&results[3]));
-    assert_eq!(results[4].text(), "0\n", "no process");
-    assert!(
-        results[5].text().contains("\nWhat a jar can be here\n"),
-        "{:?}",
-        results[5]
-    );
-}
-
-/// What a machine is told to do is done there, word by word.
-#[test]
-fn remedies_that_are_commands_do_what_they_promise() {
-    if !need(Need::Vm) {
-        return;
-    }
-    // Each prints the doctor's status before and after; `told` gives the command
-    // that begins with a word.
-    let head = "as='/usr/bin/setpriv --reuid=1000 --regid=1000 --clear-groups'
-        told() { $as belljar doctor --json | grep -o \"\\`$1[^\\`]*\\`\" | tr -d '\\`' | head -n 1; }
-        status() { $as belljar doctor > /tmp/page; echo $?; }
-        can_make() { $as belljar doctor | grep '^  cgroups' | cut -c 23-25; }\n";
-    let switch = |name: &str| {
-        format!(
-            "{head} echo 0 > /proc/sys/{name}; status; sh -c \"$(told sysctl)\"; status; cat /proc/sys/{name}"
-        )
-    };
-    let delegate = format!(
-        "{head} can_make; command=$(told mkdir | sed s/PID/$$/); eval \"$command\"; can_make; cat /proc/self/cgroup"
-    );
-    let results = vm().run(&[
-        VmCommand::root(["sh", "-c", &switch("user/max_user_namespaces")]),
-        VmCommand::root(["sh", "-c", &switch("kernel/unprivileged_userns_clone")]),
-        VmCommand::root(["sh", "-c", &delegate]),
-    ]);
-    assert_eq!(
-        results[0].text(),
-        "1\nuser.max_user_namespaces = 15000\n0\n15000\n",
-        "{results:#?}"
-    );
-    assert_eq!(
-        results[1].text(),
-        "1\nkernel.unprivileged_userns_clone = 1\n0\n1\n",
-        "{results:#?}"
-    );
-    assert_eq!(results[2].text(), "no \nyes\n0::/belljar\n", "{results:#?}");
-}
-
-/// Writes the facts of the kernel that `BELLJAR_VM` names, for root and for a user,
-/// into the directory that `BELLJAR_RECORD` names; see `crates/policy/tests/machines`.
-/// Before, the machine runs the script `BELLJAR_RECORD_FIRST` as root.
-#[test]
-#[ignore = "by hand, for a kernel that is named"]
-fn record_a_machine() {
-    assert!(need(Need::Vm));
-    let to = PathBuf::from(std::env::var_os("BELLJAR_RECORD").expect("BELLJAR_RECORD"));
-    let first = std::env::var("BELLJAR_RECORD_FIRST").unwrap_or_default();
-    let doctor = ["belljar", "doctor", "--json"];
-    let within = Duration::from_secs(120);
-    let results = vm().without_modules().run(&[
-        VmCommand::root(["sh", "-c", &first]).within(within),
-        VmCommand::root(doctor).within(within),
-        VmCommand::user(doctor).within(within),
-    ]);
-    assert_eq!(results[0].end, VmEnd::Exited(0), "{:?}", results[0]);
-    eprintln!("{}", results[0].text());
-    for (who, result) in ["root", "user"].iter().zip(&results[1..]) {
-        assert!(
-            matches!(result.end, VmEnd::Exited(0 | 1)),
-            "{who}: {result:?}"
-        );
-        fs::write(to.join(format!("{who}.json")), &result.stdout).expect("a file");
-    }
 }

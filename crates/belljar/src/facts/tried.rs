@@ -17,7 +17,7 @@ use super::{after_failure, examine, found, layout, remember, unavailable};
 use crate::{
     launch::{self, Basis, Came, Decided},
     supervise::Failure,
-    sys::look,
+    sys::{facts::filtered, look},
     verify::Image,
 };
 
@@ -149,11 +149,14 @@ fn cannot(what: &str, error: &io::Error) -> Ability {
 }
 
 /// What there may be too little of, or who may have refused it.
-const fn remedy(errno: i32) -> &'static str {
+fn remedy(errno: i32) -> &'static str {
+    const EPERM: i32 = 1;
     const EAGAIN: i32 = 11;
     const ENOMEM: i32 = 12;
+    const EACCES: i32 = 13;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
+    const ENOSYS: i32 = 38;
     match errno {
         EMFILE => "let Belljar have more open files: `ulimit -n 1024`",
         ENFILE => "raise the sysctl fs.file-max, or end what holds so many files open",
@@ -161,6 +164,10 @@ const fn remedy(errno: i32) -> &'static str {
             "let this user have more processes (`ulimit -u 4096`, `pids.max` of its cgroup), or end some of them"
         }
         ENOMEM => "free some memory, or raise `memory.max` of the cgroup that this process is in",
+        EPERM | EACCES | ENOSYS if filtered() => {
+            "a seccomp filter is around this process, and may be what refuses it: run the container with \
+             `--security-opt seccomp=unconfined`, or Belljar outside of it"
+        }
         _ => "look in the kernel's log and in the audit log for what refused it",
     }
 }
@@ -257,7 +264,8 @@ fn with_room_for(most: u64, mut plan: Plan) -> Plan {
 /// Tries a mount of each file system with the ids of a jar. They can be had
 /// where one of them takes them.
 async fn map_ids(facts: &mut HostFacts, done: &mut BTreeSet<&'static str>) -> Vec<Idmapped> {
-    if !facts.privileged || !facts.idmap.is_available() {
+    let jars = trial::of_preset(Preset::Standard, facts).is_ok();
+    if !jars || !facts.privileged || !facts.idmap.is_available() {
         return Vec::new();
     }
     let mut devices = Vec::new();

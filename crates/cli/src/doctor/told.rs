@@ -182,6 +182,15 @@ fn parts(page: &mut Page, facts: &HostFacts) {
         paths.join(" ")
     };
     let mut text = list(&can);
+    if facts.idmap.is_available() && can.is_empty() {
+        doubt(
+            page,
+            "idmapped mounts",
+            "?",
+            "not tried, and nothing speaks against them",
+        );
+        return;
+    }
     if !cannot.is_empty() {
         text = format!("{text}; not {}", list(&cannot));
     }

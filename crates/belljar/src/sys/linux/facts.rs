@@ -2,7 +2,6 @@
 //! each is made with arguments that it refuses after it is found to exist.
 
 use belljar_policy::facts::Bounds;
-use rustix::process::{Resource, getrlimit};
 
 use super::look;
 
@@ -186,19 +185,34 @@ fn error_of(number: libc::c_long, [a, b, c, d, e]: [libc::c_long; 5]) -> Option<
 
 /// Hard limits of this process; getrlimit(2).
 pub(crate) fn bounds() -> Bounds {
-    let hard = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
     Bounds {
-        open_files: hard(Resource::Nofile),
-        file_size: hard(Resource::Fsize),
-        data: hard(Resource::Data),
-        cpu: hard(Resource::Cpu),
-        processes: hard(Resource::Nproc),
-        stack: hard(Resource::Stack),
-        core: hard(Resource::Core),
-        locked_memory: hard(Resource::Memlock),
-        pending_signals: hard(Resource::Sigpending),
-        message_queues: hard(Resource::Msgqueue),
+        open_files: hard(libc::RLIMIT_NOFILE),
+        file_size: hard(libc::RLIMIT_FSIZE),
+        data: hard(libc::RLIMIT_DATA),
+        cpu: hard(libc::RLIMIT_CPU),
+        processes: hard(libc::RLIMIT_NPROC),
+        stack: hard(libc::RLIMIT_STACK),
+        core: hard(libc::RLIMIT_CORE),
+        locked_memory: hard(libc::RLIMIT_MEMLOCK),
+        pending_signals: hard(libc::RLIMIT_SIGPENDING),
+        message_queues: hard(libc::RLIMIT_MSGQUEUE),
     }
+}
+
+/// One hard limit. rustix takes it for a call that cannot fail, but a filter around
+/// this process may refuse it: then none is known, and the launch meets what there is.
+fn hard(resource: impl Into<libc::c_long>) -> u64 {
+    const MYSELF: libc::c_long = 0;
+    let mut limit = libc::rlimit64 {
+        rlim_cur: u64::MAX,
+        rlim_max: u64::MAX,
+    };
+    let resource: libc::c_long = resource.into();
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: without a new limit the call changes nothing, and writes one
+    // `struct rlimit64` at the last address or fails.
+    unsafe { libc::syscall(libc::SYS_prlimit64, MYSELF, resource, none, &raw mut limit) };
+    limit.rlim_max
 }
 
 /// A short file of `/proc` or `/sys`.
