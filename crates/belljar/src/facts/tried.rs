@@ -15,7 +15,7 @@ use belljar_policy::{
 
 use super::{after_failure, examine, found, layout, remember, unavailable};
 use crate::{
-    launch::{self, Basis, Came, Decided},
+    launch::{self, Basis, Came, Decided, Fixed},
     supervise::Failure,
     sys::{facts::filtered, look},
     verify::Image,
@@ -320,6 +320,6 @@ fn decided(
         facts: Arc::new(facts.clone()),
         plan,
         digest,
-        fixed: launch::Fixed::No,
+        fixed: Fixed::Yes,
     })
 }

@@ -20,13 +20,7 @@ pub struct Image {
 impl Image {
     /// An image of a few bytes.
     pub(crate) fn of(bytes: &[u8]) -> io::Result<Self> {
-        let file = look::memory_file("belljar-image")?;
-        look::write_all(file.as_fd(), bytes)?;
-        look::seal(file.as_fd())?;
-        Ok(Self {
-            file,
-            length: bytes.len() as u64,
-        })
+        Self::with(None, bytes)
     }
 
     /// How many bytes it holds.
