@@ -52,6 +52,21 @@ fn flags_are_a_program_s_request_and_grant() {
 }
 
 #[test]
+fn device_is_granted_at_another_place() {
+    both_presets(|preset| {
+        // A device that is open to all, since what is root's alone takes an
+        // idmapped mount to show, which the usual /dev does not take.
+        let ended = jar()
+            .preset(preset)
+            .flags(["--read", "/dev/zero:/mnt/zeros"])
+            .program(["/bin/head", "-c", "3", "/mnt/zeros"])
+            .end()
+            .clean();
+        assert_eq!(ended.stdout, "\0\0\0", "{ended:#?}");
+    });
+}
+
+#[test]
 fn path_can_be_granted_at_another_place() {
     both_presets(|preset| {
         let room = data();

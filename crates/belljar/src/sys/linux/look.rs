@@ -11,6 +11,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use belljar_plan::Bytes;
@@ -428,6 +429,42 @@ fn takes_idmap(file: &impl AsFd) -> bool {
         clippy::unnecessary_cast,
         reason = "f_type's type differs among architectures; it is a number of 32 bits"
     )]
-    fs::fstatfs(file)
-        .is_ok_and(|about| IDMAP_FILE_SYSTEMS.contains(&(about.f_type as u64 & 0xffff_ffff)))
+    fs::fstatfs(file).is_ok_and(|about| {
+        let number = about.f_type as u64 & 0xffff_ffff;
+        IDMAP_FILE_SYSTEMS.contains(&number) && !(number == TMPFS && is_devtmpfs(file))
+    })
+}
+
+const TMPFS: u64 = 0x0102_1994;
+
+/// devtmpfs, the usual `/dev`, has tmpfs's number and takes no idmapped mount.
+/// There is one of it on a machine.
+fn is_devtmpfs(file: &impl AsFd) -> bool {
+    static DEVICE: OnceLock<Option<u64>> = OnceLock::new();
+    let device = DEVICE.get_or_init(|| {
+        let mounts = read_small("/proc/self/mountinfo", 1 << 20).unwrap_or_default();
+        devtmpfs_of(&String::from_utf8_lossy(&mounts))
+    });
+    device.is_some_and(|device| fs::fstat(file).is_ok_and(|stat| stat.st_dev == device))
+}
+
+/// The device number of devtmpfs in a table of mounts; proc_pid_mountinfo(5).
+fn devtmpfs_of(mounts: &str) -> Option<u64> {
+    let line = mounts.lines().find(|line| line.contains(" - devtmpfs "))?;
+    let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
+    Some(fs::makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devtmpfs_is_known_from_the_table_of_mounts() {
+        let mounts = "1 2 0:21 / /proc rw - proc proc rw\n\
+            24 27 0:6 / /dev rw,relatime shared:2 - devtmpfs udev rw,size=1k\n";
+        assert_eq!(devtmpfs_of(mounts), Some(fs::makedev(0, 6)));
+        assert_eq!(devtmpfs_of("24 27 0:6 / /dev rw - tmpfs tmpfs rw\n"), None);
+        assert_eq!(devtmpfs_of("24 27 x / /dev rw - devtmpfs udev rw\n"), None);
+    }
 }

@@ -359,11 +359,15 @@ impl Root {
         let idmap = found.idmap && facts.idmap.is_available() && !open_to_all(found, write);
         if !idmap && !others_may(found, write) {
             let word = if write { "write" } else { "read" };
+            let user = match found.uid {
+                0 => "a user who may open it".to_owned(),
+                uid => format!("uid {uid}"),
+            };
             return Err(Refusal::Invalid {
                 reason: format!(
                     "{}: its file system takes no idmapped mounts, so the jar's own user cannot {word} what belongs to uid {}: \
-                     make it open to others (chmod o+rX), or start belljar as uid {}",
-                    found.path, found.uid, found.uid
+                     make it open to others (chmod o+rX), or start belljar as {user}",
+                    found.path, found.uid
                 ),
             });
         }
