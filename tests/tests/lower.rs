@@ -97,6 +97,35 @@ fn without_a_word_of_the_operator_s_nothing_runs_and_the_words_are_named() {
     }
 }
 
+/// Without namespaces there is a listener all the same.
+#[test]
+fn what_its_calls_name_is_looked_at_there_too() {
+    if !need(Need::UserNamespaces) || !need(Need::Python) {
+        return;
+    }
+    let room = room();
+    let (words, report) = accepted(
+        &room,
+        &[
+            "/usr/bin/python3",
+            "-c",
+            "import os
+try: os.listdir('/home')
+except OSError as error: print(error.errno)",
+        ],
+    );
+    let words: Vec<&str> = ["--observe"]
+        .into_iter()
+        .chain(words.iter().map(String::as_str))
+        .collect();
+    let output = belljar_tests::output(&mut refused_namespaces(&words));
+    assert_eq!(output.stdout, b"13\n", "{output:#?}");
+    let report: Report =
+        serde_json::from_slice(&fs::read(report).expect("a report")).expect("JSON");
+    let rows = report.observations.expect("it is observed").rows;
+    assert!(rows.iter().any(|row| row.name.0 == b"/home"), "{rows:#?}");
+}
+
 #[test]
 fn what_is_accepted_runs_and_opens_nothing_but_what_is_granted() {
     if !need(Need::UserNamespaces) || !need(Need::Python) {

@@ -1,6 +1,8 @@
 //! What a run that was observed teaches: [`belljar_policy::learn`], with this machine
 //! to look at, and with each proposal tried.
 
+use std::time::{Duration, Instant};
+
 use belljar_plan::{Outcome, Plan, Report, answer::Verdict, outcome::Unmet};
 pub use belljar_policy::learn::{
     Change, Lesson, Make, Proposal, Refused, SCHEMA, Used, schema, written,
@@ -16,6 +18,9 @@ use crate::why::ThisMachine;
 /// More requests than these are not tried one by one.
 const REQUESTS: usize = 32;
 
+/// So long proposals are tried: a plugin of many megabytes is read for each. What is
+/// left then is told as it is.
+const TRYING: Duration = Duration::from_secs(10);
 /// So many grants of those that one needs further are proposed.
 const FURTHER: usize = 6;
 
@@ -35,7 +40,12 @@ pub(crate) fn lesson(
         around,
         decide,
     };
+    let begun = Instant::now();
     for proposal in std::mem::take(&mut lesson.proposals) {
+        if begun.elapsed() > TRYING {
+            trial.kept.push(proposal);
+            continue;
+        }
         if let Err(reason) = trial.add(proposal.clone()) {
             lesson.refused.push(Refused {
                 question: subject(&proposal),

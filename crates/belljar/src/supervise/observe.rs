@@ -26,9 +26,9 @@ use tokio::{sync::mpsc, time::Instant};
 use super::bucket::{Bucket, Rate};
 use crate::sys::{self, Asked, Unread};
 
-/// A start of python or node makes some 2,000 such calls, a build tens of
-/// thousands. Each takes 5 to 10 us of a processor here, so that a flood takes
-/// less than a quarter of one.
+/// A start of python or node makes hundreds of such calls, a build tens of
+/// thousands. Each takes some 8 us of a processor here, so that a flood takes less
+/// than a fifth of one.
 const RATE: Rate = Rate::new(1 << 15, 20_000, 64);
 /// Rows of the report: a guest must not make it grow.
 const ROWS: usize = 4096;

@@ -30,6 +30,7 @@ pub(super) fn lesson(page: &mut Page, lesson: &Lesson) {
     if needed.is_empty() {
         let words = match lesson.outcome {
             Outcome::Exited { code: 0 } => "nothing",
+            _ if !optional.is_empty() => "nothing for sure; look at what it may have done without",
             _ => "nothing that a grant would give",
         };
         page.paragraph(2, words);

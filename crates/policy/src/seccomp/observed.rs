@@ -80,7 +80,7 @@ const OBSERVED: &[(&str, &[Names])] = &[
     ("faccessat2", &[At(0, LOOK)]),
     ("readlink", &[Here(0, LOOK)]),
     ("readlinkat", &[At(0, LOOK)]),
-    ("chdir", &[Here(0, LOOK)]),
+    ("chdir", &[Here(0, Always(Read))]),
     ("statfs", &[Here(0, LOOK)]),
     ("mkdir", &[Here(0, CREATE)]),
     ("mkdirat", &[At(0, CREATE)]),
