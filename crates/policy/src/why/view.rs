@@ -1,16 +1,14 @@
 //! The jar's tree as a plan's steps make it, walked as the kernel walks it:
 //! mounts over one another, links followed inside, permissions on the way.
 
-use std::collections::{BTreeMap, VecDeque};
+mod access;
+mod walk;
 
-use belljar_plan::{
-    Attributes, Bytes, Plan, Source, Step,
-    landlock::Right,
-    plan::{Identity, MachineIdentity},
-    step::OwnedStep,
-};
+use std::collections::BTreeMap;
 
-use crate::{path::UnixPath, planner::file_bit};
+use belljar_plan::{Attributes, Bytes, Plan, Source, Step, plan::Identity, step::OwnedStep};
+
+use crate::path::UnixPath;
 
 /// As many links as the kernel follows; path_resolution(7).
 const LINKS_FOLLOWED: usize = 40;
@@ -380,199 +378,6 @@ impl<'a> View<'a> {
             })
             .collect()
     }
-
-    /// Follows a path as the guest's kernel would.
-    pub(super) fn walk(&self, path: &UnixPath, follow_last: bool) -> Result<Spot, Stop> {
-        let mut here = self.spot(&UnixPath::root())?.unwrap_or(Spot {
-            path: UnixPath::root(),
-            what: What::Directory,
-            mount: None,
-        });
-        let mut rest: VecDeque<String> = parts(path.as_str());
-        let mut links = 0;
-        while let Some(name) = rest.pop_front() {
-            if name == ".." {
-                let up = here.path.parent().unwrap_or_else(UnixPath::root);
-                here = self.walk(&up, false)?;
-                continue;
-            }
-            if let What::Machine { entry, .. } = &here.what {
-                if entry.kind != EntryKind::Directory {
-                    return Err(Stop::NoDirectory(here.path));
-                }
-                if !self.may(&here, ENTER) {
-                    return Err(Stop::Closed(Box::new(here)));
-                }
-            }
-            if matches!(here.what, What::File { .. }) {
-                return Err(Stop::NoDirectory(here.path));
-            }
-            let Ok(next) = here.path.join(&name) else {
-                return Err(Stop::Missing {
-                    path: here.path.clone(),
-                    last: false,
-                    parent: Box::new(here),
-                });
-            };
-            let last = rest.is_empty();
-            let found = self.spot(&next)?;
-            let Some(found) = found else {
-                return Err(Stop::Missing {
-                    path: next,
-                    last,
-                    parent: Box::new(here),
-                });
-            };
-            let target = match &found.what {
-                What::Machine {
-                    entry:
-                        Entry {
-                            kind: EntryKind::Link(target),
-                            ..
-                        },
-                    ..
-                } => Some(target.clone()),
-                What::Directory => match self.own.get(&next) {
-                    Some(Own::Link(target)) => Some(target.clone()),
-                    _ => None,
-                },
-                _ => None,
-            };
-            if let Some(target) = target
-                && (follow_last || !last)
-            {
-                links += 1;
-                if links > LINKS_FOLLOWED {
-                    return Err(Stop::Circle);
-                }
-                let target = String::from_utf8_lossy(&target.0).into_owned();
-                if target.starts_with('/') {
-                    here = self.walk(&UnixPath::root(), false)?;
-                }
-                for part in parts(&target).into_iter().rev() {
-                    rest.push_front(part);
-                }
-                continue;
-            }
-            here = found;
-        }
-        Ok(here)
-    }
-
-    /// What is at a path whose parents are free of links; none where nothing is.
-    fn spot(&self, path: &UnixPath) -> Result<Option<Spot>, Stop> {
-        let mount = self.mount_over(path);
-        let spot = |what| {
-            Ok(Some(Spot {
-                path: path.clone(),
-                what,
-                mount,
-            }))
-        };
-        let deeper = self.own.keys().any(|own| own.is_within(path))
-            || self.mounts.iter().any(|mount| mount.at.is_within(path));
-        let Some(index) = mount else {
-            return match self.own.get(path) {
-                Some(Own::File { mode }) => spot(What::File { mode: *mode }),
-                Some(Own::Directory | Own::Link(_)) => spot(What::Directory),
-                None if deeper || path.as_str() == "/" => spot(What::Directory),
-                None => Ok(None),
-            };
-        };
-        let over = &self.mounts[index];
-        match &over.shows {
-            Shows::Scratch if deeper && over.at != *path => spot(What::Directory),
-            Shows::Scratch | Shows::Proc | Shows::Terminals | Shows::Device => spot(What::Inside),
-            Shows::Nothing if over.at == *path => spot(What::Hidden),
-            Shows::Nothing => Ok(None),
-            Shows::Machine {
-                path: shown, alone, ..
-            } => {
-                let Some(there) = path.rebased(&over.at, shown) else {
-                    return Ok(None);
-                };
-                match self.machine.entry(&there) {
-                    // Another file system is mounted there, and not in the jar.
-                    Ok(entry) if alone.is_some_and(|device| device != entry.device) => {
-                        match over.at == *path {
-                            true => spot(What::Machine { path: there, entry }),
-                            false => Ok(None),
-                        }
-                    }
-                    Ok(entry) => spot(What::Machine { path: there, entry }),
-                    Err(2 | 20) => Ok(None),
-                    Err(errno) => Err(Stop::Unknown { path: there, errno }),
-                }
-            }
-        }
-    }
-
-    /// Whether a file's permissions let the guest do something; path_resolution(7).
-    pub(super) fn may(&self, spot: &Spot, wanted: u16) -> bool {
-        match &spot.what {
-            What::Machine { entry, .. } => {
-                let owner = match self.mount_of(spot).map(|mount| &mount.shows) {
-                    Some(Shows::Machine { owner, .. }) => *owner,
-                    _ => None,
-                };
-                self.mode_allows(entry, owner, wanted)
-            }
-            What::File { mode } => mode >> 6 & wanted == wanted,
-            What::Directory | What::Inside | What::Hidden => true,
-        }
-    }
-
-    fn mode_allows(&self, entry: &Entry, owner: Option<(u32, u32)>, wanted: u16) -> bool {
-        let (is_owner, in_group) = match (owner, self.who.machine) {
-            (Some((uid, gid)), _) => {
-                // What belongs to anybody else has no owner here, and is never written.
-                if wanted & WRITE != 0 && (entry.uid, entry.gid) != (uid, gid) {
-                    return false;
-                }
-                (entry.uid == uid, entry.gid == gid)
-            }
-            (None, MachineIdentity::Caller { uid, gid }) => (
-                entry.uid == uid,
-                entry.gid == gid || self.who.groups_kept.contains(&entry.gid),
-            ),
-            // Nothing on disk belongs to a uid that a jar takes for its life.
-            (None, MachineIdentity::Own { .. }) => (false, false),
-        };
-        let bits = match (is_owner, in_group) {
-            (true, _) => entry.mode >> 6,
-            (false, true) => entry.mode >> 3,
-            (false, false) => entry.mode,
-        };
-        bits & wanted == wanted
-    }
-
-    /// Whether Landlock lets the guest do something at a place; landlock(7).
-    pub(super) fn landlock_allows(&self, spot: &Spot, right: Right) -> bool {
-        let Some(handled) = self.handled else {
-            return true;
-        };
-        let bit = file_bit(right);
-        if handled & bit == 0 {
-            return true;
-        }
-        let (there, root) = match (&spot.what, self.mount_of(spot).map(|mount| &mount.shows)) {
-            (What::Machine { path, .. }, Some(Shows::Machine { path: root, .. })) => {
-                (Some(path), Some(root))
-            }
-            _ => (None, None),
-        };
-        self.rules.iter().any(|(at, machine, access)| {
-            let by_place = spot.path.is_within(at);
-            // A rule is about a file, and the file may be shown at two places.
-            let by_file = match (machine, there, root) {
-                (Some(machine), Some(there), Some(root)) => {
-                    there.is_within(machine) && machine.is_within(root)
-                }
-                _ => false,
-            };
-            access & bit != 0 && (by_place || by_file)
-        })
-    }
 }
 
 /// A path in the jar as a step has it.
@@ -605,11 +410,4 @@ fn shown_at(mount: &Mount, at: &UnixPath) -> Shows {
 
 fn both(one: Attributes, other: Attributes) -> Attributes {
     Attributes::from_bits(one.bits() | other.bits()).unwrap_or(Attributes::ALL)
-}
-
-fn parts(text: &str) -> VecDeque<String> {
-    text.split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .map(str::to_owned)
-        .collect()
 }
