@@ -30,6 +30,11 @@ in the place of PROGRAM, which is not started. For each rule it tries what must 
 something that must be allowed, and the first is tried once more without a jar, where it must \
 succeed. Nothing of the system is used for that, and nothing is left behind.
 
+Examples:
+  belljar prove -- true
+  belljar prove --policy policy.toml plugins/resize
+  belljar prove --preset strict --json -- true > proof.json
+
 Exit status:
   0    nothing that the plan claims was seen to be broken
   1    something was
