@@ -122,6 +122,19 @@ fn an_empty_file_becomes_tables() {
 }
 
 #[test]
+fn a_policy_that_extends_another_is_added_to_itself() {
+    let text = "# base\nextends = [\"base.toml\"]\n";
+    Kind::Policy.check(text, "p.toml").unwrap();
+    let text = merged(text, Kind::Policy, &[path("/c", None, false)]);
+    assert_eq!(
+        text,
+        "# base\nextends = [\"base.toml\"]\n\n[filesystem]\nread = [\"/c\"]\n"
+    );
+    Kind::Policy.check(&text, "p.toml").unwrap();
+    assert!(Kind::Policy.check("extends = 1\n", "p.toml").is_err());
+}
+
+#[test]
 fn a_policy_grants_where_links_lead() {
     let one = proposal(Change::Path {
         path: at("/bin/sh"),
