@@ -10,6 +10,7 @@ fn proposal(change: Change) -> Proposal {
         questions: Vec::new(),
         level: Level::Low,
         optional: false,
+        keeps: false,
         reason: "x".into(),
         names: 1,
         make: None::<Make>,
