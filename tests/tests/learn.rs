@@ -181,6 +181,37 @@ fn a_node_tool_that_writes_a_cache() {
     assert_eq!(made.mode() & 0o7777, 0o700);
 }
 
+#[test]
+fn a_cache_in_the_home_is_gone_with_the_jar_or_kept_on_demand() {
+    if !need(Need::Python) {
+        return;
+    }
+    let newcomer = Newcomer::new(
+        "tool.py",
+        "#!/usr/bin/python3\nimport os\nplace = os.path.expanduser('~/.cache/tool')\n\
+         os.makedirs(place, exist_ok=True)\nwith open(place + '/runs', 'a') as file: file.write('x')\n\
+         print(open(place + '/runs').read())\n",
+    );
+    for _ in 0..2 {
+        assert_eq!(text(&newcomer.run().stdout), "x\n");
+    }
+    // It works, so that nothing is merged but what is asked for.
+    let manifest = newcomer.text("plugin/belljar.toml");
+    let learnt = newcomer.learn(&[]);
+    assert!(learnt.status.success(), "{learnt:?}");
+    assert_eq!(newcomer.text("plugin/belljar.toml"), manifest);
+    assert!(!newcomer.path("home/.cache").exists());
+    newcomer.learn(&["--keep"]);
+    let kept: Vec<String> = (0..2).map(|_| text(&newcomer.run().stdout)).collect();
+    assert_eq!(kept, ["x\n", "xx\n"]);
+    let manifest = newcomer.text("plugin/belljar.toml");
+    let asked = format!(
+        "[filesystem]\nwrite = [{{ path = \"{}\", at = \"/home/plugin/.cache/tool\" }}]\n",
+        newcomer.path("home/.cache/tool").display()
+    );
+    assert!(manifest.ends_with(&asked), "{manifest}");
+}
+
 /// A device of this machine that an ordinary user may open, and a jar.
 fn device() -> Option<&'static str> {
     let candidates = [
@@ -418,5 +449,8 @@ fn a_guest_that_asks_for_secrets_or_forges_lines_gets_neither_merged() {
             assert!(!merged.contains(secret), "{merged}");
         }
     }
-    assert!(!Path::new("/etc/cron.d/credentials").exists());
+    // Where it was made after all, it does not stay.
+    let made = ["id_ed25519", "credentials"]
+        .map(|name| fs::remove_dir(Path::new("/etc/cron.d").join(name)).is_ok());
+    assert_eq!(made, [false, false]);
 }

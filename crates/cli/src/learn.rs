@@ -64,6 +64,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RISK", value_parser = ["low", "high", "critical"], hide_possible_values = true, help_heading = LEARNT)]
     accept: Option<String>,
 
+    /// Merge also places that keep what it wrote in its home
+    #[arg(long, help_heading = LEARNT)]
+    keep: bool,
+
     /// Merge also what the run did without
     #[arg(long, help_heading = LEARNT)]
     optional: bool,
@@ -173,10 +177,11 @@ fn update(
         Some("high") => Level::High,
         _ => Level::Low,
     };
-    let (taken, left): (Vec<&Proposal>, Vec<&Proposal>) = lesson
-        .proposals
-        .iter()
-        .partition(|proposal| proposal.level <= most && (options.optional || !proposal.optional));
+    let (taken, left): (Vec<&Proposal>, Vec<&Proposal>) =
+        lesson.proposals.iter().partition(|proposal| {
+            let wanted = !proposal.optional || options.optional || (options.keep && proposal.keeps);
+            proposal.level <= most && wanted
+        });
     // Of a launch that was refused there is no plan, and nothing was writable.
     let plan = jar.plan().ok();
     for file in &*files {

@@ -63,11 +63,22 @@ impl Kind {
             Self::Manifest => Manifest::parse(text, Format::Toml, file)
                 .map(drop)
                 .map_err(MergeError::Manifest),
-            Self::Policy => Policy::parse(text, Format::Toml, file, None)
+            Self::Policy => Policy::parse(&alone(text)?, Format::Toml, file, None)
                 .map(drop)
                 .map_err(MergeError::Policy),
         }
     }
+}
+
+/// A policy without the files that it extends: those are not touched, and are read
+/// where somebody runs by it.
+fn alone(text: &str) -> Result<String, MergeError> {
+    let mut document: DocumentMut = text.parse().map_err(MergeError::Toml)?;
+    match document.get_mut("extends") {
+        Some(extends) if extends.is_array() => *extends = Item::Value(Array::new().into()),
+        _ => return Ok(text.to_owned()),
+    }
+    Ok(document.to_string())
 }
 
 /// The text with the proposals in it. In a policy that has a table for this very

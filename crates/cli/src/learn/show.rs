@@ -217,7 +217,7 @@ pub(super) fn updates(page: &mut Page, done: &[Done], lesson: &Lesson, none: boo
             page.paragraph(
                 2,
                 &format!(
-                    "{lines} left out, for the risk or since the run did without: `--accept high`, `--accept critical` and `--optional` take them too"
+                    "{lines} left out, for the risk or since the run did without: `--accept high`, `--accept critical`, `--keep` and `--optional` take them too"
                 ),
             );
         }

@@ -87,6 +87,7 @@ pub(super) fn collapse(
             new.push(Wanted {
                 grant,
                 optional,
+                keeps: first.keeps,
                 reason: first.reason.clone(),
                 questions: first.questions.clone(),
                 names,

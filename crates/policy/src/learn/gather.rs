@@ -30,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) grant: Grant,
     /// It did without, or may.
     pub(super) optional: bool,
+    /// It keeps what is gone with the jar otherwise.
+    pub(super) keeps: bool,
     pub(super) reason: String,
     /// What a plan with the grant should answer otherwise.
     pub(super) questions: Vec<Question>,
@@ -154,6 +156,7 @@ impl Gather<'_> {
         let of_files = matches!(grant, Grant::Path { .. });
         let wanted = Wanted {
             optional: self.succeeded && !of_files,
+            keeps: false,
             reason: format!("{}: {}", answer.question, answer.reason),
             questions,
             names: 1,

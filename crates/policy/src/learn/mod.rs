@@ -84,6 +84,8 @@ pub struct Proposal {
     pub level: Level,
     /// The run did without it, or programs usually do.
     pub optional: bool,
+    /// It keeps what the run wrote, which is otherwise gone with the jar.
+    pub keeps: bool,
     /// What was asked for and why it was refused, of the first.
     pub reason: String,
     /// How many names it is for.
@@ -178,6 +180,7 @@ pub fn further(
     let wanted = Wanted {
         grant,
         optional: of.optional,
+        keeps: false,
         reason: format!("needed with it, for {}", of.reason),
         questions: Vec::new(),
         names: 1,
@@ -193,6 +196,7 @@ fn proposal(wanted: Wanted, plan: &Plan, machine: &dyn Machine, around: &Surroun
         level: level(&lines.risk),
         change,
         optional: wanted.optional,
+        keeps: wanted.keeps,
         reason: wanted.reason,
         questions: wanted.questions,
         names: wanted.names,
@@ -237,6 +241,7 @@ fn raised(plan: &Plan, report: &Report) -> Vec<Proposal> {
         proposals.push(Proposal {
             level: Level::Low,
             optional: !ended && succeeded(report),
+            keeps: false,
             reason: format!(
                 "the limit {} of {} was reached",
                 hit.limit,
@@ -321,6 +326,7 @@ pub fn asked(
             let wanted = Wanted {
                 grant,
                 optional,
+                keeps: false,
                 reason: format!("the manifest asks for it ({origin}), and nobody grants it"),
                 questions: Vec::new(),
                 names: 1,

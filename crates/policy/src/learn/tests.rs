@@ -507,8 +507,8 @@ fn what_is_written_in_the_home_may_be_kept() {
     );
     let proposal = &lesson.proposals[0];
     assert_eq!(
-        (proposal.optional, proposal.make),
-        (true, Some(Make::Directory))
+        (proposal.optional, proposal.keeps, proposal.make),
+        (true, true, Some(Make::Directory))
     );
 }
 

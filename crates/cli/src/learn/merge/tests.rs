@@ -10,6 +10,7 @@ fn proposal(change: Change) -> Proposal {
         questions: Vec::new(),
         level: Level::Low,
         optional: false,
+        keeps: false,
         reason: "x".into(),
         names: 1,
         make: None::<Make>,
@@ -119,6 +120,19 @@ fn an_empty_file_becomes_tables() {
         "[filesystem]\nread = [\"/c\"]\n\n[seccomp]\nallow = [\"ptrace\"]\n\n[limits]\nprocesses = 100\n"
     );
     Kind::Policy.check(&text, "p.toml").unwrap();
+}
+
+#[test]
+fn a_policy_that_extends_another_is_added_to_itself() {
+    let text = "# base\nextends = [\"base.toml\"]\n";
+    Kind::Policy.check(text, "p.toml").unwrap();
+    let text = merged(text, Kind::Policy, &[path("/c", None, false)]);
+    assert_eq!(
+        text,
+        "# base\nextends = [\"base.toml\"]\n\n[filesystem]\nread = [\"/c\"]\n"
+    );
+    Kind::Policy.check(&text, "p.toml").unwrap();
+    assert!(Kind::Policy.check("extends = 1\n", "p.toml").is_err());
 }
 
 #[test]

@@ -42,6 +42,7 @@ impl Gather<'_> {
                 Some((grant, make)) => self.want(Wanted {
                     grant,
                     optional: false,
+                    keeps: false,
                     reason: format!("{}: {}", answer.question, answer.reason),
                     questions: vec![question],
                     names: 1,
@@ -79,6 +80,7 @@ impl Gather<'_> {
                 Some((grant, make)) => self.want(Wanted {
                     grant,
                     optional: false,
+                    keeps: false,
                     reason: format!(
                         "{}: the machine has the directory above it, and the jar has scratch of its own there",
                         answer.question
@@ -157,6 +159,7 @@ impl Gather<'_> {
         self.want(Wanted {
             grant,
             optional: true,
+            keeps: true,
             reason: format!(
                 "write {path}: it is written to the jar's own scratch, and gone with the jar; to keep it, it takes a place"
             ),
@@ -203,6 +206,7 @@ impl Gather<'_> {
         let wanted = Wanted {
             grant,
             optional,
+            keeps: false,
             reason: format!("{}: {}", answer.question, answer.reason),
             questions: vec![question],
             names: 1,
