@@ -276,6 +276,29 @@ fn a_policy_that_takes_calls_away_breaks_nothing() {
 }
 
 #[test]
+fn limits_that_a_policy_keeps_from_being_reached_are_not_broken() {
+    if !is_root() && !need(Need::UserNamespaces) {
+        return;
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let policy = room.path().join("policy.toml");
+    fs::write(
+        &policy,
+        "[seccomp]\ndeny = [\"clone\", \"dup\", \"nanosleep\", \"clock_nanosleep\"]\n",
+    )
+    .expect("a policy");
+    let policy = policy.to_str().expect("UTF-8");
+    let words = ["--policy", policy, "--wall", "20s", "--", "true"];
+    let (proof, status) = proof(prove(belljar(), &words));
+    assert_eq!(status, Some(0), "{proof:#?}");
+    for rule in [Rule::Processes, Rule::OpenFiles, Rule::Wall, Rule::Memory] {
+        let proved = of(&proof, rule);
+        assert_eq!(proved.verdict, Verdict::NotProbed, "{proved:#?}");
+    }
+    assert_eq!(of(&proof, Rule::Disk).verdict, Verdict::Held);
+}
+
+#[test]
 fn what_is_refused_is_refused_as_a_run_is() {
     let output = output(prove(belljar(), &["--", "no-such-program"]));
     assert_eq!(output.status.code(), Some(125), "{output:#?}");

@@ -36,9 +36,10 @@ Examples:
   belljar prove --preset strict --json -- true > proof.json
 
 Exit status:
-  0    nothing that the plan claims was seen to be broken
+  0    something was seen to hold, and nothing to be broken
   1    something was
-  125  there is no plan, or it could not be tried";
+  125  there is no plan, or it could not be tried
+  128 and the signal's number, when a signal came first";
 
 /// `belljar prove`
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@
 
 use rustix::event::Timespec;
 use rustix::io::Errno;
-use rustix::thread::nanosleep;
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{Outcome, Result, files, raw};
@@ -18,9 +18,9 @@ pub(crate) fn grow(bytes: u64, milliseconds: u64) -> Result {
         raw::map_touched(MIB)?;
         grown += MIB;
         // Whoever takes samples gets to see it grow.
-        pause(1);
+        pause(1)?;
     }
-    pause(milliseconds);
+    pause(milliseconds)?;
     Ok(grown)
 }
 
@@ -36,22 +36,25 @@ pub(crate) fn spin(milliseconds: u64) -> Result {
 }
 
 pub(crate) fn sleep(milliseconds: u64) -> Result {
-    pause(milliseconds);
+    pause(milliseconds)?;
     Ok(milliseconds)
 }
 
-/// Sleeps for so many seconds.
+/// Sleeps for so many seconds, where it may.
 pub(crate) fn rest(seconds: u32) {
-    pause(u64::from(seconds) * 1000);
+    let _ = pause(u64::from(seconds) * 1000);
 }
 
-fn pause(milliseconds: u64) {
+fn pause(milliseconds: u64) -> core::result::Result<(), Errno> {
     let time = Timespec {
         tv_sec: (milliseconds / 1000) as i64,
         tv_nsec: (milliseconds % 1000 * 1_000_000) as i64,
     };
-    // A signal cuts it short, and none is expected.
-    let _ = nanosleep(&time);
+    match nanosleep(&time) {
+        // A signal cuts it short, and none is expected.
+        NanosleepRelativeResult::Ok | NanosleepRelativeResult::Interrupted(_) => Ok(()),
+        NanosleepRelativeResult::Err(errno) => Err(errno),
+    }
 }
 
 /// Empty lines, which no reader of answers minds.

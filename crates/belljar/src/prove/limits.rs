@@ -20,9 +20,12 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const MILLISECOND: u64 = 1_000_000;
 
-/// After what a limit should have ended, a prober goes on by itself so long, and
-/// then nothing has ended it.
-const LONGER: u64 = 2_500;
+/// After what a limit should have ended, a prober goes on by itself so many
+/// milliseconds, and then nothing has ended it: enough for a busy machine.
+const LONGER: u64 = 4_000;
+
+/// The same in processor time, which passes slower there.
+const LONGER_AT_WORK: u64 = 1_500;
 
 /// How a limit is to be felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,14 +198,18 @@ fn with_limit(decided: &Decided, limit: Limit, value: u64) -> Result<Decided, St
 /// What reaches for more than a limit, and ends by itself where nothing ends it.
 fn probe(limit: Limit, value: u64, plan: &Plan) -> Bytes {
     let file = scratch(plan).unwrap_or_default();
-    let milliseconds = value / MILLISECOND + LONGER;
+    let milliseconds = value / MILLISECOND;
     let probe = match limit {
         Limit::Memory => Probe::Grow {
             bytes: value.saturating_mul(3),
             milliseconds: LONGER,
         },
-        Limit::CpuTime => Probe::Spin { milliseconds },
-        Limit::Wall => Probe::Sleep { milliseconds },
+        Limit::CpuTime => Probe::Spin {
+            milliseconds: milliseconds + LONGER_AT_WORK,
+        },
+        Limit::Wall => Probe::Sleep {
+            milliseconds: milliseconds + LONGER,
+        },
         Limit::Output => Probe::Flood {
             bytes: value.saturating_mul(4),
         },
@@ -344,7 +351,24 @@ fn cut_short(answer: Option<Answer>, jar: &InJar, limit: Limit, plan: &Plan) -> 
     {
         return Some(format!("another limit was in its way: {}", other.limit));
     }
+    let takes = plan
+        .filter
+        .as_ref()
+        .is_some_and(|filter| !filter.deny.is_empty());
     match (&jar.outcome, answer) {
+        // It was refused before it could meet any limit.
+        (
+            _,
+            Some(
+                answer @ Answer {
+                    came: Came::Refused(_),
+                    ..
+                },
+            ),
+        ) if takes => Some(format!(
+            "{}; the policy's [seccomp] deny may be why",
+            plain_words(answer)
+        )),
         (Some(Outcome::Limit { limit: other }), _) if *other != limit => {
             Some(format!("another limit was in its way: {other}"))
         }
