@@ -59,7 +59,7 @@ const TOLD: &str = "What is told, and how";
 const BROKEN: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
-enum Error {
+enum ProofError {
     #[error(transparent)]
     Usage(#[from] Usage),
     #[error(transparent)]
@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
             Ok(()) if proof.holds() => 0,
             Ok(()) => BROKEN,
             Err(error) => {
-                words::complain(&Error::Print(error), None);
+                words::complain(&ProofError::Print(error), None);
                 words::BAD_USAGE
             }
         },
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
         Ok(Came::Interrupted(signal)) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         Err(error) => {
             let remedy = match &error {
-                Error::Usage(usage) => usage.remedy(),
+                ProofError::Usage(usage) => usage.remedy(),
                 _ => None,
             };
             words::complain(&error, remedy.as_deref());
@@ -111,14 +111,14 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
     }
 }
 
-fn attempt(options: &Options, command_line: &[OsString]) -> Result<Came, Error> {
+fn attempt(options: &Options, command_line: &[OsString]) -> Result<Came, ProofError> {
     let jar = options.ask.jar(command_line)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .map_err(Error::Signals)?;
+        .map_err(ProofError::Signals)?;
     runtime.block_on(async {
-        let mut signals = Signals::listen(Follow::Nothing).map_err(Error::Signals)?;
+        let mut signals = Signals::listen(Follow::Nothing).map_err(ProofError::Signals)?;
         let mut proving = std::pin::pin!(prove(jar));
         loop {
             tokio::select! {
@@ -126,8 +126,8 @@ fn attempt(options: &Options, command_line: &[OsString]) -> Result<Came, Error> 
                 came = &mut proving => return match came {
                     Ok(proof) => Ok(Came::Proof(Box::new(proof))),
                     Err(ProveError::Launch(LaunchError::Ended { report })) => Ok(Came::Ended(report)),
-                    Err(ProveError::Launch(LaunchError::Verify { source })) => Err(Error::Verify(source)),
-                    Err(error) => Err(Error::Prove(error)),
+                    Err(ProveError::Launch(LaunchError::Verify { source })) => Err(ProofError::Verify(source)),
+                    Err(error) => Err(ProofError::Prove(error)),
                 },
                 // What was made for it goes with the future.
                 word = signals.next() => if let Asked::End(signal) = word {
