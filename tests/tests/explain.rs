@@ -207,7 +207,7 @@ fn a_plan_for_another_machine_tells_what_would_hold_there() {
 }
 
 #[test]
-fn nothing_is_launched_and_nothing_is_kept() {
+fn nothing_of_the_run_is_started_and_nothing_is_kept() {
     let room = tempfile::tempdir().expect("a directory");
     let touched = room.path().join("touched");
     let shown = touched.to_str().expect("text");

@@ -454,3 +454,45 @@ fn a_guest_that_asks_for_secrets_or_forges_lines_gets_neither_merged() {
         .map(|name| fs::remove_dir(Path::new("/etc/cron.d").join(name)).is_ok());
     assert_eq!(made, [false, false]);
 }
+
+#[test]
+fn a_script_of_the_working_directory_is_learnt_to_want_that_directory() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\n");
+    let work = newcomer.path("work");
+    fs::create_dir(&work).expect("a directory");
+    fs::write(work.join("job.sh"), "cat data.txt\n").expect("a script");
+    fs::write(work.join("data.txt"), "the data\n").expect("data");
+    let call = |words: &[&str]| {
+        Command::new(belljar())
+            .args(words)
+            .current_dir(&work)
+            .env("HOME", newcomer.path("home"))
+            .env("XDG_STATE_HOME", newcomer.path("state"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("belljar starts")
+    };
+    let script = ["--", "/bin/sh", "job.sh"];
+    assert!(
+        !call(&[&["run"], script.as_slice()].concat())
+            .status
+            .success()
+    );
+    let learnt = call(&[&["learn", "--json"], script.as_slice()].concat());
+    let lesson = String::from_utf8_lossy(&learnt.stdout).into_owned();
+    let flag = format!(
+        "--read {}",
+        work.canonicalize().expect("it is there").display()
+    );
+    assert!(
+        lesson.contains(&flag),
+        "{lesson}\n{}",
+        String::from_utf8_lossy(&learnt.stderr)
+    );
+    let (word, path) = flag.split_once(' ').expect("two words");
+    let again = call(&[&["run", word, path], script.as_slice()].concat());
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "the data\n");
+}

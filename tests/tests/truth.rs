@@ -16,7 +16,7 @@ use belljar::{
     Answer, Jar, LaunchError, Plan, Policy, Preset, Report,
     policy::{
         UnixPath,
-        data::answer::Verdict,
+        data::{answer::Verdict, proof},
         manifest::Place,
         policy::{Format, Right},
         seccomp::{Architecture, Call},
@@ -31,6 +31,9 @@ use proptest::{
 
 /// Policies of which a jar is made in one run of the test.
 const POLICIES: u32 = 300;
+
+/// Of so many policies one is proved too: that takes many jars.
+const PROVED: u32 = 40;
 
 /// What the machine has for the jars to be asked about.
 struct World {
@@ -502,6 +505,37 @@ fn compare(case: &Case) -> Option<Result<usize, String>> {
     })
 }
 
+/// Where what is proved of a case and its plan do not agree.
+fn proved(case: &Case) -> Option<String> {
+    let jar = || {
+        Jar::program(guest())
+            .args(["exit", "0"])
+            .policy(case.policy())
+    };
+    let plan = jar().plan().ok()?;
+    let proof = match runtime().block_on(belljar::prove::prove(jar())) {
+        Ok(proof) => proof,
+        Err(error) => return Some(error.to_string()),
+    };
+    if proof.plan_digest != belljar::policy::digest(&plan) && jar().plan().ok()? == plan {
+        return Some(format!("another plan is proved: {}", proof.plan_digest));
+    }
+    let differs = plan
+        .rules
+        .iter()
+        .zip(&proof.rules)
+        .find(|(planned, proved)| (planned.rule, &planned.planned) != (proved.rule, &proved.claim));
+    let broken = proof
+        .rules
+        .iter()
+        .find(|proved| proved.verdict == proof::Verdict::Broken);
+    match (differs, broken) {
+        (Some((planned, proved)), _) => Some(format!("{planned:?} and {proved:?}")),
+        (None, Some(broken)) => Some(format!("{broken:#?}")),
+        (None, None) => None,
+    }
+}
+
 #[test]
 fn what_why_answers_is_what_a_jar_does() {
     if !need(Need::UserNamespaces) {
@@ -515,13 +549,18 @@ fn what_why_answers_is_what_a_jar_does() {
         ..Config::default()
     };
     let compared = std::cell::Cell::new(0);
+    let policies = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(config);
     let result = runner.run(&cases(), |case| match compare(&case) {
         None => Err(TestCaseError::reject("refused")),
         Some(Err(why)) => Err(TestCaseError::fail(why)),
         Some(Ok(answers)) => {
             compared.set(compared.get() + answers);
-            Ok(())
+            policies.set(policies.get() + 1);
+            match policies.get() % PROVED {
+                0 => proved(&case).map_or(Ok(()), |why| Err(TestCaseError::fail(why))),
+                _ => Ok(()),
+            }
         }
     });
     if let Err(error) = result {

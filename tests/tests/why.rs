@@ -207,3 +207,39 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+#[test]
+fn a_script_of_the_working_directory_that_is_not_shown_is_told_of() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let room = world();
+    fs::write(room.path().join("job.sh"), "echo done\n").expect("a file");
+    let run = |flags: &[&str], script: &str| {
+        output(
+            Command::new(belljar())
+                .args(["run", "--no-record"])
+                .args(flags)
+                .args(["--", "/bin/sh", script])
+                .current_dir(room.path()),
+        )
+    };
+    let failed = run(&[], "job.sh");
+    assert!(!failed.status.success());
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        said.contains("`job.sh` is a file of your working directory"),
+        "{said}"
+    );
+    assert!(said.contains("remedy: `--read .`"), "{said}");
+    let shown = run(&["--read", "."], "job.sh");
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), "done\n");
+    assert!(
+        shown.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
+    // What is not there either is none of the jar's doing.
+    let said = String::from_utf8_lossy(&run(&[], "none.sh").stderr).into_owned();
+    assert!(!said.contains("working directory"), "{said}");
+}

@@ -177,7 +177,23 @@ impl Jar {
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn why(&self, question: &Question) -> Result<Answer, LaunchError> {
-        let decide = |policy| decide(&self.ask, policy, self.preset(), facts::known_for);
+        self.why_by(question, facts::known_for)
+    }
+
+    /// The same for a machine with these facts.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn why_for(&self, question: &Question, facts: &HostFacts) -> Result<Answer, LaunchError> {
+        self.why_by(question, |_| facts.clone())
+    }
+
+    fn why_by(
+        &self,
+        question: &Question,
+        look: impl Fn(Preset) -> HostFacts,
+    ) -> Result<Answer, LaunchError> {
+        let decide = |policy| decide(&self.ask, policy, self.preset(), &look);
         let decided = decide(self.policy.clone()).map_err(|undecided| self.not_begun(undecided))?;
         let around = Surroundings::of(&decided.basis.verified.caller);
         Ok(why::tried(&decided.plan, question, &around, |grants| {

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use belljar::{HostFacts, Jar, LaunchError, Plan, Report, policy, verify::VerifyError};
+use belljar::{HostFacts, LaunchError, Plan, Report, policy, verify::VerifyError};
 use belljar_policy::data::{Outcome, outcome::Unmet};
 use clap::Args;
 use schemars::JsonSchema;
@@ -26,9 +26,10 @@ const USAGE: &str = "belljar explain [OPTIONS] [--] PROGRAM [ARGS]...
        belljar explain [OPTIONS] DIR|MANIFEST [-- ARGS]...";
 
 const NOTES: &str = "\
-It takes the arguments of `belljar run`, plans that run and launches nothing: which rule is asked \
-for and how strongly, what holds it, by whose word, and every step in its order. The plan is the \
-one that `belljar run` executes, with the same digest.
+It takes the arguments of `belljar run`, plans that run and starts nothing of it: which rule is \
+asked for and how strongly, what holds it, by whose word, and every step in its order. What this \
+machine can enforce is tried before, as by `belljar doctor`, so that the plan is the one that \
+`belljar run` executes, with the same digest.
 
 Examples:
   belljar explain -- sort -u
@@ -82,6 +83,8 @@ enum ExplainError {
     },
     #[error("--for-host: `{}` does not hold the facts of a machine: {reason}", file.display())]
     NoFacts { file: PathBuf, reason: String },
+    #[error("cannot try what this machine can enforce")]
+    Try(#[source] io::Error),
     #[error(transparent)]
     Verify(VerifyError),
     #[error(transparent)]
@@ -104,7 +107,11 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
 fn explain(options: &Options, command_line: &[OsString]) -> Result<u8, ExplainError> {
     let facts = options.for_host.as_deref().map(facts).transpose()?;
     let jar = options.ask.jar(command_line)?;
-    match planned(&jar, facts.as_ref()) {
+    let facts = match facts {
+        Some(facts) => facts,
+        None => tried().map_err(ExplainError::Try)?,
+    };
+    match jar.plan_for(&facts) {
         Ok(plan) => {
             let digest = policy::digest(&plan);
             if options.json {
@@ -126,11 +133,13 @@ fn explain(options: &Options, command_line: &[OsString]) -> Result<u8, ExplainEr
     }
 }
 
-fn planned(jar: &Jar, facts: Option<&HostFacts>) -> Result<Plan, LaunchError> {
-    match facts {
-        Some(facts) => jar.plan_for(facts),
-        None => jar.plan(),
-    }
+/// What this machine can enforce, found out by trying.
+///
+/// # Errors
+/// Where nothing can be waited for.
+pub(crate) fn tried() -> io::Result<HostFacts> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(belljar::facts::tried()))
 }
 
 /// The run would not begin: said as it would be then.

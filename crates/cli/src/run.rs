@@ -207,6 +207,7 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
             Follow::Nothing => None,
         };
         tell_plan(&running);
+        let unseen = verdict::unseen_argument(running.plan());
         // While the program runs, so that nobody waits for it.
         if let Some(records) = records {
             keep(records.keep_plan(running.plan(), running.plan_digest()));
@@ -218,6 +219,9 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         drop(raw);
         if let Some(writing) = writing {
             writing.finish();
+        }
+        if let (true, Some(text)) = (verdict::failed(&report), unseen) {
+            words::say(&text);
         }
         for violation in &report.violations {
             info!(

@@ -87,6 +87,8 @@ enum WhyError {
         rows: usize,
         row: String,
     },
+    #[error("cannot try what this machine can enforce")]
+    Try(#[source] std::io::Error),
     #[error(transparent)]
     Verify(VerifyError),
     #[error(transparent)]
@@ -135,7 +137,8 @@ fn answer(options: &Options, command_line: &[OsString]) -> Result<(), WhyError> 
                     .ask
                     .jar_of(vec!["true".into()], Position::AfterDashes)?,
             };
-            let answer = jar.why(&question).map_err(not_begun)?;
+            let facts = crate::explain::tried().map_err(WhyError::Try)?;
+            let answer = jar.why_for(&question, &facts).map_err(not_begun)?;
             tell(options.json, &answer)
         }
     }

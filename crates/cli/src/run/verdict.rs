@@ -4,7 +4,10 @@
 use std::io;
 
 use belljar_policy::{
-    data::{Bytes, Limit, Outcome, Report, Rule, Strength, outcome::Unmet, report::Violation},
+    data::{
+        Bytes, Limit, Outcome, Plan, Report, Rule, Step, Strength, outcome::Unmet,
+        report::Violation,
+    },
     policy::Right,
     units::{flag, format_value},
 };
@@ -31,13 +34,49 @@ pub(super) fn words(report: &Report) -> Option<String> {
     }
 }
 
+/// The program ended by itself, and not well.
+pub(super) fn failed(report: &Report) -> bool {
+    matches!(
+        report.outcome,
+        Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }
+    )
+}
+
+/// An argument that names a file of the caller's working directory, which the jar
+/// does not show: the program looks for it where it starts instead.
+pub(super) fn unseen_argument(plan: &Plan) -> Option<String> {
+    let here = std::env::current_dir().ok()?;
+    let start = plan.steps.iter().find_map(|step| match step {
+        Step::Workdir { path } => Some(path),
+        _ => None,
+    })?;
+    let Some(Step::Exec { arguments, .. }) = plan.steps.last() else {
+        return None;
+    };
+    if here.as_os_str().as_encoded_bytes() == start.0 {
+        return None;
+    }
+    arguments
+        .iter()
+        .skip(1)
+        .filter_map(|argument| std::str::from_utf8(&argument.0).ok())
+        .find(|text| {
+            let plain = !text.is_empty() && !text.starts_with(['/', '-']);
+            plain && here.join(text).symlink_metadata().is_ok()
+        })
+        .map(|text| {
+            format!(
+                "`{}` is a file of your working directory, which the jar does not show: the program started in {}\n\
+                 remedy: `--read .` shows it, and has the program start there",
+                one_line(text),
+                start.escaped()
+            )
+        })
+}
+
 /// Where to ask further, for a program that failed and was refused something that
 /// nothing was said of yet.
 pub(super) fn hint(report: &Report, kept: bool) -> Option<String> {
-    let failed = matches!(
-        report.outcome,
-        Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }
-    );
     let by_right = |rule: Rule| Right::ALL.iter().any(|right| right.rule() == rule);
     let other = report
         .violations
@@ -45,7 +84,7 @@ pub(super) fn hint(report: &Report, kept: bool) -> Option<String> {
         .filter(|tried| !by_right(tried.rule))
         .map(|tried| tried.count)
         .sum::<u64>();
-    (failed && kept && other > 0).then(|| {
+    (failed(report) && kept && other > 0).then(|| {
         let calls = match other {
             1 => "one call was denied".to_owned(),
             many => format!("{many} calls were denied"),

@@ -71,6 +71,7 @@ fn at(text: &str) -> UnixPath {
 fn around() -> Surroundings {
     Surroundings {
         home: Some(at("/home/me")),
+        workdir: None,
         risk: risk::Surroundings {
             homes: vec![at("/home/me")],
             path_directories: vec![at("/usr/bin")],

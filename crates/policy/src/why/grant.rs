@@ -17,6 +17,8 @@ use crate::{
 pub struct Surroundings {
     /// The caller's own home: what a guest looks for in its home may lie there.
     pub home: Option<UnixPath>,
+    /// Where the caller stands: what a guest names without a slash may be meant from there.
+    pub workdir: Option<UnixPath>,
     /// What makes a grant dangerous.
     pub risk: risk::Surroundings,
 }
@@ -32,6 +34,7 @@ impl Surroundings {
             .and_then(|(_, value)| UnixPath::new(std::str::from_utf8(&value.0).ok()?).ok());
         Self {
             home,
+            workdir: caller.workdir.clone(),
             risk: risk::Surroundings::of(caller),
         }
     }

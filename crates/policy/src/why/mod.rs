@@ -12,7 +12,9 @@ mod grant;
 mod question;
 mod view;
 
-use belljar_plan::{Answer, Plan, Rule, answer::Verdict, plan::PlannedRule, report::Violation};
+use belljar_plan::{
+    Answer, Plan, Rule, Step, answer::Verdict, plan::PlannedRule, report::Violation,
+};
 
 use crate::{path::UnixPath, policy::Right, seccomp::Call};
 
@@ -26,6 +28,15 @@ pub use self::{
 /// What the guest takes for its home, where the plan says so.
 pub(crate) fn home(plan: &Plan) -> Option<UnixPath> {
     files::home_inside(plan)
+}
+
+/// Where the guest starts.
+pub(crate) fn start(plan: &Plan) -> Option<UnixPath> {
+    let path = plan.steps.iter().find_map(|step| match step {
+        Step::Workdir { path } => Some(path),
+        _ => None,
+    })?;
+    UnixPath::new(std::str::from_utf8(&path.0).ok()?).ok()
 }
 
 /// Says what becomes of an attempt in the jar of a plan; where it is denied, with the

@@ -48,10 +48,51 @@ impl Gather<'_> {
                     names: 1,
                     make,
                 }),
-                None => self.found.absent.push(Bytes::from(path.as_str())),
+                None => match self.of_workdir(row, path) {
+                    Some(wanted) => self.want(wanted),
+                    None => self.found.absent.push(Bytes::from(path.as_str())),
+                },
+            },
+            Verdict::Denied if grant.is_none() => match self.of_workdir(row, path) {
+                Some(wanted) => self.want(wanted),
+                None => self.lacking(row, path, question, answer, grant),
             },
             Verdict::Denied => self.lacking(row, path, question, answer, grant),
         }
+    }
+
+    /// What is named without a slash is meant from where the caller stands, and the
+    /// guest starts elsewhere where that place is not shown.
+    fn of_workdir(&self, row: &Observation, path: &UnixPath) -> Option<Wanted> {
+        let there = self.around.workdir.as_ref()?;
+        let start = why::start(self.plan).filter(|start| start != there)?;
+        let meant = path.rebased(&start, there).filter(|meant| meant != there)?;
+        let writes = matches!(row.intent, Intent::Write | Intent::Create);
+        let (question, is_there) = match writes {
+            false => (
+                Question::Read(meant.clone()),
+                self.machine.entry(&meant).is_ok(),
+            ),
+            true => {
+                let above = meant.parent()?;
+                (
+                    Question::Write(meant.clone()),
+                    is_directory(self.machine, &above),
+                )
+            }
+        };
+        let grant = Grant::of_path(there, None, writes).filter(|_| is_there)?;
+        Some(Wanted {
+            grant,
+            optional: row.intent == Intent::Look,
+            keeps: false,
+            reason: format!(
+                "{question}: the program starts in {start}, since {there}, where you stand, is not shown"
+            ),
+            questions: vec![question],
+            names: 1,
+            make: None,
+        })
     }
 
     /// In scratch it finds what it put there itself; whatever else it looks for
