@@ -77,20 +77,24 @@ impl Leftovers {
     /// Where something is left behind.
     pub fn assert_none(&self) {
         let end = Instant::now() + Duration::from_secs(5);
-        loop {
-            let left = self.find();
-            if left.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < end, "left behind: {left:#?}");
+        // What goes, and what other tests have come and go meanwhile, is not left.
+        let mut left: BTreeSet<String> = self.find().into_iter().collect();
+        while !left.is_empty() {
+            assert!(
+                Instant::now() < end,
+                "left behind: {left:#?}; mounts: {}",
+                mounts()
+            );
             std::thread::sleep(Duration::from_millis(5));
+            let now: BTreeSet<String> = self.find().into_iter().collect();
+            left.retain(|name| now.contains(name));
         }
     }
 
     fn find(&self) -> Vec<String> {
         let mut left = orphans();
         if mounts() != self.mounts {
-            left.push(format!("mounts, now {}", mounts()));
+            left.push("mounts".to_owned());
         }
         left.extend(objects().difference(&self.objects).cloned());
         left.extend(files().difference(&self.files).cloned());
@@ -102,7 +106,7 @@ fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").expect("/proc/self/mountinfo")
 }
 
-/// System V objects by kind and key.
+/// System V objects by kind, key and id.
 fn objects() -> BTreeSet<String> {
     ["shm", "msg", "sem"]
         .iter()
@@ -110,7 +114,11 @@ fn objects() -> BTreeSet<String> {
             let text = fs::read_to_string(format!("/proc/sysvipc/{list}")).unwrap_or_default();
             text.lines()
                 .skip(1)
-                .filter_map(|line| Some(format!("{list} {}", line.split_whitespace().next()?)))
+                .filter_map(|line| {
+                    let mut fields = line.split_whitespace();
+                    let (key, id) = (fields.next()?, fields.next()?);
+                    Some(format!("{list} {key} {id}"))
+                })
                 .collect::<Vec<_>>()
         })
         // Keys of tests that run at the same time begin so: see the tests of ipc.

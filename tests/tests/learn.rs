@@ -482,16 +482,13 @@ fn a_script_of_the_working_directory_is_learnt_to_want_that_directory() {
             .success()
     );
     let learnt = call(&[&["learn", "--json"], script.as_slice()].concat());
-    let lesson = String::from_utf8_lossy(&learnt.stdout).into_owned();
+    // What is told goes beside the program's own output.
+    let lesson = String::from_utf8_lossy(&learnt.stderr).into_owned();
     let flag = format!(
         "--read {}",
         work.canonicalize().expect("it is there").display()
     );
-    assert!(
-        lesson.contains(&flag),
-        "{lesson}\n{}",
-        String::from_utf8_lossy(&learnt.stderr)
-    );
+    assert!(lesson.contains(&flag), "{lesson}");
     let (word, path) = flag.split_once(' ').expect("two words");
     let again = call(&[&["run", word, path], script.as_slice()].concat());
     assert_eq!(String::from_utf8_lossy(&again.stdout), "the data\n");

@@ -444,7 +444,9 @@ fn whatever_is_said_prove_explain_and_the_report_tell_the_same_of_each_rule() {
             let mut explain = Command::new(belljar());
             explain.args(["explain", "--json"]).args(&words);
             explain.current_dir("/");
-            serde_json::from_slice(&output(explain).stdout).expect("JSON")
+            let told = output(explain);
+            let stderr = String::from_utf8_lossy(&told.stderr);
+            serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("no plan: {stderr}"))
         };
         // What minimal hides changes with what other programs do meanwhile.
         let (explained, proof, report) = loop {
