@@ -87,7 +87,8 @@ pub async fn prove(jar: Jar) -> Result<Proof, ProveError> {
     }
     let decided = jar.prepare()?.into_decided();
     let engine = Engine::get().map_err(ProveError::outside("start the thread `belljar`"))?;
-    prober::within(&engine, WHOLE, of_plan(decided, &engine))
+    // It holds many jars' worth of state, more than a host's thread may have stack for.
+    prober::within(&engine, WHOLE, Box::pin(of_plan(decided, &engine)))
         .await
         .unwrap_or(Err(ProveError::TooLong))
 }
@@ -108,8 +109,8 @@ async fn of_plan(mut decided: Decided, engine: &Engine) -> Result<Proof, ProveEr
     let plan = Arc::clone(&decided.plan);
     let without = outside.try_plainly(&asked.without(), engine).await?;
     let (limits, cleanup) = tokio::join!(
-        limits::all(&decided, &outside, engine, &main),
-        cleanup::seen(&decided, &outside, engine),
+        Box::pin(limits::all(&decided, &outside, engine, &main)),
+        Box::pin(cleanup::seen(&decided, &outside, engine)),
     );
     let mut differences = Stand::of(&plan, &outside).differences(&plan);
     differences.extend(limits.iter().filter_map(|tried| tried.difference.clone()));
