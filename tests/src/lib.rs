@@ -14,6 +14,7 @@ mod programs;
 mod run;
 mod tasks;
 mod vm;
+mod worse;
 
 pub use bare::{Bare, bare, bare_with_input, unshared};
 pub use leftovers::{Leftovers, output, spawn};
@@ -26,3 +27,4 @@ pub use tasks::{
     wait_until,
 };
 pub use vm::{Vm, VmCommand, VmEnd, VmResult, vm};
+pub use worse::{in_a_container, without_namespaces};

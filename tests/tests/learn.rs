@@ -68,14 +68,8 @@ impl Newcomer {
 
     fn learn(&self, more: &[&str]) -> Output {
         let files = ["--update", "plugin/belljar.toml", "--update", "policy.toml"];
-        let words = [
-            &["learn"],
-            more,
-            self.policy().as_slice(),
-            &files,
-            &["plugin"],
-        ]
-        .concat();
+        // The policy that is updated is the one that it runs by.
+        let words = [&["learn"], more, &files, &["plugin"]].concat();
         self.call(&words)
     }
 
@@ -169,7 +163,10 @@ fn a_node_tool_that_writes_a_cache() {
             cache.display()
         ),
     );
-    let rounds = newcomer.until_it_works(&[]);
+    // Nothing is made on the machine because a guest asked for it.
+    newcomer.learn(&[]);
+    assert!(!cache.exists());
+    let rounds = newcomer.until_it_works(&["--keep"]);
     assert!(rounds <= 3, "{rounds}");
     // It is kept from one run to the next, and nothing but its own is granted.
     assert_eq!(text(&newcomer.run().stdout), "2\n");
@@ -492,4 +489,60 @@ fn a_script_of_the_working_directory_is_learnt_to_want_that_directory() {
     let (word, path) = flag.split_once(' ').expect("two words");
     let again = call(&[&["run", word, path], script.as_slice()].concat());
     assert_eq!(String::from_utf8_lossy(&again.stdout), "the data\n");
+}
+
+#[test]
+fn a_lesson_follows_no_link_that_the_program_put_in_its_place() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\n");
+    let shared = newcomer.path("shared");
+    fs::create_dir(&shared).expect("a directory");
+    let victim = newcomer.path("victim");
+    fs::write(&victim, "precious\n").expect("a file");
+    let script = format!("ln -s {} {}/lesson.txt", victim.display(), shared.display());
+    let (shared, out) = (shared.to_str().expect("text"), shared.join("lesson.txt"));
+    let out = out.to_str().expect("text");
+    let learnt = newcomer.call(&[
+        "learn", "--write", shared, "--out", out, "--", "/bin/sh", "-c", &script,
+    ]);
+    assert!(learnt.status.success(), "{}", text(&learnt.stderr));
+    assert_eq!(newcomer.text("victim"), "precious\n");
+    let lesson = fs::symlink_metadata(out).expect("it is there");
+    assert!(lesson.is_file(), "{lesson:?}");
+    assert!(newcomer.text("shared/lesson.txt").contains("what it used"));
+}
+
+#[test]
+fn what_runs_commands_elsewhere_is_not_hidden_in_a_directory_of_low_risk() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\n");
+    let project = newcomer.path("project");
+    fs::create_dir_all(project.join(".git/hooks")).expect("a directory");
+    for name in [
+        "package.json",
+        "Makefile",
+        ".git/config",
+        ".git/hooks/pre-commit",
+    ] {
+        fs::write(project.join(name), "").expect("a file");
+    }
+    let script = "for file in Makefile package.json .git/config .git/hooks/pre-commit; do echo >> $0/$file; done; exit 1";
+    let shown = project.to_str().expect("text");
+    newcomer.call(&[
+        "learn",
+        "--update",
+        "policy.toml",
+        "--",
+        "/bin/sh",
+        "-c",
+        script,
+        shown,
+    ]);
+    let policy = newcomer.text("policy.toml");
+    assert!(!policy.contains(&format!("\"{shown}\"")), "{policy}");
+    assert!(!policy.contains(".git"), "{policy}");
 }

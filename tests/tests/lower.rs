@@ -10,7 +10,9 @@ use std::{
 };
 
 use belljar_plan::{Outcome, Report, Rule, Strength};
-use belljar_tests::{Need, alive, belljar, command_line, descendants, kill, need, wait_until};
+use belljar_tests::{
+    Need, alive, command_line, descendants, kill, need, wait_until, without_namespaces,
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -25,33 +27,7 @@ const ACCEPTED: [Rule; 6] = [
 
 /// `belljar run` as an ordinary user who may make no user namespace.
 fn refused_namespaces(words: &[&str]) -> Command {
-    let user = [
-        "setpriv",
-        "--reuid=54321",
-        "--regid=54321",
-        "--clear-groups",
-    ];
-    let drop: &[&str] = if belljar_tests::is_root() { &user } else { &[] };
-    // The one that is left is used up by becoming an ordinary user again.
-    let container = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "sh",
-        "-c",
-        "echo 1 > /proc/sys/user/max_user_namespaces && exec unshare --user --map-user=1000 --map-group=1000 -- \"$@\"",
-        "sh",
-    ];
-    let all: Vec<&str> = drop.iter().chain(&container).copied().collect();
-    let mut command = Command::new(all[0]);
-    command
-        .args(&all[1..])
-        .arg(belljar())
-        .arg("run")
-        .args(words)
-        .current_dir("/")
-        .stdin(Stdio::null());
-    command
+    without_namespaces([&["run"], words].concat())
 }
 
 /// A directory that the jar's user may write to.

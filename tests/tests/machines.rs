@@ -5,33 +5,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use belljar_tests::{Need, belljar, need};
-
-/// Runs a shell's script as the root of a namespace that an ordinary user made,
-/// as rootless containers do; `$BELLJAR run --` begins a jar.
-fn in_a_container(script: &str) -> Output {
-    let user = [
-        "setpriv",
-        "--reuid=54321",
-        "--regid=54321",
-        "--clear-groups",
-    ];
-    let drop: &[&str] = if rustix::process::geteuid().is_root() {
-        &user
-    } else {
-        &[]
-    };
-    let container = ["unshare", "--user", "--map-root-user", "--mount"];
-    let words: Vec<&str> = drop.iter().chain(&container).copied().collect();
-    belljar_tests::output(
-        Command::new(words[0])
-            .args(&words[1..])
-            .args(["sh", "-c", script])
-            .env("BELLJAR", belljar())
-            .current_dir("/")
-            .stdin(Stdio::null()),
-    )
-}
+use belljar_tests::{Need, belljar, in_a_container, need};
 
 /// The jar is refused for what `cause` and `remedy` name, once.
 fn refused(output: &Output, cause: &str, remedy: &str) {

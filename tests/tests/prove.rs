@@ -20,7 +20,7 @@ use belljar_plan::{
 };
 use belljar_tests::{
     Leftovers, Need, VmCommand, VmEnd, belljar, broken_belljar, is_root, kill, need, source_tree,
-    spawn, vm,
+    spawn, vm, without_namespaces,
 };
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -316,22 +316,6 @@ fn a_machine_without_namespaces_is_tried_as_it_is() {
         return;
     }
     let before = Traces::before();
-    let user = [
-        "setpriv",
-        "--reuid=54321",
-        "--regid=54321",
-        "--clear-groups",
-    ];
-    let drop: &[&str] = if is_root() { &user } else { &[] };
-    let container = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "sh",
-        "-c",
-        "echo 1 > /proc/sys/user/max_user_namespaces && exec unshare --user --map-user=1000 --map-group=1000 -- \"$@\"",
-        "sh",
-    ];
     let accepted = [
         "files",
         "tasks",
@@ -340,16 +324,10 @@ fn a_machine_without_namespaces_is_tried_as_it_is() {
         "cleanup",
         "processes",
     ];
-    let all: Vec<&str> = drop.iter().chain(&container).copied().collect();
-    let mut command = Command::new(all[0]);
+    let mut command = without_namespaces(["prove", "--json"]);
     command
-        .args(&all[1..])
-        .arg(belljar())
-        .args(["prove", "--json"])
         .args(accepted.iter().flat_map(|rule| ["--best-effort", rule]))
-        .args(["--", "true"])
-        .current_dir("/")
-        .stdin(Stdio::null());
+        .args(["--", "true"]);
     let (proof, status) = proof(before.follow(command));
     assert_all_held(&proof, status);
     assert_eq!(of(&proof, Rule::Files).verdict, Verdict::NotClaimed);

@@ -199,7 +199,7 @@ impl Jar {
         Ok(why::tried(&decided.plan, question, &around, |grants| {
             let mut policy = self.policy.clone();
             for grant in grants {
-                grant.add_to(&mut policy);
+                grant.add_to(Some(&decided.plan), &mut policy);
             }
             match decide(policy) {
                 Ok(with) => {

@@ -135,8 +135,8 @@ impl Records {
         &self.directory
     }
 
-    /// Keeps a plan, or notes that it was used again. Values of variables are left
-    /// out, but for those that every jar has.
+    /// Keeps a plan, or notes that it was used again. Arguments and values of
+    /// variables are left out, but for those that every jar has.
     ///
     /// # Errors
     /// Where it cannot be written, or somebody else could write there.
@@ -350,11 +350,17 @@ fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-/// The plan without the values of variables that somebody set or passed: they may
-/// be secret, and no answer needs them.
+/// The plan without arguments and the values of variables that somebody set or
+/// passed: they may be secret, and no answer needs them.
 fn without_values(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
-    if let Some(Step::Exec { variables, .. }) = plan.steps.last_mut() {
+    if let Some(Step::Exec {
+        arguments,
+        variables,
+        ..
+    }) = plan.steps.last_mut()
+    {
+        arguments.truncate(1);
         for variable in variables {
             let Some(equals) = variable.0.iter().position(|byte| *byte == b'=') else {
                 continue;
@@ -388,7 +394,7 @@ mod tests {
     fn plan(variables: &[&str]) -> Plan {
         let step = Step::Exec {
             path: "/x".into(),
-            arguments: Vec::new(),
+            arguments: vec!["x".into(), "--token=hunter2".into()],
             variables: variables.iter().map(|text| Bytes::from(*text)).collect(),
         };
         crate::supervise::test_plan(vec![step])
@@ -425,7 +431,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
         let kept = records.plan("ab12").unwrap();
-        assert_eq!(kept, plan(&["HOME=/home/plugin", "TOKEN"]));
+        assert_eq!(kept, without_values(&plan(&["HOME=/home/plugin", "TOKEN"])));
         for unknown in ["ab13", "", "../x"] {
             assert!(matches!(
                 records.plan(unknown),

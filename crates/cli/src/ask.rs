@@ -27,6 +27,15 @@ impl Options {
         self.jar_of(self.words.clone(), position)
     }
 
+    /// A plugin is named, and no bare program.
+    pub(crate) fn is_plugin(&self, command_line: &[OsString]) -> bool {
+        let position = Position::of(&self.words, command_line);
+        matches!(
+            subject::read(self.words.clone(), position),
+            Ok(Subject::Plugin { .. })
+        )
+    }
+
     /// The same for other words than its own.
     ///
     /// # Errors

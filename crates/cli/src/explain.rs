@@ -37,7 +37,8 @@ Examples:
   belljar doctor --json > there.json      (on another machine)
   belljar explain --for-host there.json plugins/resize
 
-Exit status: 0, and 125 where the run would be refused or cannot be understood.";
+Exit status: 0; that of the run where it would not begin: 125 refused or not understood, 126 the \
+program cannot be started, 127 there is none.";
 
 /// More than the facts of any machine take.
 const MOST: u64 = 16 << 20;
@@ -69,6 +70,8 @@ pub(crate) struct Explanation {
     plan: Option<Plan>,
     /// What would be refused, each with its remedy.
     unmet: Vec<Unmet>,
+    /// The outcome of a run that would not begin.
+    outcome: Option<Outcome>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +122,7 @@ fn explain(options: &Options, command_line: &[OsString]) -> Result<u8, ExplainEr
                     digest: Some(digest),
                     plan: Some(plan),
                     unmet: Vec::new(),
+                    outcome: None,
                 })?;
             } else {
                 let mut page = Page::for_stdout();
@@ -153,6 +157,7 @@ fn refused(json: bool, report: &Report) -> Result<u8, ExplainError> {
             digest: None,
             plan: None,
             unmet,
+            outcome: Some(report.outcome.clone()),
         })?;
     }
     if let Some(text) = crate::run::words_of(report) {

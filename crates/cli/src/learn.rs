@@ -10,19 +10,22 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
 };
 
 use belljar::{
-    Jar, LaunchError, Report,
+    LaunchError, Report,
     learn::{Lesson, Proposal},
 };
 use belljar_policy::risk::Level;
 use clap::Args;
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use self::files::{File as Updated, FileError};
 use crate::{
     ask::Usage,
-    page::Page,
+    page::{Page, json_text},
     run::{
         self, RunError,
         record::{self, Target},
@@ -41,8 +44,9 @@ what was used, what was lacking, and what would give it, smallest first, each wi
 Nothing is granted by it; a guest can ask for what it does not need, so read before you paste.
 
 With --update it merges the lines into a manifest or a policy (TOML), shows the difference, and \
-leaves comments and order as they are. A file that is not there becomes a policy. Lines whose \
-risk is above --accept, and those that the run did without, are only shown.
+leaves comments and order as they are. A file that is not there becomes a policy; one that is \
+there is what a plugin runs by, where no --policy is said. Lines whose risk is above --accept, and \
+those that the run did without, are only shown.
 
 Examples:
   belljar learn plugins/resize
@@ -64,7 +68,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RISK", value_parser = ["low", "high", "critical"], hide_possible_values = true, help_heading = LEARNT)]
     accept: Option<String>,
 
-    /// Merge also places that keep what it wrote in its home
+    /// Merge also places that keep what it wrote in its home, and make those that are not there
     #[arg(long, help_heading = LEARNT)]
     keep: bool,
 
@@ -129,9 +133,22 @@ fn learn(options: &Options, command_line: &[OsString]) -> Result<u8, LearnError>
         .iter()
         .map(|said| Updated::read(said))
         .collect::<Result<Vec<_>, _>>()?;
-    let jar = options.run.ask.jar(command_line)?;
-    let report = run::attempt(&options.run, command_line, true)?;
-    run::tell(&options.run, &report);
+    let mut asked = options.run.clone();
+    // What was merged the last time is what the plugin runs by the next time.
+    if asked.ask.policy.is_none() && asked.ask.is_plugin(command_line) {
+        asked.ask.policy = files
+            .iter()
+            .find_map(Updated::policy)
+            .map(|policy| policy.as_os_str().to_owned());
+    }
+    let jar = asked.ask.jar(command_line)?;
+    // Of a launch that is refused there is no plan, and nothing is writable.
+    let plan = jar.plan().ok();
+    for file in &files {
+        file.refuse_where_a_guest_writes(plan.as_ref())?;
+    }
+    let report = run::attempt(&asked, command_line, true)?;
+    run::tell(&asked, &report);
     let lesson = jar.lesson(&report).map_err(LearnError::Lesson)?;
 
     let mut page = match &out {
@@ -139,16 +156,12 @@ fn learn(options: &Options, command_line: &[OsString]) -> Result<u8, LearnError>
         None => Page::for_stderr(),
     };
     show::lesson(&mut page, &lesson);
-    let merged = update(options, &jar, &report, &lesson, &mut files);
+    let merged = update(options, &report, &lesson, &mut files);
     if let Ok(done) = &merged {
         show::updates(&mut page, done, &lesson, options.update.is_empty());
     }
     let text = match options.json {
-        true => {
-            let mut json = serde_json::to_string_pretty(&lesson).unwrap_or_default();
-            json.push('\n');
-            json
-        }
+        true => json_text(&lesson).unwrap_or_default(),
         false => page.text().to_owned(),
     };
     write(out, &text)?;
@@ -164,7 +177,6 @@ fn learn(options: &Options, command_line: &[OsString]) -> Result<u8, LearnError>
 /// Merges what may be merged into each file.
 fn update(
     options: &Options,
-    jar: &Jar,
     report: &Report,
     lesson: &Lesson,
     files: &mut [Updated],
@@ -179,14 +191,12 @@ fn update(
     };
     let (taken, left): (Vec<&Proposal>, Vec<&Proposal>) =
         lesson.proposals.iter().partition(|proposal| {
-            let wanted = !proposal.optional || options.optional || (options.keep && proposal.keeps);
+            // Nothing is made on the machine because a guest asked for it.
+            let made = proposal.make.is_none() || options.keep;
+            let wanted = made
+                && (!proposal.optional || options.optional || (options.keep && proposal.keeps));
             proposal.level <= most && wanted
         });
-    // Of a launch that was refused there is no plan, and nothing was writable.
-    let plan = jar.plan().ok();
-    for file in &*files {
-        file.refuse_where_a_guest_writes(plan.as_ref())?;
-    }
     let plugin = report.plugin.as_ref().map(|plugin| plugin.name.as_str());
     let made = files::make(&taken)?;
     files
@@ -195,21 +205,61 @@ fn update(
         .collect()
 }
 
-/// Where the lesson goes.
+/// Where the lesson goes: opened before the program runs, which may write around it.
 enum Out {
-    File(std::path::PathBuf),
+    File {
+        said: PathBuf,
+        directory: OwnedFd,
+        name: OsString,
+    },
     Descriptor(File),
 }
 
 impl Out {
-    fn open(said: &OsStr) -> Result<Self, Usage> {
-        Ok(match Target::read("--out", said)? {
-            Target::File(path) => Self::File(path),
+    fn open(said: &OsStr) -> Result<Self, LearnError> {
+        let path = match Target::read("--out", said)? {
+            Target::File(path) => path,
             Target::Descriptor(number) => {
-                Self::Descriptor(record::inherited("--out", number)?.into())
+                return Ok(Self::Descriptor(record::inherited("--out", number)?.into()));
             }
+        };
+        let failed = |cause| LearnError::Write {
+            place: path.display().to_string(),
+            cause,
+        };
+        let name = path
+            .file_name()
+            .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?
+            .to_owned();
+        let above = match path.parent() {
+            Some(above) if above != Path::new("") => above,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory =
+            rustix::fs::open(above, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        Ok(Self::File {
+            said: path,
+            directory,
+            name,
         })
     }
+}
+
+/// Puts a file in place as a whole: no link that was put there meanwhile is followed.
+fn put(directory: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
+    let mut hidden = OsString::from(".belljar-lesson-");
+    hidden.push(std::process::id().to_string());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o600);
+    let file = rustix::fs::openat(directory, &hidden, flags, mode)?;
+    let written = File::from(file)
+        .write_all(text.as_bytes())
+        .and_then(|()| Ok(rustix::fs::renameat(directory, &hidden, directory, name)?));
+    written.inspect_err(|_| {
+        // Nothing more can be done about a file that can't be removed.
+        let _ = rustix::fs::unlinkat(directory, &hidden, AtFlags::empty());
+    })
 }
 
 fn write(out: Option<Out>, text: &str) -> Result<(), LearnError> {
@@ -220,9 +270,11 @@ fn write(out: Option<Out>, text: &str) -> Result<(), LearnError> {
             let _ = io::stderr().write_all(text.as_bytes());
             Ok(())
         }
-        Some(Out::File(path)) => {
-            std::fs::write(&path, text).map_err(failed(path.display().to_string()))
-        }
+        Some(Out::File {
+            said,
+            directory,
+            name,
+        }) => put(&directory, &name, text).map_err(failed(said.display().to_string())),
         Some(Out::Descriptor(mut file)) => file
             .write_all(text.as_bytes())
             .map_err(failed("the descriptor of --out".to_owned())),

@@ -179,9 +179,27 @@ fn words(line: &str) -> Box<dyn Iterator<Item = textwrap::core::Word<'_>> + '_> 
 /// # Errors
 /// Where stdout can't be written to.
 pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), PrintError> {
-    let mut json = serde_json::to_vec_pretty(document).map_err(|error| PrintError(error.into()))?;
-    json.push(b'\n');
-    print(&json)
+    print(json_text(document).map_err(PrintError)?.as_bytes())
+}
+
+/// A document as JSON. What steers a terminal or is not seen can only stand in its
+/// strings, and is escaped there.
+pub(crate) fn json_text(document: &impl serde::Serialize) -> io::Result<String> {
+    let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+    let mut text = String::with_capacity(json.len() + 1);
+    for letter in json.chars() {
+        let plain =
+            letter == '\n' || one_line(letter.encode_utf8(&mut [0; 4])).len() == letter.len_utf8();
+        match plain {
+            true => text.push(letter),
+            // JSON escapes by UTF-16: all of these are one unit.
+            false => {
+                let _ = write!(text, "\\u{:04x}", u32::from(letter));
+            }
+        }
+    }
+    text.push('\n');
+    Ok(text)
 }
 
 /// Prints a text as it is: one that steers no terminal.
@@ -239,6 +257,14 @@ mod tests {
         assert_eq!(lines[1].trim_start(), format!("{command},"));
         assert_eq!(lines[2], format!("{:27}then go on", ""));
         assert_eq!(lines[3], "  other               yes");
+    }
+
+    #[test]
+    fn json_carries_nothing_that_steers_a_terminal_and_reads_back() {
+        let said = "a\u{9b}31m\u{202e}b\n";
+        let text = json_text(&said).unwrap();
+        assert!(text.is_ascii(), "{text}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), said);
     }
 
     #[test]

@@ -77,6 +77,8 @@ enum WhyError {
     Question(#[from] QuestionError),
     #[error("what is asked is missing")]
     Missing,
+    #[error("two things are asked at once")]
+    TwoQuestions,
     #[error("neither XDG_STATE_HOME nor HOME says where runs are kept")]
     NoRecords,
     #[error(transparent)]
@@ -104,6 +106,11 @@ enum WhyError {
 pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
     match answer(options, command_line) {
         Ok(()) => 0,
+        // As the run itself would say it: a line each.
+        Err(WhyError::Refused(text)) => {
+            words::say(&text);
+            words::BAD_USAGE
+        }
         Err(error) => {
             words::complain(&error, error.remedy().as_deref());
             words::BAD_USAGE
@@ -112,6 +119,9 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
 }
 
 fn answer(options: &Options, command_line: &[OsString]) -> Result<(), WhyError> {
+    if (options.list || options.last) && !options.ask.words.is_empty() {
+        return Err(WhyError::TwoQuestions);
+    }
     if options.list {
         return list(options.json);
     }
@@ -394,6 +404,9 @@ impl WhyError {
                 "put the question behind `--`, such as `belljar why --read . -- read /etc/shadow`; \
                  `belljar help why` tells more"
                     .to_owned()
+            }
+            Self::TwoQuestions => {
+                "ask `--last` or `--list` alone, or the question behind `--`".to_owned()
             }
             Self::NoRecords => "set HOME to a directory of your own".to_owned(),
             Self::NoRow { jar, .. } => format!("`belljar why {jar}` shows all that are listed"),

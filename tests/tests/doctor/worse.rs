@@ -3,31 +3,9 @@
 use std::process::{Command, Output, Stdio};
 
 use belljar::{Preset, policy::trial};
-use belljar_tests::{Need, belljar as program, guest, is_root, need};
+use belljar_tests::{Need, belljar as program, guest, in_a_container, is_root, need};
 
 use crate::{facts, jars, text, words};
-
-/// As root of a user namespace that an ordinary user made, `$BELLJAR doctor` after
-/// what a script does there.
-fn in_a_container(script: &str) -> Output {
-    let user = [
-        "setpriv",
-        "--reuid=54321",
-        "--regid=54321",
-        "--clear-groups",
-    ];
-    let drop: &[&str] = if is_root() { &user } else { &[] };
-    let container = ["unshare", "--user", "--map-root-user", "--mount"];
-    let all: Vec<&str> = drop.iter().chain(&container).copied().collect();
-    belljar_tests::output(
-        Command::new(all[0])
-            .args(&all[1..])
-            .args(["sh", "-c", script])
-            .env("BELLJAR", program())
-            .current_dir("/")
-            .stdin(Stdio::null()),
-    )
-}
 
 /// No preset can be met, and this is said to be why, with this remedy.
 fn refused(output: &Output, cause: &str, remedy: &str) {

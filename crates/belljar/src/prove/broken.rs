@@ -27,7 +27,8 @@ pub(super) fn apply(plan: &mut Plan) {
     match rule {
         Rule::Files => {
             remove(plan, is_landlock);
-            show(plan, &std::env::temp_dir(), false);
+            let (base, _) = super::outside::base(plan);
+            show(plan, &base, false);
         }
         Rule::Network => {
             let own = has_own_network(plan);

@@ -219,14 +219,28 @@ fn shown(plan: &Plan) -> impl Iterator<Item = Bytes> + '_ {
     of_steps.chain(plan.slots.iter().map(|slot| slot.path.clone()))
 }
 
+/// Nobody else could put another directory in the place of one that is made there.
+fn is_nobody_else_s(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    const STICKY: u32 = 0o1000;
+    fs::metadata(path).is_ok_and(|about| {
+        let mine = sys::is_mine(about.uid());
+        let of_root = about.uid() == 0;
+        (mine || of_root) && (about.mode() & 0o022 == 0 || about.mode() & STICKY != 0)
+    })
+}
+
 /// A directory for what is tried: outside of all that is granted, and where
 /// nothing but the jar keeps anybody from it. Whether it is granted.
-fn base(plan: &Plan) -> (PathBuf, bool) {
+pub(super) fn base(plan: &Plan) -> (PathBuf, bool) {
     let said = std::env::temp_dir();
     let usual = ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let all = std::iter::once(said.clone()).chain(usual).chain(runtime);
-    let candidates: Vec<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
+    let candidates: Vec<PathBuf> = all
+        .filter_map(|path| path.canonicalize().ok())
+        .filter(|path| is_nobody_else_s(path))
+        .collect();
     let is_granted = |path: &PathBuf| {
         let within = |place: &Bytes| path.starts_with(OsStr::from_bytes(&place.0));
         plan.grants

@@ -39,11 +39,14 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 /// Where the kernel is short of memory, others wait as well.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(10);
 
+/// So many calls that are not for the observer wait for the supervisor.
+const QUEUE: usize = 64;
+
 /// Who looks, and what was seen.
 #[derive(Debug)]
 pub(super) struct Observer {
     shared: Arc<Shared>,
-    calls: mpsc::UnboundedReceiver<Asked>,
+    calls: mpsc::Receiver<Asked>,
     next: Option<Asked>,
 }
 
@@ -57,8 +60,8 @@ impl Observer {
     /// Begins to look.
     pub(super) fn begin(listener: &OwnedFd, filter: Arc<Filter>) -> io::Result<Self> {
         sys::take_turns(listener);
-        // As many wait in it as the guest has tasks: each waits for its answer.
-        let (others, calls) = mpsc::unbounded_channel();
+        // The rest waits in the kernel, where those that die meanwhile vanish.
+        let (others, calls) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let mut look = Look {
             listener: listener.as_fd().try_clone_to_owned()?,
@@ -123,7 +126,7 @@ struct Look {
     listener: OwnedFd,
     filter: Arc<Filter>,
     /// Calls that are not for this thread.
-    others: mpsc::UnboundedSender<Asked>,
+    others: mpsc::Sender<Asked>,
     shared: Arc<Shared>,
     bucket: Bucket,
 }
@@ -206,7 +209,7 @@ impl Look {
             // Whatever else it is, the supervisor has an answer. Where it is gone,
             // so is the jar.
             _ => {
-                let _ = self.others.send(*call);
+                let _ = self.others.blocking_send(*call);
                 Ok(())
             }
         };

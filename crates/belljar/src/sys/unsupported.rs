@@ -178,6 +178,10 @@ pub(crate) fn spot(_: &Path) -> io::Result<Spot> {
     unsupported()
 }
 
+pub(crate) fn is_mine(_: u32) -> bool {
+    false
+}
+
 pub(crate) const SHARED: u32 = 0;
 pub(crate) const PRIVATE: u32 = 0;
 

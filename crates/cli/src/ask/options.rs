@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 /// What is run, and what it is granted and held to.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(crate) struct Options {
     #[arg(long, value_name = "PRESET", value_parser = ["minimal", "standard", "strict", "locked-down"], hide_possible_values = true, help_heading = POLICY, help = "Where policy starts: minimal, standard (a program's), strict (a plugin's)")]

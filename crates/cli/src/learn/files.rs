@@ -128,6 +128,11 @@ impl File {
         }
     }
 
+    /// A policy that is there already, as it was said.
+    pub(super) fn policy(&self) -> Option<&Path> {
+        (self.kind == Kind::Policy && !self.new).then_some(&self.said)
+    }
+
     /// Else the program could change what it is granted the next time.
     pub(super) fn refuse_where_a_guest_writes(&self, plan: Option<&Plan>) -> Result<(), FileError> {
         let writable = plan

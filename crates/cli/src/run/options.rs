@@ -42,7 +42,7 @@ Exit status:
   128 and the signal's number, when a signal to belljar ended it";
 
 /// `belljar run`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[group(skip)]
 #[command(override_usage = USAGE, after_help = NOTES)]
 pub(crate) struct Options {

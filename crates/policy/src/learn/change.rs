@@ -131,7 +131,7 @@ impl Change {
                     at: at.clone(),
                     write: *write,
                 };
-                grant.add_to(policy);
+                grant.add_to(None, policy);
                 if let Some(file) = &mut policy.ceilings {
                     let list = match write {
                         true => &mut file.write,
@@ -146,7 +146,7 @@ impl Change {
             Self::Right(right) => {
                 policy.flags.allow.insert(*right);
             }
-            Self::Call(name) => Grant::Call(name).add_to(policy),
+            Self::Call(name) => Grant::Call(name).add_to(None, policy),
             Self::Limit { limit, hard } => {
                 let bound = crate::manifest::Bound {
                     hard: Some(*hard),

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     path::UnixPath,
+    risk::{self, Level},
     why::{Grant, Machine, Surroundings},
 };
 
@@ -64,19 +65,22 @@ pub(super) fn collapse(
         let mut gone: Vec<usize> = Vec::new();
         let mut new: Vec<Wanted> = Vec::new();
         for ((path, at, write), members) in below {
-            let members: Vec<usize> = members
-                .into_iter()
-                .filter(|index| !gone.contains(index))
-                .collect();
-            if members.len() < rule.least() || !may_stand_for_its_files(&path, around) {
-                continue;
-            }
             let Some(grant) = Grant::of_path(&path, Some(&at), write) else {
                 continue;
             };
             let of = |grant: &Grant| level(&grant.told(plan, around).risk);
+            let whole = of(&grant);
+            // What gives away more than the directory seems to stays a line of its own,
+            // to be seen: the guest may have asked for it among others.
+            let members: Vec<usize> = members
+                .into_iter()
+                .filter(|index| !gone.contains(index) && of(&wanted[*index].grant) <= whole)
+                .collect();
+            if members.len() < rule.least() || !may_stand_for_its_files(&path, around) {
+                continue;
+            }
             let worst = members.iter().map(|index| of(&wanted[*index].grant)).max();
-            if Some(of(&grant)) > worst {
+            if Some(whole) > worst || holds_more(&path, write, whole, machine, around) {
                 continue;
             }
             let names = members.iter().map(|index| wanted[*index].names).sum();
@@ -103,6 +107,44 @@ pub(super) fn collapse(
         wanted.extend(new);
     }
     covered(wanted)
+}
+
+/// Names that give away more than the directory that they lie in seems to.
+const TELLING: [&str; 15] = [
+    ".git",
+    ".git/hooks",
+    ".git/config",
+    ".env",
+    ".envrc",
+    ".env.local",
+    ".env.production",
+    ".git-credentials",
+    ".husky",
+    ".idea",
+    ".vscode",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_rsa",
+    "node_modules/.bin",
+];
+
+/// Something right in a directory gives away more than this: it stands for none.
+fn holds_more(
+    path: &UnixPath,
+    write: bool,
+    whole: Level,
+    machine: &dyn Machine,
+    around: &Surroundings,
+) -> bool {
+    TELLING.iter().any(|name| {
+        path.join(name).is_ok_and(|inside| {
+            let risk = match write {
+                true => risk::of_write(&inside, &around.risk),
+                false => risk::of_read(&inside, &around.risk),
+            };
+            risk.is_some_and(|risk| risk.level > whole) && machine.entry(&inside).is_ok()
+        })
+    })
 }
 
 impl Rule {

@@ -56,6 +56,18 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
                 "leave out the demand".to_owned(),
             );
         }
+        Rule::Exec | Rule::WritableCode if planned.planned.mechanism.starts_with("granted: ") => {
+            let (what, right) = match planned.rule {
+                Rule::Exec => ("other programs may be started", "subprocesses"),
+                _ => ("code may be made while it runs", "jit"),
+            };
+            return (
+                format!("it is granted that {what}, by the preset or by a right"),
+                format!(
+                    "say `--preset strict`, and leave the right `{right}` out; or leave out the demand"
+                ),
+            );
+        }
         rule if let Some(reason) = planned
             .planned
             .mechanism

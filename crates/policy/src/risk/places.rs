@@ -304,6 +304,11 @@ pub(super) const DEVICES: &[Known] = &[
 /// "It takes …"
 #[rustfmt::skip]
 pub(super) const OBEYED: &[Known] = &[
+    known("/var/lib/polkit-1", Critical, "rules by which polkit lets people act as root"),
+    known("/var/lib/dkms", Critical, "sources that are built and loaded into the kernel"),
+    known("/var/lib/AccountsService", Critical, "what the system takes for its users' settings"),
+    known("/var/lib", High, "what the system's services keep and obey"),
+    known("/var/cache", High, "what the system's services take for their own"),
     // Of the system.
     known("/etc", Critical, "the configuration of the whole machine"),
     known("/usr", Critical, "the system's programs and libraries"),

@@ -8,16 +8,20 @@ use crate::{
     seccomp::{self, Attempt, Call, Denial, Filter},
 };
 
-pub(super) fn connect(plan: &Plan) -> Finding {
+pub(super) fn connect(plan: &Plan, host: &str) -> Finding {
     let network = plan.rules.iter().find(|rule| rule.rule == Rule::Network);
     let open = network.is_some_and(|rule| rule.planned.strength == Strength::None);
     if open {
         return Finding::allowed(
             Rule::Network,
-            format!(
-                "the network is the machine's: preset {} has no rule for it",
-                plan.preset
-            ),
+            "the network is the machine's: nothing in this plan holds the rule",
+        );
+    }
+    if is_loopback(host) {
+        return Finding::new(
+            Verdict::Depends,
+            Rule::Network,
+            "it is the jar's own loopback: only what listens inside is reached, and nothing of the machine (no network grant exists)",
         );
     }
     Finding::denied(
@@ -25,6 +29,15 @@ pub(super) fn connect(plan: &Plan) -> Finding {
         "ENETUNREACH",
         "no network grant exists: this version grants no host by name",
     )
+}
+
+/// A name or an address of the machine that asks itself; RFC 1122, RFC 4291, RFC 6761.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.eq_ignore_ascii_case("localhost");
+    name || bare
+        .parse::<std::net::IpAddr>()
+        .is_ok_and(|address| address.is_loopback())
 }
 
 pub(super) fn call(plan: &Plan, name: &str, arguments: &[u64]) -> Finding {

@@ -1,7 +1,7 @@
 //! The smallest grant that would allow something, in each form in which it can
 //! be given, with what it gives away.
 
-use belljar_plan::{Plan, answer::SmallestGrant};
+use belljar_plan::{Plan, Rule, Strength, answer::SmallestGrant};
 
 use crate::{
     manifest::Place,
@@ -90,15 +90,22 @@ impl Grant {
             }
             Self::Call(name) => SmallestGrant {
                 flag: None,
-                policy: vec![format!("seccomp.allow = [{}]", quoted(name))],
+                policy: std::iter::once(format!("seccomp.allow = [{}]", quoted(name)))
+                    .chain(
+                        demanded(plan, name)
+                            .iter()
+                            .map(|rule| format!("require.{rule} = \"best-effort\"")),
+                    )
+                    .collect(),
                 manifest: Vec::new(),
                 risk: of_call(plan, name),
             },
         }
     }
 
-    /// Gives it by a flag, or where there is none, as a policy's word.
-    pub fn add_to(&self, policy: &mut Policy) {
+    /// Gives it by a flag, or where there is none, as a policy's word. What it gives up
+    /// of `plan`, which lacks it, is accepted with it; without a plan nothing is.
+    pub fn add_to(&self, plan: Option<&Plan>, policy: &mut Policy) {
         match self {
             Self::Path { path, at, write } => {
                 let place = Place {
@@ -113,22 +120,55 @@ impl Grant {
             Self::Right(right) => {
                 policy.flags.allow.insert(*right);
             }
-            Self::Call(name) => policy.seccomp.allow.push(Said {
-                value: (*name).to_owned(),
-                origin: "what was asked about".to_owned(),
-            }),
+            Self::Call(name) => {
+                let origin = "what was asked about".to_owned();
+                for rule in plan.map_or_else(Vec::new, |plan| demanded(plan, name)) {
+                    policy.best_effort.insert(rule, origin.clone());
+                }
+                policy.seccomp.allow.push(Said {
+                    value: (*name).to_owned(),
+                    origin,
+                });
+            }
         }
     }
 }
 
+/// The rules that nothing holds any more once a system call is let through.
+fn given_up(plan: &Plan, name: &str) -> Vec<Rule> {
+    plan.filter
+        .as_ref()
+        .map(|filter| {
+            let mut filter = filter.clone();
+            filter.allow.push(name.to_owned());
+            lifted(&filter).into_iter().collect()
+        })
+        .unwrap_or_default()
+}
+
+/// Those of them that the plan holds and demands: a launch without takes a word for each.
+fn demanded(plan: &Plan, name: &str) -> Vec<Rule> {
+    let mut rules = given_up(plan, name);
+    rules.retain(|rule| {
+        plan.rules.iter().any(|planned| {
+            planned.rule == *rule
+                && planned.requested > Strength::None
+                && planned.planned.strength > Strength::None
+                && !planned.best_effort
+        })
+    });
+    rules
+}
+
 /// What a system call gives away: rules that are not held with it, and what it is.
 fn of_call(plan: &Plan, name: &str) -> Vec<String> {
-    let without = plan.filter.as_ref().map(|filter| {
-        let mut filter = filter.clone();
-        filter.allow.push(name.to_owned());
-        lifted(&filter)
-    });
-    let given_up: Vec<&str> = without.iter().flatten().map(|rule| rule.word()).collect();
+    let held = |rule: &Rule| {
+        plan.rules
+            .iter()
+            .any(|planned| planned.rule == *rule && planned.planned.strength > Strength::None)
+    };
+    let without: Vec<Rule> = given_up(plan, name).into_iter().filter(held).collect();
+    let given_up: Vec<&str> = without.iter().map(|rule| rule.word()).collect();
     let rules = (!given_up.is_empty()).then(|| {
         format!(
             "critical: it gives up the rules {}, so that nothing holds them",
@@ -235,7 +275,7 @@ mod tests {
         ];
         for grant in grants {
             let told = grant.told(&plan(), &Surroundings::default());
-            Policy::parse(&told.policy.concat(), Format::Toml, "p.toml", None).unwrap();
+            Policy::parse(&told.policy.join("\n"), Format::Toml, "p.toml", None).unwrap();
             for line in told.manifest {
                 let whole =
                     format!("{line}\n[plugin]\nname = \"x\"\nversion = \"1.0.0\"\nentry = \"x\"\n");

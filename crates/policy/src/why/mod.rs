@@ -90,7 +90,7 @@ impl<'a> Answers<'a> {
             Question::Read(path) => files::read(self, path),
             Question::Write(path) => files::write(self, path),
             Question::Exec(path) => files::exec(self, path),
-            Question::Connect { .. } => calls::connect(plan),
+            Question::Connect { host, .. } => calls::connect(plan, host),
             Question::Call { name, arguments } => calls::call(plan, name, arguments),
         };
         found.told(plan, question.to_string(), self.around)

@@ -191,7 +191,8 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-fn is_mine(uid: u32) -> bool {
+/// This process acts as the user of this number.
+pub(crate) fn is_mine(uid: u32) -> bool {
     uid == rustix::process::geteuid().as_raw()
 }
 

@@ -29,7 +29,8 @@ use belljar_plan::{
 pub(crate) use self::{
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
     files::{
-        PRIVATE, SHARED, Spot, open_slot, private_directory, replace, seal, spot, spot_in, touch,
+        PRIVATE, SHARED, Spot, is_mine, open_slot, private_directory, replace, seal, spot, spot_in,
+        touch,
     },
     launcher::LauncherProcess,
     lease::Lease,

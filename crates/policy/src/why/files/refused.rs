@@ -38,7 +38,16 @@ impl Ask<'_> {
             _ => None,
         };
         if let Some(covered) = covered {
-            return self.hidden(covered);
+            // What is empty has nothing below it.
+            let directory = matches!(
+                self.machine.entry(covered).map(|entry| entry.kind),
+                Ok(EntryKind::Directory)
+            );
+            let errno = if directory { "ENOENT" } else { "ENOTDIR" };
+            return Finding {
+                errno: Some(errno),
+                ..self.hidden(covered)
+            };
         }
         // Where the machine is shown, what is not there is not there on the machine either.
         let shown = matches!(parent.what, What::Machine { .. });
@@ -117,9 +126,10 @@ impl Ask<'_> {
         });
         match said {
             Some(said) => {
-                let finding = Finding::denied(
+                // It can be opened, and nothing is in it.
+                let finding = Finding::new(
+                    Verdict::Denied,
                     Rule::Files,
-                    "ENOENT",
                     format!(
                         "it is hidden: something empty is in its place ({})",
                         said.origin
@@ -132,9 +142,9 @@ impl Ask<'_> {
                     false => finding,
                 }
             }
-            None => Finding::denied(
+            None => Finding::new(
+                Verdict::Denied,
                 Rule::KernelInfo,
-                "ENOENT",
                 "it tells about the whole machine, so something empty is in its place",
             ),
         }

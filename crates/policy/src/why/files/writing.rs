@@ -22,7 +22,7 @@ impl Ask<'_> {
                 EntryKind::Device if self.no_devices(spot) => return self.no_device(path),
                 _ => {}
             },
-            What::File { .. } => return self.sealed(),
+            What::File { .. } => return self.absent_or("EROFS", self.sealed()),
             What::Directory => {}
         }
         let device =
