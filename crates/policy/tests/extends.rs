@@ -361,6 +361,20 @@ fn what_is_wrong_in_a_file_below_is_told_with_both_places() {
         says(&[("a.toml", "extends = ['b.toml#x']"), ("b.toml", "")]),
         "in b.toml#x, extended at a.toml line 1: b.toml: there is no table `x`"
     );
+    // And with all that lead there.
+    let way = [
+        ("x.toml", "extends = ['y.toml']"),
+        ("y.toml", "extends = ['z.toml']"),
+    ];
+    assert_eq!(
+        says(&[way[0], way[1], ("z.toml", "\npresets = 1")]),
+        "in z.toml, extended at y.toml line 1, extended at x.toml line 1: z.toml line 2: unknown key `presets`; did you \
+         mean `preset`?"
+    );
+    assert_eq!(
+        says(&way),
+        "y.toml line 1, extended at x.toml line 1: cannot extend `z.toml`: there is no such file"
+    );
     for name in ["", "#x"] {
         assert!(
             says(&[("a.toml", &format!("extends = ['{name}']"))]).ends_with("it names no file")

@@ -132,8 +132,17 @@ impl Loader<'_> {
             None => (said.value.as_str(), None),
         };
         let file = beside(by, name);
+        // The place, with those that lead to its file.
+        let place = match self.through() {
+            Some(through) => format!("{}, extended at {through}", said.origin),
+            None => said.origin.clone(),
+        };
         let refuse = |source| PolicyError::Extends {
-            origin: said.origin.clone(),
+            origin: match source {
+                // They tell the whole way themselves.
+                ExtendsError::Cycle(_) | ExtendsError::TooDeep(_) => said.origin.clone(),
+                _ => place.clone(),
+            },
             file: tame(&shown(&file, table)),
             source,
         };
@@ -169,7 +178,7 @@ impl Loader<'_> {
                 PolicyError::Extends { .. } | PolicyError::Extended { .. } => error,
                 error => PolicyError::Extended {
                     file: tame(&shown(&file, table)),
-                    origin: said.origin.clone(),
+                    origin: place.clone(),
                     source: Box::new(error),
                 },
             })
