@@ -334,3 +334,37 @@ fn a_plugin_is_observed_from_its_first_call_as_root_and_as_a_user() {
         "{ended:#?}"
     );
 }
+
+#[test]
+fn a_flood_of_denied_calls_hides_no_violation_from_who_ends_the_jar() {
+    if !need(Need::Python) {
+        return;
+    }
+    // Those who asked are gone before anybody answers; what comes after them must
+    // not wait behind them.
+    let script = "
+def hammer():
+    for _ in range(3): libc.sethostname(b'x', 1)
+until = time.time() + 4
+while time.time() < until:
+    if os.fork() == 0:
+        try:
+            for _ in range(100): threading.Thread(target=hammer, daemon=True).start()
+        except RuntimeError: pass
+        os._exit(0)
+    os.wait()
+threading.Thread(target=lambda: libc.ptrace(0, 0, 0, 0), daemon=True).start()
+time.sleep(3)
+os._exit(0)
+";
+    let ended = python(script)
+        .flags(["--observe", "--end-on", "tasks"])
+        .end();
+    let outcome = &ended.report().outcome;
+    assert_eq!(
+        *outcome,
+        Outcome::Violation {
+            rule: belljar_plan::Rule::Tasks
+        }
+    );
+}

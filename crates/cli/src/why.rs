@@ -35,7 +35,8 @@ An ID is that of a denial, as a report's `violations` and the events have it, or
 `belljar run` would be called with, and with no program named it is asked about `true`. Paths are \
 those that the program would use, in the jar.
 
-A grant is only proposed where a plan with it was made and answers otherwise.
+For a run that might be, a grant is only proposed where a plan with it was made and answers \
+otherwise. For one that was kept, its policy is not known, and no plan is made.
 
 Examples:
   belljar why --last
