@@ -275,6 +275,21 @@ fn a_policy_that_takes_calls_away_breaks_nothing() {
     assert_eq!(of(&proof, Rule::Ipc).verdict, Verdict::Held);
 }
 
+/// A prober that does not know its own number would take itself for a task of the machine.
+#[test]
+fn a_policy_that_denies_a_task_its_own_number_lets_it_see_no_other() {
+    if !is_root() && !need(Need::UserNamespaces) {
+        return;
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let policy = room.path().join("policy.toml");
+    fs::write(&policy, "[seccomp]\ndeny = [\"getpid\"]\n").expect("a policy");
+    let policy = policy.to_str().expect("UTF-8");
+    let (proof, status) = proof(prove(belljar(), &["--policy", policy, "--", "true"]));
+    assert_eq!(status, Some(0), "{proof:#?}");
+    assert_eq!(of(&proof, Rule::Tasks).verdict, Verdict::Held);
+}
+
 #[test]
 fn limits_that_a_policy_keeps_from_being_reached_are_not_broken() {
     if !is_root() && !need(Need::UserNamespaces) {

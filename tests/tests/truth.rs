@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     sync::OnceLock,
+    thread,
 };
 
 use belljar::{
@@ -41,7 +42,6 @@ struct World {
     _room: tempfile::TempDir,
     root: PathBuf,
     port: u16,
-    _listener: TcpListener,
 }
 
 impl World {
@@ -104,11 +104,12 @@ impl World {
         }
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
+        // Where nobody takes connections from its queue, the next one waits for minutes.
+        thread::spawn(move || listener.incoming().for_each(drop));
         Self {
             _room: room,
             root,
             port,
-            _listener: listener,
         }
     }
 
@@ -141,7 +142,7 @@ const PLACES: [&str; 4] = ["/mnt/x", "/tmp/y", "/srv/z/deep", "/home/plugin/conf
 /// Below a place or a grant.
 const BELOW: [&str; 6] = ["", "/file", "/new", "/sub/file", "/er/file", "/program"];
 /// Of every machine.
-const OF_SYSTEM: [&str; 24] = [
+const OF_SYSTEM: [&str; 29] = [
     "/",
     "/etc",
     "/etc/passwd",
@@ -160,10 +161,15 @@ const OF_SYSTEM: [&str; 24] = [
     "/root",
     "/dev",
     "/dev/null",
+    "/dev/null/below",
     "/dev/kmsg",
+    "/dev/pts",
+    "/dev/pts/none",
+    "/dev/ptmx/below",
     "/dev/shm/new",
     "/proc/kcore",
     "/proc/version",
+    "/proc/version/below",
     "/proc/sys/kernel/ostype",
     "/sys/kernel",
 ];
@@ -236,7 +242,7 @@ fn cases() -> impl Strategy<Value = Case> {
         (any::<bool>(), any::<bool>()),
         prop::collection::vec(0..CALLS.len(), 0..2),
         prop::collection::vec(5..7_usize, 0..2),
-        prop::collection::vec((0..8_u8, 0..3_u8, 0..24_usize, 0..BELOW.len()), 12),
+        prop::collection::vec((0..8_u8, 0..3_u8, 0..OF_SYSTEM.len(), 0..BELOW.len()), 12),
     )
         .prop_map(
             |(preset, grants, deny, rights, calls_denied, calls_allowed, questions)| Case {
@@ -311,7 +317,7 @@ impl Case {
             .iter()
             .map(|(verb, place, at, below)| {
                 let path = match place {
-                    0 => world.path(OF_WORLD[*at]),
+                    0 => world.path(OF_WORLD[at % OF_WORLD.len()]),
                     1 => PathBuf::from(OF_SYSTEM[*at]),
                     _ => PathBuf::from(format!("{}{}", PLACES[at % PLACES.len()], BELOW[*below])),
                 };

@@ -108,7 +108,7 @@ fn attempt(probe: Probe<'_>, stack: &Stack) -> Outcome {
         Probe::Unlisted { path_and_names } => files::unlisted(path_and_names).into(),
         Probe::Fill { most, path } => files::fill(path, most),
         Probe::Signal { pid } => others::signal(pid).into(),
-        Probe::Find { word } => others::find(word).into(),
+        Probe::Find { word } => others::find(word),
         Probe::Word { .. } => Ok(0).into(),
         Probe::Leave {} => others::leave(),
         Probe::Tcp { port } => others::tcp(port).into(),

@@ -6,7 +6,8 @@ use rustix::net::{
     AddressFamily, Ipv4Addr, SocketAddrUnix, SocketAddrV4, SocketFlags, SocketType, acceptfrom,
     bind, connect, getsockname, listen, socket_with, socketpair,
 };
-use rustix::process::{Pid, getpid, test_kill_process};
+use rustix::fs::{CWD, readlinkat_raw};
+use rustix::process::{Pid, test_kill_current_process_group, test_kill_process};
 
 use crate::text::{Text, number};
 use crate::{Outcome, Result, files, raw};
@@ -15,20 +16,32 @@ use crate::{Outcome, Result, files, raw};
 const LONGEST: u32 = 60;
 
 pub(crate) fn signal(pid: u64) -> Result {
-    let pid = match pid {
-        0 => getpid(),
-        pid => i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or(Errno::INVAL)?,
-    };
-    test_kill_process(pid).map(|()| 0)
+    let number = i32::try_from(pid).map_err(|_| Errno::INVAL)?;
+    match Pid::from_raw(number) {
+        Some(pid) => test_kill_process(pid),
+        // Its own number it need not know for that, which a policy may deny it.
+        None => test_kill_current_process_group(),
+    }
+    .map(|()| 0)
 }
 
 /// Looks through all of `/proc` but for the prober itself, which has the word
 /// among its own arguments.
-pub(crate) fn find(word: &[u8]) -> Result {
-    let myself = getpid().as_raw_pid();
+pub(crate) fn find(word: &[u8]) -> Outcome {
+    match myself() {
+        Ok(myself) => find_but(myself, word).into(),
+        Err(errno) => Outcome::not_tried(errno),
+    }
+}
+
+/// Its own number as `/proc` has it, whether or not a policy denies getpid(2).
+fn myself() -> core::result::Result<i32, Errno> {
+    let mut target = [0; 16];
+    let length = readlinkat_raw(CWD, c"/proc/self", target.as_mut_slice())?;
+    target.get(..length).and_then(number).ok_or(Errno::SRCH)
+}
+
+fn find_but(myself: i32, word: &[u8]) -> Result {
     let mut found = 0;
     files::each_name(&files::open_to_read(b"/proc")?, |name| {
         let task = number(name).filter(|task| *task != myself);

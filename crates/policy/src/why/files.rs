@@ -9,7 +9,7 @@ mod writing;
 use belljar_plan::{Plan, Rule, Step, filter::Exec};
 
 use super::{
-    Answers, Finding,
+    Answers, Finding, Verdict,
     grant::{Grant, Surroundings},
     view::{EntryKind, Machine, Shows, Spot, Stop, View, What},
 };
@@ -118,6 +118,28 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// What is let through to a device of the machine, its driver may refuse by reasons
+    /// of its own; and to ask it, one would have to open it.
+    fn driven(&self, spot: &Spot, allowed: Finding) -> Finding {
+        match &spot.what {
+            What::Machine { path, entry }
+                if entry.kind == EntryKind::Device && !UNDRIVEN.contains(&path.as_str()) =>
+            {
+                Finding {
+                    verdict: Verdict::Depends,
+                    rule: Some(Rule::Devices),
+                    reason: format!(
+                        "{} as far as rules go: opening a device is for its driver to allow, \
+                         which may want a privilege that no jar has",
+                        allowed.reason
+                    ),
+                    ..allowed
+                }
+            }
+            _ => allowed,
+        }
+    }
+
     fn no_devices(&self, spot: &Spot) -> bool {
         self.view
             .mount_of(spot)
@@ -150,6 +172,29 @@ impl<'a> Ask<'a> {
         }
     }
 }
+
+/// Devices of the machine that refuse nobody; null(4), full(4), random(4).
+const UNDRIVEN: [&str; 5] = [
+    "/dev/full",
+    "/dev/null",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+];
+
+/// What the machine's own `/proc` answers for a name that it has not either.
+fn nothing_in_proc(errno: i32) -> Finding {
+    match errno {
+        ENOTDIR => Finding::not_there(
+            "ENOTDIR",
+            "what is above it is no directory, so nothing lies below it",
+        ),
+        _ => Finding::not_there("ENOENT", "the kernel has no such entry in /proc"),
+    }
+}
+
+/// errno(3)
+const ENOTDIR: i32 = 20;
 
 /// A path in `/proc` that is about one task; proc(5).
 fn is_of_task(path: &UnixPath) -> bool {

@@ -66,7 +66,12 @@ fn machine() -> Files {
         ("/home/me/x", file(1000, 0o644)),
         ("/dev/kvm", entry(EntryKind::Device, 0, 0o666)),
         ("/sys/kernel", directory(0, 0o755)),
+        ("/dev/null", entry(EntryKind::Device, 0, 0o666)),
+        ("/dev/dri", directory(0, 0o755)),
+        ("/dev/dri/card", entry(EntryKind::Device, 0, 0o666)),
+        ("/dev/dri/root", entry(EntryKind::Device, 0, 0o600)),
         ("/proc/sys/x", file(0, 0o644)),
+        ("/proc/cpuinfo", file(0, 0o444)),
     ]))
 }
 
@@ -187,6 +192,26 @@ pub(crate) fn plan() -> Plan {
             },
             bind("/usr", "usr", READ_ONLY),
             bind("/data", "in", READ_ONLY),
+            bind(
+                "/dev/dri",
+                "dev/dri",
+                Attributes {
+                    no_dev: false,
+                    ..READ_ONLY
+                },
+            ),
+            Step::Symlink {
+                path: "dev/ptmx".into(),
+                target: "pts/ptmx".into(),
+            },
+            Step::Devpts {
+                target: "dev/pts".into(),
+            },
+            Step::Device {
+                name: "zero".into(),
+                major: 1,
+                minor: 5,
+            },
             Step::Proc {
                 target: "proc".into(),
                 attributes: Attributes::default(),
@@ -248,7 +273,21 @@ fn each_question_is_answered_by_what_decides_it() {
         ("read /proc/kcore", Denied, Some(KernelInfo)),
         ("write /proc/sys/x", Denied, Some(KernelInfo)),
         ("read /proc/self/status", Depends, Some(Rule::Tasks)),
+        ("read /proc/cpuinfo", Allowed, Some(KernelInfo)),
+        ("read /proc/cpuinfo/x", NotThere, None),
+        ("write /proc/cpuinfo/x", NotThere, None),
         ("read /dev/kvm", Denied, Some(Devices)),
+        ("read /dev/dri/card", Depends, Some(Devices)),
+        ("write /dev/dri/card", Depends, Some(Devices)),
+        ("read /dev/dri/root", Denied, Some(Identity)),
+        ("read /dev/zero", Allowed, Some(Devices)),
+        ("write /dev/zero/x", NotThere, None),
+        ("read /dev/pts", Allowed, Some(Devices)),
+        ("read /dev/pts/0", Depends, Some(Devices)),
+        ("read /dev/pts/x", NotThere, None),
+        ("write /dev/pts/x", Denied, Some(Devices)),
+        ("write /dev/ptmx", Allowed, Some(Devices)),
+        ("write /dev/ptmx/x", NotThere, None),
         ("read /sys/kernel", Denied, Some(KernelInfo)),
         ("exec /usr/bin/tool", Allowed, Some(Files)),
         ("exec /usr/bin/picture", NotThere, None),
@@ -256,6 +295,9 @@ fn each_question_is_answered_by_what_decides_it() {
         ("exec /tmp/x", Allowed, Some(Files)),
         ("exec /home/plugin/x", Denied, Some(Files)),
         ("exec /usr", Denied, Some(Files)),
+        ("exec /proc/cpuinfo", Denied, Some(Files)),
+        ("exec /proc/cpuinfo/x", NotThere, None),
+        ("exec /dev/pts/x", NotThere, None),
         ("connect a.example:443", Denied, Some(Rule::Network)),
         ("call getpid", Allowed, Some(Syscalls)),
         ("call fsync", Denied, Some(Syscalls)),

@@ -167,6 +167,25 @@ pub(super) enum Stop {
     Unknown { path: UnixPath, errno: i32 },
 }
 
+/// What a file system of terminals has by a name; pts(4).
+pub(super) enum Terminal {
+    /// The one that makes others.
+    Maker,
+    /// One of them, where the guest has made it.
+    Made,
+    /// Nothing, ever.
+    Nothing,
+}
+
+/// What the file of this path can be, right among the terminals.
+pub(super) fn terminal(path: &UnixPath) -> Terminal {
+    match path.name() {
+        Some("ptmx") => Terminal::Maker,
+        Some(name) if name.bytes().all(|byte| byte.is_ascii_digit()) => Terminal::Made,
+        _ => Terminal::Nothing,
+    }
+}
+
 /// What [`Step::Detach`] makes of a slot.
 struct Detached {
     slot: u16,

@@ -1,7 +1,7 @@
 //! Paths: what was used, what is of the guest's own making, what is lacking.
 
 use belljar_plan::{
-    Bytes,
+    Bytes, Rule,
     answer::{Answer, Verdict},
     observation::{Intent, Observation},
 };
@@ -34,7 +34,14 @@ impl Gather<'_> {
         }
         match answer.verdict {
             Verdict::Allowed => self.use_up(row.intent, path, &answer),
-            Verdict::Depends if answer.grant.is_none() && path.as_str().starts_with("/proc") => {
+            // Of its own tasks, or by a device's own leave.
+            Verdict::Depends
+                if answer.grant.is_none()
+                    && matches!(
+                        answer.rule,
+                        Some(Rule::Devices | Rule::KernelInfo | Rule::Tasks)
+                    ) =>
+            {
                 self.use_up(row.intent, path, &answer);
             }
             Verdict::Depends => self.refuse(answer.question, answer.reason, row.count),

@@ -358,7 +358,11 @@ impl Root {
         }
         let idmap = found.idmap && facts.idmap.is_available() && !open_to_all(found, write);
         if !idmap && !others_may(found, write) {
-            let word = if write { "write" } else { "read" };
+            let (word, bits) = match (write, found.kind) {
+                (false, _) => ("read", "o+rX"),
+                (true, FileKind::Directory) => ("write", "o+rwX"),
+                (true, _) => ("write", "o+rw"),
+            };
             let user = match found.uid {
                 0 => "a user who may open it".to_owned(),
                 uid => format!("uid {uid}"),
@@ -366,7 +370,7 @@ impl Root {
             return Err(Refusal::Invalid {
                 reason: format!(
                     "{}: its file system takes no idmapped mounts, so the jar's own user cannot {word} what belongs to uid {}: \
-                     make it open to others (chmod o+rX), or start belljar as {user}",
+                     make it open to others (chmod {bits}), or start belljar as {user}",
                     found.path, found.uid
                 ),
             });

@@ -2,10 +2,10 @@
 
 use belljar_plan::{Rule, landlock::Right};
 
-use super::{Ask, is_of_task};
+use super::{Ask, is_of_task, nothing_in_proc};
 use crate::why::{
     Finding, Verdict,
-    view::{EntryKind, READ, Shows, Spot, What},
+    view::{EntryKind, READ, Shows, Spot, Terminal, What, terminal},
 };
 
 impl Ask<'_> {
@@ -31,7 +31,7 @@ impl Ask<'_> {
         if !self.view.landlock_allows(spot, right) {
             return self.refused_by_landlock(spot);
         }
-        self.allowed(spot, "read")
+        self.driven(spot, self.allowed(spot, "read"))
     }
 
     /// Something that only the kernel or the guest itself puts there.
@@ -49,6 +49,7 @@ impl Ask<'_> {
                 ),
             ),
             Some(Shows::Proc) => self.of_proc(spot),
+            Some(Shows::Terminals) if !self.is_root_of_mount(spot) => self.terminal(spot),
             _ => Finding::allowed(Rule::Devices, "it is one of the jar's own devices"),
         }
     }
@@ -72,7 +73,27 @@ impl Ask<'_> {
                 "EACCES",
                 "only root may read it, and no jar is root",
             ),
-            Err(_) => Finding::not_there("ENOENT", "the kernel has no such entry in /proc"),
+            Err(errno) => nothing_in_proc(errno),
+        }
+    }
+
+    /// A name among the jar's own terminals; pts(4).
+    pub(super) fn terminal(&self, spot: &Spot) -> Finding {
+        match terminal(&spot.path) {
+            Terminal::Maker => {
+                Finding::allowed(Rule::Devices, "it makes terminals of the jar's own")
+            }
+            Terminal::Made => Finding::new(
+                Verdict::Depends,
+                Rule::Devices,
+                "it is there where the guest has made itself so many terminals",
+            ),
+            Terminal::Nothing if self.write => Finding::denied(
+                Rule::Devices,
+                "EACCES",
+                "nobody makes files among the jar's terminals",
+            ),
+            Terminal::Nothing => Finding::not_there("ENOENT", "no terminal has such a name"),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use belljar_plan::{Preset, Rule, filter::Code, landlock::Right};
 
-use super::Ask;
+use super::{Ask, is_of_task, nothing_in_proc};
 use crate::{
     path::UnixPath,
     why::{
         Finding, Verdict,
-        view::{ENTER, EntryKind, Shows, Start, What},
+        view::{ENTER, EntryKind, Shows, Start, Terminal, What, terminal},
     },
 };
 
@@ -36,6 +36,18 @@ impl Ask<'_> {
                 }
                 Some(mount) if matches!(mount.shows, Shows::Scratch) => {
                     return self.absent_or("ENOENT", self.no_exec());
+                }
+                Some(mount) if matches!(mount.shows, Shows::Proc) && !is_of_task(&spot.path) => {
+                    return match self.machine.entry(&spot.path) {
+                        Ok(_) => self.no_exec(),
+                        Err(errno) => nothing_in_proc(errno),
+                    };
+                }
+                Some(mount)
+                    if matches!(mount.shows, Shows::Terminals)
+                        && matches!(terminal(&spot.path), Terminal::Nothing) =>
+                {
+                    return self.terminal(&spot);
                 }
                 _ => return self.no_exec(),
             },

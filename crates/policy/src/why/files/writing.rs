@@ -2,7 +2,7 @@
 
 use belljar_plan::{Limit, Rule, landlock::Right};
 
-use super::{Ask, is_of_task};
+use super::{Ask, is_of_task, nothing_in_proc};
 use crate::why::{
     Finding, Verdict,
     grant::Grant,
@@ -41,7 +41,7 @@ impl Ask<'_> {
         if !self.view.landlock_allows(spot, Right::WriteFile) {
             return self.refused_by_landlock(spot);
         }
-        self.allowed(spot, "written")
+        self.driven(spot, self.allowed(spot, "written"))
     }
 
     pub(super) fn writing_inside(&self, spot: &Spot) -> Finding {
@@ -73,9 +73,10 @@ impl Ask<'_> {
                 )
             }
             Some((Shows::Proc, _))
-                if !is_of_task(&spot.path) && self.machine.entry(&spot.path).is_err() =>
+                if !is_of_task(&spot.path)
+                    && let Err(errno) = self.machine.entry(&spot.path) =>
             {
-                Finding::not_there("ENOENT", "the kernel has no such entry in /proc")
+                nothing_in_proc(errno)
             }
             Some((Shows::Proc, mount)) if mount.attributes.read_only => Finding::denied(
                 Rule::KernelInfo,
@@ -90,6 +91,7 @@ impl Ask<'_> {
                 Rule::KernelInfo,
                 "the jar's own /proc: of its own tasks a guest may set what the kernel lets each of them set",
             ),
+            Some((Shows::Terminals, _)) => self.terminal(spot),
             _ => Finding::allowed(Rule::Devices, "it is one of the jar's own devices"),
         }
     }

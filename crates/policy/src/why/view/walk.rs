@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{ENTER, Entry, EntryKind, LINKS_FOLLOWED, Own, Shows, Spot, Stop, View, What};
+use super::{
+    ENTER, Entry, EntryKind, LINKS_FOLLOWED, Own, Shows, Spot, Stop, Terminal, View, What, terminal,
+};
 use crate::path::UnixPath;
 
 impl View<'_> {
@@ -29,7 +31,7 @@ impl View<'_> {
                     return Err(Stop::Closed(Box::new(here)));
                 }
             }
-            if matches!(here.what, What::File { .. }) {
+            if matches!(here.what, What::File { .. }) || self.is_own_device(&here) {
                 return Err(Stop::NoDirectory(here.path));
             }
             let Ok(next) = here.path.join(&name) else {
@@ -82,6 +84,20 @@ impl View<'_> {
             here = found;
         }
         Ok(here)
+    }
+
+    /// One of the jar's own devices or terminals, which has nothing below it.
+    fn is_own_device(&self, spot: &Spot) -> bool {
+        match self.mount_of(spot) {
+            Some(mount) => match mount.shows {
+                Shows::Device => true,
+                Shows::Terminals => {
+                    mount.at != spot.path && !matches!(terminal(&spot.path), Terminal::Nothing)
+                }
+                _ => false,
+            },
+            None => false,
+        }
     }
 
     /// What is at a path whose parents are free of links; none where nothing is.
