@@ -530,19 +530,151 @@ fn what_runs_commands_elsewhere_is_not_hidden_in_a_directory_of_low_risk() {
     ] {
         fs::write(project.join(name), "").expect("a file");
     }
-    let script = "for file in Makefile package.json .git/config .git/hooks/pre-commit; do echo >> $0/$file; done; exit 1";
     let shown = project.to_str().expect("text");
-    newcomer.call(&[
-        "learn",
-        "--update",
-        "policy.toml",
-        "--",
-        "/bin/sh",
-        "-c",
-        script,
-        shown,
-    ]);
+    let script = format!(
+        "#!/bin/sh\nfor file in Makefile package.json .git/config .git/hooks/pre-commit; do echo >> {shown}/$file; done; exit 1\n"
+    );
+    fs::write(newcomer.path("plugin/unused"), script).expect("a script");
+    newcomer.learn(&[]);
     let policy = newcomer.text("policy.toml");
+    assert!(policy.contains("/Makefile"), "{policy}");
     assert!(!policy.contains(&format!("\"{shown}\"")), "{policy}");
     assert!(!policy.contains(".git"), "{policy}");
+}
+
+/// A policy bounds what flags grant a bare program, and grants it no path.
+#[test]
+fn what_a_bare_program_lacks_is_flags_and_no_file_is_told_to_keep_them() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\n");
+    for name in ["a", "b"] {
+        fs::write(newcomer.path(name), "the data\n").expect("a file");
+    }
+    let (a, b) = (newcomer.path("a"), newcomer.path("b"));
+    let script = format!("cat {} {}", a.display(), b.display());
+    let program = ["--", "/bin/sh", "-c", &script];
+    let learnt =
+        newcomer.call(&[&["learn", "--update", "policy.toml"], program.as_slice()].concat());
+    let told = text(&learnt.stderr);
+    assert!(told.contains("nothing to change"), "{told}");
+    assert!(told.contains("by flags alone"), "{told}");
+    assert!(!told.contains("filesystem.read"), "{told}");
+    assert!(!newcomer.path("policy.toml").exists());
+    let flags: Vec<&str> = told
+        .split_once("all of it, as flags of `belljar run`\n")
+        .expect("a list")
+        .1
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .flat_map(str::split_whitespace)
+        .collect();
+    let done = newcomer.call(&[&["run"], flags.as_slice(), &program].concat());
+    assert_eq!(text(&done.stdout), "the data\nthe data\n", "{done:?}");
+
+    // Where a policy bounds the flags, its line is needed too.
+    let bounding = format!("[filesystem]\nread = [\"{}\"]\n", a.display());
+    fs::write(newcomer.path("policy.toml"), bounding).expect("a policy");
+    let by = ["--policy", "policy.toml"];
+    let update = ["--update", "policy.toml"];
+    newcomer.call(&[&["learn"], by.as_slice(), &update, &program].concat());
+    let policy = newcomer.text("policy.toml");
+    assert!(policy.contains(b.to_str().expect("text")), "{policy}");
+    let words = [
+        &["run", "--policy", "policy.toml"],
+        flags.as_slice(),
+        &program,
+    ]
+    .concat();
+    let done = newcomer.call(&words);
+    assert_eq!(text(&done.stdout), "the data\nthe data\n", "{done:?}");
+}
+
+#[test]
+fn a_script_right_in_a_home_is_learnt_to_want_itself_and_not_that_home() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\n");
+    let home = newcomer.path("home").canonicalize().expect("it is there");
+    fs::write(home.join("job.sh"), "cat data.txt\n").expect("a script");
+    fs::write(home.join("data.txt"), "the data\n").expect("data");
+    let call = |words: &[&str]| {
+        Command::new(belljar())
+            .args(words)
+            .current_dir(&home)
+            .env("HOME", &home)
+            .env("XDG_STATE_HOME", newcomer.path("state"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("belljar starts")
+    };
+    let script = ["--", "/bin/sh", "job.sh"];
+    let mut flags: Vec<String> = Vec::new();
+    for file in ["job.sh", "data.txt"] {
+        let granted: Vec<&str> = flags.iter().flat_map(|flag| flag.split(' ')).collect();
+        let run = call(&[&["run"], granted.as_slice(), &script].concat());
+        assert!(!run.status.success(), "{run:?}");
+        let learnt = call(&[&["learn"], granted.as_slice(), &script].concat());
+        let told = text(&learnt.stderr);
+        let flag = format!("--read {}/{file}:/{file}", home.display());
+        assert!(told.contains(&flag), "{told}");
+        assert!(!told.contains("critical"), "{told}");
+        flags.push(flag);
+        // The same is told where it fails, as far as the words name it.
+        let said = text(&run.stderr);
+        assert!(file != "job.sh" || said.contains(&flags[0]), "{said}");
+    }
+    let granted: Vec<&str> = flags.iter().flat_map(|flag| flag.split(' ')).collect();
+    let done = call(&[&["run"], granted.as_slice(), &script].concat());
+    assert_eq!(text(&done.stdout), "the data\n", "{done:?}");
+}
+
+#[test]
+fn a_policy_that_is_named_is_there_to_run_by_though_nothing_is_lacked() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\necho ran\n");
+    let learnt = newcomer.learn(&[]);
+    assert!(learnt.status.success(), "{learnt:?}");
+    assert!(newcomer.path("policy.toml").exists());
+    assert_eq!(text(&newcomer.run().stdout), "ran\n");
+}
+
+#[test]
+fn a_policy_in_a_table_of_an_application_s_own_file_is_merged_into() {
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let newcomer = Newcomer::new("unused", "#!/bin/sh\n");
+    fs::write(newcomer.path("data"), "the data\n").expect("a file");
+    let data = newcomer.path("data").display().to_string();
+    fs::write(
+        newcomer.path("plugin/unused"),
+        format!("#!/bin/sh\ncat {data}\n"),
+    )
+    .expect("a script");
+    let before =
+        "port = 80 # ours\n\n[plugins.security]\npreset = \"standard\"\n\n[log]\nlevel = 1\n";
+    fs::write(newcomer.path("app.toml"), before).expect("a file");
+    let manifest = ["--update", "plugin/belljar.toml"];
+    let words = ["learn", "--update", "app.toml#plugins.security"];
+    newcomer.call(&[words.as_slice(), &manifest, &["plugin"]].concat());
+    let after = newcomer.text("app.toml");
+    let added = format!("[plugins.security.filesystem]\nread = [\"{data}\"]\n");
+    assert!(after.contains(&added), "{after}");
+    assert!(!newcomer.path("app.toml#plugins.security").exists());
+    let policy = ["run", "--policy", "app.toml#plugins.security", "plugin"];
+    assert_eq!(text(&newcomer.call(&policy).stdout), "the data\n");
+
+    for (file, words) in [
+        ("app.toml#none", "`none` in it is no table"),
+        ("none.toml#security", "it cannot be read"),
+    ] {
+        let refused = newcomer.call(&["learn", "--update", file, "plugin"]);
+        assert_eq!(refused.status.code(), Some(125), "{file}");
+        assert!(text(&refused.stderr).contains(words), "{refused:?}");
+    }
 }

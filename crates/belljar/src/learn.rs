@@ -55,7 +55,31 @@ pub(crate) fn lesson(
         }
     }
     lesson.proposals = trial.kept;
+    if plan.plugin.is_none() {
+        lesson
+            .proposals
+            .iter_mut()
+            .for_each(|proposal| for_program(proposal, policy));
+    }
     lesson
+}
+
+/// A bare program asks by no manifest, and gets paths and more of a limit by flags alone;
+/// a policy's line does something where a policy bounds the flags.
+fn for_program(proposal: &mut Proposal, policy: &Policy) {
+    let lines = &mut proposal.lines;
+    lines.manifest.clear();
+    let needed = match &proposal.change {
+        Change::Path { .. } => policy.bounds_paths(),
+        Change::Limit { limit, .. } => policy
+            .ceilings
+            .as_ref()
+            .is_some_and(|file| file.limits.contains_key(limit)),
+        Change::Right(_) | Change::Call(_) => true,
+    };
+    if !needed {
+        lines.policy.clear();
+    }
 }
 
 /// Proposals, each tried with those before it.
@@ -134,7 +158,7 @@ impl<D: Fn(Policy) -> Result<Plan, String>> Trial<'_, D> {
 fn subject(proposal: &Proposal) -> String {
     match proposal.questions.first() {
         Some(question) => question.to_string(),
-        None => proposal.lines.policy.join(" "),
+        None => proposal.reason.clone(),
     }
 }
 

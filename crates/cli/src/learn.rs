@@ -3,6 +3,7 @@
 
 mod diff;
 mod files;
+mod make;
 mod merge;
 mod show;
 
@@ -43,10 +44,11 @@ What its calls name is looked at on their way, and decides nothing. At the end i
 what was used, what was lacking, and what would give it, smallest first, each with its risk. \
 Nothing is granted by it; a guest can ask for what it does not need, so read before you paste.
 
-With --update it merges the lines into a manifest or a policy (TOML), shows the difference, and \
-leaves comments and order as they are. A file that is not there becomes a policy; one that is \
+With --update it merges the lines into a manifest or a policy (TOML), or with FILE#TABLE into the \
+policy that is a table of a file, shows the difference, and leaves comments and order as they are. A file that is not there becomes a policy; one that is \
 there is what a plugin runs by, where no --policy is said. Lines whose risk is above --accept, and \
-those that the run did without, are only shown.
+those that the run did without, are only shown. A bare program gets paths, and more of a limit, by \
+flags alone.
 
 Examples:
   belljar learn plugins/resize
@@ -155,10 +157,12 @@ fn learn(options: &Options, command_line: &[OsString]) -> Result<u8, LearnError>
         Some(_) => Page::default(),
         None => Page::for_stderr(),
     };
-    show::lesson(&mut page, &lesson);
+    let program = report.plugin.is_none() && !asked.ask.is_plugin(command_line);
+    show::lesson(&mut page, &lesson, program);
     let merged = update(options, &report, &lesson, &mut files);
     if let Ok(done) = &merged {
-        show::updates(&mut page, done, &lesson, options.update.is_empty());
+        let none = options.update.is_empty();
+        show::updates(&mut page, done, &lesson, none, program);
     }
     let text = match options.json {
         true => json_text(&lesson).unwrap_or_default(),
@@ -198,7 +202,7 @@ fn update(
             proposal.level <= most && wanted
         });
     let plugin = report.plugin.as_ref().map(|plugin| plugin.name.as_str());
-    let made = files::make(&taken)?;
+    let made = make::make(&taken)?;
     files
         .iter_mut()
         .map(|file| file.update(plugin, &taken, &left, &made))

@@ -1,12 +1,12 @@
 //! Probes of what is outside: tasks, sockets, objects in memory.
 
 use rustix::fd::AsFd as _;
+use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::{Errno, read, write};
 use rustix::net::{
     AddressFamily, Ipv4Addr, SocketAddrUnix, SocketAddrV4, SocketFlags, SocketType, acceptfrom,
     bind, connect, getsockname, listen, socket_with, socketpair,
 };
-use rustix::fs::{CWD, readlinkat_raw};
 use rustix::process::{Pid, test_kill_current_process_group, test_kill_process};
 
 use crate::text::{Text, number};

@@ -5,14 +5,11 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use belljar::{
-    Plan,
-    learn::{Change, Make, Proposal},
-};
+use belljar::{Plan, learn::Proposal};
 
 use super::{
     diff::diff,
@@ -22,6 +19,9 @@ use super::{
 /// Larger files are no manifest and no policy.
 const MOST: u64 = 1 << 20;
 
+/// A policy of which nothing is needed yet.
+const NOTHING_LACKED: &str = "# belljar learn: the plugin lacked nothing that a policy grants.\n";
+
 /// A file to be updated.
 #[derive(Debug)]
 pub(super) struct File {
@@ -29,6 +29,8 @@ pub(super) struct File {
     said: PathBuf,
     /// Where links lead.
     path: PathBuf,
+    /// The policy is this table of it.
+    table: Option<String>,
     kind: Kind,
     /// It is not there yet.
     new: bool,
@@ -62,8 +64,8 @@ pub(super) enum FileError {
     Writable { file: PathBuf, grant: String },
     #[error("--update {}: it cannot be written", .0.display())]
     Write(PathBuf, #[source] io::Error),
-    #[error("cannot make {0}, which is to be granted")]
-    Make(String, #[source] io::Error),
+    #[error(transparent)]
+    Make(#[from] super::make::MakeError),
 }
 
 impl FileError {
@@ -90,24 +92,35 @@ impl File {
     pub(super) fn read(said: &OsStr) -> Result<Self, FileError> {
         let said = PathBuf::from(said);
         let file_name = said.file_name().map(OsStr::to_owned).unwrap_or_default();
-        if said.extension().is_some_and(|ending| ending == "json") {
+        // A `#` is part of the name where a file of the whole name is there.
+        let (place, table) = match said.to_str().and_then(|text| text.rsplit_once('#')) {
+            Some((file, table)) if !said.exists() => (PathBuf::from(file), Some(table.to_owned())),
+            _ => (said.clone(), None),
+        };
+        if place.extension().is_some_and(|ending| ending == "json") {
             return Err(FileError::Json(said));
         }
-        match fs::canonicalize(&said) {
+        match fs::canonicalize(&place) {
             Ok(path) => {
                 let text = text(&path).map_err(|error| FileError::Read(said.clone(), error))?;
                 let name = said.display().to_string();
-                let kind = Kind::of(&text)
-                    .and_then(|kind| kind.check(&text, &name).map(|()| kind))
+                let kind = match table {
+                    None => Kind::of(&text),
+                    // A manifest is a file of its own.
+                    Some(_) => Ok(Kind::Policy),
+                };
+                let kind = kind
+                    .and_then(|kind| kind.check(&text, &name, table.as_deref()).map(|()| kind))
                     .map_err(|error| FileError::Merge(said.clone(), Box::new(error)))?;
                 Ok(Self {
                     said,
                     path,
+                    table,
                     kind,
                     new: false,
                 })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table.is_none() => {
                 if file_name == "belljar.toml" {
                     return Err(FileError::NoManifest(said));
                 }
@@ -120,6 +133,7 @@ impl File {
                 Ok(Self {
                     path: directory.join(file_name),
                     said,
+                    table,
                     kind: Kind::Policy,
                     new: true,
                 })
@@ -169,8 +183,15 @@ impl File {
         let taken: Vec<&Proposal> = taken.iter().copied().filter(is_for_it).collect();
         let left = left.iter().copied().filter(is_for_it).count();
         let name = self.said.display().to_string();
-        let after = merge(&before, self.kind, plugin, &taken).map_err(merging)?;
-        self.kind.check(&after, &name).map_err(merging)?;
+        let mut after =
+            merge(&before, self.kind, self.table.as_deref(), plugin, &taken).map_err(merging)?;
+        // The policy that was named is there to run by, though the plugin lacks nothing.
+        if self.new && after.is_empty() && plugin.is_some() {
+            after = NOTHING_LACKED.to_owned();
+        }
+        self.kind
+            .check(&after, &name, self.table.as_deref())
+            .map_err(merging)?;
         let diff = diff(&name, &before, &after);
         if !diff.is_empty() {
             replace(&self.path, &after)
@@ -232,38 +253,4 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         // Nothing more can be done about a file that can't be removed.
         let _ = fs::remove_file(&hidden);
     })
-}
-
-/// Makes what is to be granted and is not there: empty, and for nobody else.
-pub(super) fn make(taken: &[&Proposal]) -> Result<Vec<String>, FileError> {
-    let mut made = Vec::new();
-    for proposal in taken {
-        let (Some(make), Change::Path { path, .. }) = (proposal.make, &proposal.change) else {
-            continue;
-        };
-        let place = Path::new(path.as_str());
-        let directory = |place| {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(place)
-        };
-        let done = match make {
-            Make::Directory => directory(place),
-            Make::File => directory(place.parent().unwrap_or(place)).and_then(|()| {
-                OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(place)
-                    .map(drop)
-            }),
-        };
-        match done {
-            Ok(()) => made.push(path.to_string()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(FileError::Make(path.to_string(), error)),
-        }
-    }
-    Ok(made)
 }

@@ -23,7 +23,7 @@ pub(super) enum MergeError {
     #[error("it is no TOML")]
     Toml(#[source] toml_edit::TomlError),
     #[error("`{0}` in it is no table that something could be added to")]
-    NoTable(&'static str),
+    NoTable(String),
     #[error("`{0}` in it is no list that something could be added to")]
     NoList(String),
     #[error("what it would become is no manifest")]
@@ -57,13 +57,18 @@ impl Kind {
         }
     }
 
-    /// Sees that a text is one.
-    pub(super) fn check(self, text: &str, file: &str) -> Result<(), MergeError> {
+    /// Sees that a text is one, or that a table of it is.
+    pub(super) fn check(
+        self,
+        text: &str,
+        file: &str,
+        table: Option<&str>,
+    ) -> Result<(), MergeError> {
         match self {
             Self::Manifest => Manifest::parse(text, Format::Toml, file)
                 .map(drop)
                 .map_err(MergeError::Manifest),
-            Self::Policy => Policy::parse(&alone(text)?, Format::Toml, file, None)
+            Self::Policy => Policy::parse(&alone(text, table)?, Format::Toml, file, table)
                 .map(drop)
                 .map_err(MergeError::Policy),
         }
@@ -72,13 +77,28 @@ impl Kind {
 
 /// A policy without the files that it extends: those are not touched, and are read
 /// where somebody runs by it.
-fn alone(text: &str) -> Result<String, MergeError> {
+fn alone(text: &str, table: Option<&str>) -> Result<String, MergeError> {
     let mut document: DocumentMut = text.parse().map_err(MergeError::Toml)?;
-    match document.get_mut("extends") {
+    match policy_of(&mut document, table)?.get_mut("extends") {
         Some(extends) if extends.is_array() => *extends = Item::Value(Array::new().into()),
         _ => return Ok(text.to_owned()),
     }
     Ok(document.to_string())
+}
+
+/// What a policy is in a file: all of it, or the table of this name.
+fn policy_of<'a>(
+    document: &'a mut DocumentMut,
+    table: Option<&str>,
+) -> Result<&'a mut dyn TableLike, MergeError> {
+    let mut here: &mut dyn TableLike = document.as_table_mut();
+    for part in table.iter().flat_map(|name| name.split('.')) {
+        here = here
+            .get_mut(part)
+            .and_then(Item::as_table_like_mut)
+            .ok_or_else(|| MergeError::NoTable(part.to_owned()))?;
+    }
+    Ok(here)
 }
 
 /// The text with the proposals in it. In a policy that has a table for this very
@@ -86,13 +106,15 @@ fn alone(text: &str) -> Result<String, MergeError> {
 pub(super) fn merge(
     text: &str,
     kind: Kind,
+    table: Option<&str>,
     plugin: Option<&str>,
     proposals: &[&Proposal],
 ) -> Result<String, MergeError> {
     let mut document: DocumentMut = text.parse().map_err(MergeError::Toml)?;
+    let policy = policy_of(&mut document, table)?;
     for proposal in proposals {
         let (section, key) = place(&proposal.change);
-        let root = root(&mut document, kind, plugin, section, key)?;
+        let root = root(policy, kind, plugin, section, key)?;
         add(root, kind, &proposal.change)?;
     }
     Ok(document.to_string())
@@ -100,25 +122,25 @@ pub(super) fn merge(
 
 /// The table to add to.
 fn root<'a>(
-    document: &'a mut DocumentMut,
+    policy: &'a mut dyn TableLike,
     kind: Kind,
     plugin: Option<&str>,
     section: &str,
     key: &str,
 ) -> Result<&'a mut dyn TableLike, MergeError> {
     let own = plugin.filter(|plugin| {
-        let table = document
+        let table = policy
             .get("plugins")
             .and_then(|plugins| plugins.get(plugin));
         let said = table.and_then(|own| own.get(section)?.get(key));
         kind == Kind::Policy && said.is_some()
     });
     match own {
-        Some(plugin) => document
+        Some(plugin) => policy
             .get_mut("plugins")
             .and_then(|plugins| plugins.get_mut(plugin)?.as_table_like_mut())
-            .ok_or(MergeError::NoTable("plugins")),
-        None => Ok(document.as_table_mut()),
+            .ok_or(MergeError::NoTable("plugins".to_owned())),
+        None => Ok(policy),
     }
 }
 
@@ -178,7 +200,7 @@ fn section_of<'a>(
     }
     root.get_mut(section)
         .and_then(Item::as_table_like_mut)
-        .ok_or(MergeError::NoTable(section))
+        .ok_or(MergeError::NoTable(section.to_owned()))
 }
 
 fn add_to_list(

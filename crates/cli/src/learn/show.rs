@@ -19,8 +19,9 @@ const ROWS: usize = 20;
 /// So many names in a line.
 const NAMES: usize = 8;
 
-/// The lesson, the least risk first.
-pub(super) fn lesson(page: &mut Page, lesson: &Lesson) {
+/// The lesson, the least risk first: of a plugin, or of a bare program, which no
+/// manifest asks for.
+pub(super) fn lesson(page: &mut Page, lesson: &Lesson, program: bool) {
     used(page, lesson);
     let (optional, needed): (Vec<&Proposal>, Vec<&Proposal>) = lesson
         .proposals
@@ -38,8 +39,10 @@ pub(super) fn lesson(page: &mut Page, lesson: &Lesson) {
     for (number, proposal) in needed.iter().enumerate() {
         whole(page, number + 1, proposal);
     }
-    if needed.len() > 1 {
-        together(page, &needed);
+    match program {
+        true if needed.len() > 1 => as_flags(page, &needed),
+        false if needed.len() > 1 => together(page, &needed),
+        _ => {}
     }
     if !optional.is_empty() {
         page.heading("what it did without, or may");
@@ -140,13 +143,27 @@ fn together(page: &mut Page, needed: &[&Proposal]) {
             .copied()
             .filter(|proposal| kind.takes(proposal))
             .collect();
-        if let Ok(text) = merge("", kind, None, &all)
+        if let Ok(text) = merge("", kind, None, None, &all)
             && !text.is_empty()
         {
             page.heading(words);
             for line in text.lines() {
                 page.verbatim("", 4, line);
             }
+        }
+    }
+}
+
+/// The same for a program that has no manifest: what it is granted by.
+fn as_flags(page: &mut Page, needed: &[&Proposal]) {
+    let flags: Vec<&str> = needed
+        .iter()
+        .filter_map(|proposal| proposal.lines.flag.as_deref())
+        .collect();
+    if !flags.is_empty() {
+        page.heading("all of it, as flags of `belljar run`");
+        for flag in flags {
+            page.verbatim("", 4, flag);
         }
     }
 }
@@ -191,7 +208,7 @@ fn more(page: &mut Page, count: usize) {
 }
 
 /// What became of the files, or how they would be updated.
-pub(super) fn updates(page: &mut Page, done: &[Done], lesson: &Lesson, none: bool) {
+pub(super) fn updates(page: &mut Page, done: &[Done], lesson: &Lesson, none: bool, program: bool) {
     for path in done.first().into_iter().flat_map(|first| &first.made) {
         page.heading(&format!("made {path}, empty, for nobody but you"));
     }
@@ -232,11 +249,19 @@ pub(super) fn updates(page: &mut Page, done: &[Done], lesson: &Lesson, none: boo
             "a manifest only asks: a policy has to grant it, which a further `--update policy.toml` writes, and `--policy policy.toml` names",
         );
     }
-    if none && lesson.proposals.iter().any(|proposal| !proposal.optional) {
+    let lacking = lesson.proposals.iter().any(|proposal| !proposal.optional);
+    if lacking && none && !program {
         page.heading("to keep it");
         page.paragraph(
             2,
             "`belljar learn --update FILE` merges these lines into a manifest or a policy",
+        );
+    }
+    let by_flag_alone = |proposal: &Proposal| proposal.lines.policy.is_empty();
+    if !none && program && lesson.proposals.iter().any(by_flag_alone) {
+        page.paragraph(
+            2,
+            "a bare program gets paths, and more of a limit, by flags alone: no file keeps these lines",
         );
     }
 }

@@ -1,7 +1,7 @@
 //! What is said on stderr of an outcome: nothing where the program ended by
 //! itself, else one line for the cause and one for the remedy.
 
-use std::io;
+use std::{io, path::Path};
 
 use belljar_policy::{
     data::{
@@ -65,11 +65,20 @@ pub(super) fn unseen_argument(plan: &Plan) -> Option<String> {
             plain && here.join(text).symlink_metadata().is_ok()
         })
         .map(|text| {
+            let (file, start) = (one_line(text), start.escaped());
+            let is_home = std::env::var_os("HOME").is_some_and(|home| here == Path::new(&home));
+            let remedy = match is_home {
+                // All that lies in a home is much to show for one file.
+                true => format!(
+                    "`--read {}/{file}:{}/{file}` shows it where the program looks for it",
+                    one_line(&here.to_string_lossy()),
+                    start.trim_end_matches('/'),
+                ),
+                false => "`--read .` shows it, and has the program start there".to_owned(),
+            };
             format!(
-                "`{}` is a file of your working directory, which the jar does not show: the program started in {}\n\
-                 remedy: `--read .` shows it, and has the program start there",
-                one_line(text),
-                start.escaped()
+                "`{file}` is a file of your working directory, which the jar does not show: the program started in {start}\n\
+                 remedy: {remedy}"
             )
         })
 }

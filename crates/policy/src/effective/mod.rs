@@ -23,6 +23,7 @@ mod limits;
 mod paths;
 
 pub use self::limits::preset_limits;
+pub(crate) use self::paths::bounds;
 
 /// What a launch gets, decided but not yet turned into steps.
 #[derive(Clone, Debug, PartialEq, Eq)]

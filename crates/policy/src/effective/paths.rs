@@ -318,7 +318,7 @@ fn forms(survey: &Survey, path: &UnixPath) -> Vec<UnixPath> {
 
 /// The list of a policy's file that bounds paths, and where it stands. Either
 /// list bounds both: who writes `read = […]` does not mean "and write anything".
-pub(super) fn bounds(ceilings: &Ceilings) -> Option<(&'static str, &str)> {
+pub(crate) fn bounds(ceilings: &Ceilings) -> Option<(&'static str, &str)> {
     ["filesystem.read", "filesystem.write"]
         .into_iter()
         .find_map(|key| Some((key, ceilings.said.get(key)?.as_str())))

@@ -276,6 +276,14 @@ impl From<ManifestError> for PolicyError {
 }
 
 impl Policy {
+    /// Whether a file's lists bound the paths that flags may grant.
+    #[must_use]
+    pub fn bounds_paths(&self) -> bool {
+        self.ceilings
+            .as_ref()
+            .is_some_and(|file| crate::effective::bounds(file).is_some())
+    }
+
     /// Reads a policy; `file` is its name for messages. With `table`, only the
     /// table of that dotted name is read, so that a policy can stand in a
     /// host's own configuration.

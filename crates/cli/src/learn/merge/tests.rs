@@ -38,9 +38,9 @@ fn path(path: &str, place: Option<&str>, write: bool) -> Proposal {
 
 fn merged(text: &str, kind: Kind, proposals: &[Proposal]) -> String {
     let refs: Vec<&Proposal> = proposals.iter().collect();
-    let text = merge(text, kind, Some("tool"), &refs).unwrap();
+    let text = merge(text, kind, None, Some("tool"), &refs).unwrap();
     // The same a second time changes nothing.
-    assert_eq!(merge(&text, kind, Some("tool"), &refs).unwrap(), text);
+    assert_eq!(merge(&text, kind, None, Some("tool"), &refs).unwrap(), text);
     text
 }
 
@@ -61,7 +61,7 @@ fn what_is_there_keeps_its_order_and_its_comments() {
             proposal(Change::Right(Right::Jit)),
         ],
     );
-    Kind::Manifest.check(&text, "belljar.toml").unwrap();
+    Kind::Manifest.check(&text, "belljar.toml", None).unwrap();
     for kept in [
         "# First\n[filesystem]  # mine\n",
         "    \"/b\", # b\n",
@@ -82,7 +82,7 @@ fn a_list_grows_as_it_is_laid_out() {
     let grow = |list: &str| {
         let text = format!("[filesystem]\nread = {list}\n");
         let text = merged(&text, Kind::Policy, &[path("/new", None, false)]);
-        Kind::Policy.check(&text, "p.toml").unwrap();
+        Kind::Policy.check(&text, "p.toml", None).unwrap();
         text
     };
     assert_eq!(grow("[]"), "[filesystem]\nread = [\"/new\"]\n");
@@ -119,20 +119,20 @@ fn an_empty_file_becomes_tables() {
         text,
         "[filesystem]\nread = [\"/c\"]\n\n[seccomp]\nallow = [\"ptrace\"]\n\n[limits]\nprocesses = 100\n"
     );
-    Kind::Policy.check(&text, "p.toml").unwrap();
+    Kind::Policy.check(&text, "p.toml", None).unwrap();
 }
 
 #[test]
 fn a_policy_that_extends_another_is_added_to_itself() {
     let text = "# base\nextends = [\"base.toml\"]\n";
-    Kind::Policy.check(text, "p.toml").unwrap();
+    Kind::Policy.check(text, "p.toml", None).unwrap();
     let text = merged(text, Kind::Policy, &[path("/c", None, false)]);
     assert_eq!(
         text,
         "# base\nextends = [\"base.toml\"]\n\n[filesystem]\nread = [\"/c\"]\n"
     );
-    Kind::Policy.check(&text, "p.toml").unwrap();
-    assert!(Kind::Policy.check("extends = 1\n", "p.toml").is_err());
+    Kind::Policy.check(&text, "p.toml", None).unwrap();
+    assert!(Kind::Policy.check("extends = 1\n", "p.toml", None).is_err());
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_table_for_this_plugin_takes_what_it_replaces() {
         text.contains("[filesystem]\nread = [\"/all\"]\nwrite = [\"/out\"]\n"),
         "{text}"
     );
-    Kind::Policy.check(&text, "p.toml").unwrap();
+    Kind::Policy.check(&text, "p.toml", None).unwrap();
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_cannot_be_added_to_is_told() {
         ),
         ("[filesystem\n", "it is no TOML"),
     ] {
-        let told = merge(text, Kind::Policy, None, &refs)
+        let told = merge(text, Kind::Policy, None, None, &refs)
             .unwrap_err()
             .to_string();
         assert!(told.starts_with(error), "{told}");

@@ -69,32 +69,33 @@ impl Gather<'_> {
     }
 
     /// What is named without a slash is meant from where the caller stands, and the
-    /// guest starts elsewhere where that place is not shown.
+    /// guest starts elsewhere where that place is not shown. That place is proposed, or
+    /// where it is too much to show for one file, that file where the guest looks for it.
     fn of_workdir(&self, row: &Observation, path: &UnixPath) -> Option<Wanted> {
         let there = self.around.workdir.as_ref()?;
         let start = why::start(self.plan).filter(|start| start != there)?;
         let meant = path.rebased(&start, there).filter(|meant| meant != there)?;
         let writes = matches!(row.intent, Intent::Write | Intent::Create);
-        let (question, is_there) = match writes {
-            false => (
-                Question::Read(meant.clone()),
-                self.machine.entry(&meant).is_ok(),
-            ),
-            true => {
-                let above = meant.parent()?;
-                (
-                    Question::Write(meant.clone()),
-                    is_directory(self.machine, &above),
-                )
-            }
+        let is_there = self.machine.entry(&meant).is_ok();
+        let whole = may_stand_for_its_files(there, self.around);
+        // Something new may be made in a directory that is shown, and needs no more.
+        let may_help = is_there || whole && writes && is_directory(self.machine, &meant.parent()?);
+        let (granted, at, asked) = match whole {
+            true => (there, None, &meant),
+            false => (&meant, Some(path), path),
         };
-        let grant = Grant::of_path(there, None, writes).filter(|_| is_there)?;
+        let grant = Grant::of_path(granted, at, writes).filter(|_| may_help);
+        let question = match writes {
+            true => Question::Write(asked.clone()),
+            false => Question::Read(asked.clone()),
+        };
+        let verb = if writes { "write" } else { "read" };
         Some(Wanted {
-            grant,
+            grant: grant?,
             optional: row.intent == Intent::Look,
             keeps: false,
             reason: format!(
-                "{question}: the program starts in {start}, since {there}, where you stand, is not shown"
+                "{verb} {meant}: the program starts in {start}, since {there}, where you stand, is not shown"
             ),
             questions: vec![question],
             names: 1,
