@@ -22,6 +22,8 @@ under `[filesystem]` of a policy or manifest ([policy.md](policy.md)). This page
 - Variables are set where neither a flag nor the manifest nor the policy says otherwise. Directories of programs come last on `PATH`.
 - Rights are never part of a group. Where its programs need one under `strict`, it says so. Where other programs may be started as well, a
   directory of programs leaves `writable_code` unheld, so that `strict` wants `--allow jit` or `--best-effort writable_code` too.
+- What pyenv, asdf and rustup have on `PATH` are shims, which start the program that they choose. Under `strict` that wants `--allow subprocesses`;
+  or name the program itself, such as `~/.pyenv/versions/3.12.1/bin/python3`.
 
 ";
 
