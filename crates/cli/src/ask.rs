@@ -4,6 +4,7 @@
 mod options;
 mod place;
 pub(crate) mod policy_file;
+pub(crate) mod remedy;
 mod request;
 mod subject;
 mod usage;

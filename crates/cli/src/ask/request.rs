@@ -16,6 +16,7 @@ use super::{
     policy_file,
     usage::Usage,
 };
+use crate::words;
 
 /// The operator's whole policy for this launch.
 ///
@@ -178,11 +179,7 @@ fn requirement(said: &str) -> Result<(Rule, Strength), Usage> {
 fn rule(flag: &'static str, said: &str) -> Result<Rule, Usage> {
     Rule::from_word(said).ok_or_else(|| {
         // `cpu-time` is how the flag of the limit is spelled.
-        let nearest = Rule::ALL
-            .iter()
-            .map(|rule| (strsim::damerau_levenshtein(rule.word(), said), rule))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, _)| *distance <= 2);
+        let nearest = words::nearest(said, Rule::ALL.iter().map(|rule| rule.word()));
         let all = Rule::ALL
             .iter()
             .map(|rule| rule.word())
@@ -192,7 +189,7 @@ fn rule(flag: &'static str, said: &str) -> Result<Rule, Usage> {
             flag,
             said: said.to_owned(),
             remedy: match nearest {
-                Some((_, rule)) => format!("did you mean `{rule}`?"),
+                Some(rule) => format!("did you mean `{rule}`?"),
                 None => format!("the rules are {all}"),
             },
         }
@@ -486,6 +483,7 @@ mod tests {
             ("fils", "did you mean `files`?"),
             ("cpu-time", "did you mean `cpu_time`?"),
             ("everything", "the rules are files, network, sockets,"),
+            ("foo", "the rules are files, network, sockets,"),
         ] {
             match rule("--require", said) {
                 Err(Usage::NoSuchRule { remedy: shown, .. }) => {

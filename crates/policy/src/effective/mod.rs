@@ -22,7 +22,7 @@ mod groups;
 mod limits;
 mod paths;
 
-pub use self::limits::preset_limits;
+pub use self::{limits::preset_limits, paths::NOT_HERE};
 
 /// What a launch gets, decided but not yet turned into steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
