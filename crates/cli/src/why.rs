@@ -13,6 +13,7 @@ use belljar::{
 };
 use belljar_policy::data::{answer::Verdict, report::Violation};
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::asked::{Asked, Subject};
@@ -225,19 +226,26 @@ pub(crate) fn show(page: &mut Page, answer: &Answer) {
 }
 
 /// What a kept run was denied.
-#[derive(Serialize)]
-struct OfRun<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OfRun<'a> {
+    /// The jar's id.
     jar: &'a str,
+    /// How the run ended.
     outcome: &'a Outcome,
+    /// The rows of its report, in their order, each with why it was denied.
     denials: Vec<Denial<'a>>,
     /// Denied calls that are in none of these, for want of room.
     unlisted: u64,
 }
 
-#[derive(Serialize)]
+/// One row of a report.
+#[derive(Serialize, JsonSchema)]
 struct Denial<'a> {
+    /// By which `belljar why` finds it again.
     id: &'a str,
+    /// How often.
     count: u64,
+    /// Which rule decided, by whose word, and what would allow it.
     answer: Answer,
 }
 
@@ -342,12 +350,15 @@ fn outcome(outcome: &Outcome) -> String {
 }
 
 /// One kept run, in a list.
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Listed {
+    /// The jar's id.
     jar: String,
-    /// Seconds since 1970.
+    /// When it ended, in seconds since 1970.
     ended: u64,
+    /// How it ended, in words.
     outcome: String,
+    /// How many denied calls were told of.
     denied: u64,
 }
 

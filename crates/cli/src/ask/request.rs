@@ -12,6 +12,7 @@ use belljar_policy::{
 
 use super::{
     Options,
+    options::Demands,
     place::{Granted, Standpoint, utf8},
     policy_file,
     usage::Usage,
@@ -28,8 +29,17 @@ pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<
         None => Policy::default(),
     };
     policy.flags = flags(options, terminal)?;
+    demand(&mut policy, &options.demands)?;
+    Ok(policy)
+}
+
+/// Adds what is said of rules to a policy.
+///
+/// # Errors
+/// The first thing that is wrong, or weaker than the policy.
+pub(crate) fn demand(policy: &mut Policy, demands: &Demands) -> Result<(), Usage> {
     let file = policy.require.clone();
-    for said in &options.require {
+    for said in &demands.require {
         let (rule, strength) = requirement(said)?;
         let flag = format!("--require {said}");
         not_weaker(&file, rule, strength, &flag)?;
@@ -55,17 +65,17 @@ pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<
                 .retain(|other, said| *other != rule || said.value > strength);
         }
     }
-    for said in &options.best_effort {
+    for said in &demands.best_effort {
         let rule = rule("--best-effort", said)?;
         let flag = format!("--best-effort {said}");
         not_weaker(&file, rule, Strength::None, &flag)?;
         policy.best_effort.insert(rule, flag);
     }
-    for said in &options.end_on {
+    for said in &demands.end_on {
         let rule = rule("--end-on", said)?;
         policy.end_on.insert(rule, format!("--end-on {said}"));
     }
-    Ok(policy)
+    Ok(())
 }
 
 /// A policy file's word wins over a flag; equal or more may be asked for.
