@@ -23,6 +23,36 @@ under `[filesystem]` of a policy or manifest ([policy.md](policy.md)). This page
 - Rights are never part of a group. Where its programs need one under `strict`, it says so. Where other programs may be started as well, a
   directory of programs leaves `writable_code` unheld, so that `strict` wants `--allow jit` or `--best-effort writable_code` too.
 
+Your settings of git are seen by the first of these, and your passwords are not:
+
+<!-- run -->
+```sh
+printf '[user]\nname = A Reader\n' > ~/.gitconfig
+echo 'https://me:secret@example.com' > ~/.git-credentials
+belljar run --read group:git -- cat /home/plugin/.gitconfig
+belljar run --read group:git -- cat /home/plugin/.git-credentials || echo \"ended with $?\"
+```
+
+<!-- says -->
+```text
+name = A Reader
+cat: /home/plugin/.git-credentials: No such file or directory
+ended with 1
+```
+
+What one of them is on this machine, with `here` where a path is there:
+
+<!-- run -->
+```sh
+belljar policy groups group:git
+```
+
+<!-- says -->
+```text
+Read in the jar's home
+  here      …/.gitconfig
+```
+
 ";
 
 /// The whole page.
