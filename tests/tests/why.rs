@@ -179,6 +179,11 @@ fn a_denied_call_of_a_run_is_asked_about_by_its_id() {
     let listed = with_state(&["why", "--list", "--json"]);
     let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).expect("a list");
     assert_eq!(listed.len(), 1);
+    let listed_for_people = String::from_utf8(with_state(&["why", "--list"]).stdout).expect("text");
+    assert!(
+        listed_for_people.contains("; 1 denied call\n"),
+        "{listed_for_people}"
+    );
     assert_eq!(keys(&last), keys(&schema("denials")["properties"]));
     let form = &schema("runs")["$defs"]["Listed"]["properties"];
     assert_eq!(keys(&listed[0]), keys(form));

@@ -395,6 +395,12 @@ mod tests {
             said.starts_with("3 calls were denied: `belljar why --last`"),
             "{said}"
         );
+        failed.violations[0].count = 1;
+        let said = hint(&failed, true).unwrap();
+        assert!(
+            said.starts_with("one call was denied: ") && said.ends_with("allow it"),
+            "{said}"
+        );
         // Nothing was kept to ask about, or the program did without.
         assert_eq!(hint(&failed, false), None);
         failed.outcome = Outcome::Exited { code: 0 };
