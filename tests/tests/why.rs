@@ -179,10 +179,27 @@ fn a_denied_call_of_a_run_is_asked_about_by_its_id() {
     let listed = with_state(&["why", "--list", "--json"]);
     let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).expect("a list");
     assert_eq!(listed.len(), 1);
+    let listed_for_people = String::from_utf8(with_state(&["why", "--list"]).stdout).expect("text");
+    assert!(
+        listed_for_people.contains("; 1 denied call\n"),
+        "{listed_for_people}"
+    );
+    assert_eq!(keys(&last), keys(&schema("denials")["properties"]));
+    let form = &schema("runs")["$defs"]["Listed"]["properties"];
+    assert_eq!(keys(&listed[0]), keys(form));
     // What is not to be kept is not.
     let unkept = with_state(&["run", "--no-record", guest, "exit", "0"]);
     assert!(unkept.status.success());
     assert_eq!(files_below(state.path()).len(), 2);
+}
+
+fn schema(document: &str) -> serde_json::Value {
+    let printed = output(Command::new(belljar()).args(["schema", document]));
+    serde_json::from_slice(&printed.stdout).expect("a schema")
+}
+
+fn keys(object: &serde_json::Value) -> Vec<&String> {
+    object.as_object().expect("an object").keys().collect()
 }
 
 fn number_of(name: &str) -> u32 {

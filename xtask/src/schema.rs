@@ -22,6 +22,8 @@ const NAMES: &[&str] = &[
     "event",
     "explanation",
     "answer",
+    "denials",
+    "runs",
     "groups",
     "warnings",
     "lines",

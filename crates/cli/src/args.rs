@@ -3,7 +3,10 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{completions, doctor, explain, learn, man, policy, prove, run, schema, why, words};
 
@@ -21,7 +24,7 @@ Exit status:
 #[command(
     name = "belljar",
     version,
-    max_term_width = 96,
+    max_term_width = 80,
     after_help = NOTES
 )]
 pub(crate) struct Cli {
@@ -71,14 +74,14 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Cli, u8> {
             words::BAD_USAGE
         }
         _ => {
-            words::say(&complaint(&error));
+            words::say(&complaint(&error, words));
             words::BAD_USAGE
         }
     })
 }
 
 /// Clap's words in Belljar's form: what is the matter, and one remedy.
-fn complaint(error: &clap::Error) -> String {
+fn complaint(error: &clap::Error, words: &[OsString]) -> String {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|paragraph| {
         let words: Vec<_> = paragraph.split_whitespace().collect();
@@ -86,25 +89,77 @@ fn complaint(error: &clap::Error) -> String {
     });
     let matter = paragraphs.next().unwrap_or_default();
     let matter = matter.strip_prefix("error: ").unwrap_or(&matter);
-    // Of several tips in a paragraph the first is the nearest.
-    let tip = paragraphs.find_map(|paragraph| {
-        let tips = paragraph.strip_prefix("tip: ")?.to_owned();
-        Some(tips.split(" tip: ").next().unwrap_or_default().to_owned())
-    });
-    let remedy = tip.unwrap_or_else(|| {
-        "`belljar help` and `belljar help run` tell how it is called".to_owned()
+    let at_hand = subcommand(words);
+    let remedy = file_of_show(error, &at_hand).unwrap_or_else(|| {
+        // Of several tips in a paragraph the first is the nearest.
+        let tip = paragraphs.find_map(|paragraph| {
+            let tips = paragraph.strip_prefix("tip: ")?.to_owned();
+            Some(tips.split(" tip: ").next().unwrap_or_default().to_owned())
+        });
+        tip.filter(|tip| is_meant(error, tip))
+            .unwrap_or_else(|| format!("`{}` tells how it is called", help(&at_hand)))
     });
     format!("{matter}\nremedy: {remedy}")
 }
 
+/// The words that name the subcommand at hand, below `belljar`.
+fn subcommand(words: &[OsString]) -> Vec<String> {
+    let mut command = Cli::command();
+    command.build();
+    let mut at = &command;
+    let mut names = Vec::new();
+    for word in words.iter().skip(1) {
+        let Some(next) = at.find_subcommand(word) else {
+            break;
+        };
+        names.push(next.get_name().to_owned());
+        at = next;
+    }
+    names
+}
+
+/// The command that explains a subcommand.
+fn help(names: &[String]) -> String {
+    let words = ["belljar", "help"].into_iter();
+    let words: Vec<&str> = words.chain(names.iter().map(String::as_str)).collect();
+    words.join(" ")
+}
+
+/// Clap finds a value near where half of its letters are the same; and that an
+/// unknown option could be a program's name is hardly ever meant.
+fn is_meant(error: &clap::Error, tip: &str) -> bool {
+    let value = |kind| match error.get(kind) {
+        Some(ContextValue::String(value)) => Some(value.as_str()),
+        Some(ContextValue::Strings(values)) => values.first().map(String::as_str),
+        _ => None,
+    };
+    let near = match (
+        value(ContextKind::InvalidValue),
+        value(ContextKind::SuggestedValue),
+    ) {
+        (Some(said), Some(near)) => words::nearest(said, [near]).is_some(),
+        _ => true,
+    };
+    near && !tip.starts_with("to pass '")
+}
+
+/// `policy check` takes the file as it is, and so `policy show` is called like it.
+fn file_of_show(error: &clap::Error, at_hand: &[String]) -> Option<String> {
+    let Some(ContextValue::String(said)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let file = error.kind() == ErrorKind::UnknownArgument && !said.starts_with('-');
+    (file && at_hand == ["policy", "show"])
+        .then(|| format!("say which file it is by its option: `--policy {said}`"))
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn complaint_about(words: &[&str]) -> String {
-        complaint(&Cli::try_parse_from(words).unwrap_err())
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        complaint(&Cli::try_parse_from(&words).unwrap_err(), &words)
     }
 
     #[test]
@@ -112,15 +167,21 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn help_fits_a_terminal_of_a_hundred_columns() {
-        let mut command = Cli::command();
-        let run = command.find_subcommand_mut("run").unwrap();
-        for help in [run.render_help(), run.render_long_help()] {
+    /// A command and all below it.
+    fn help_fits(command: &mut clap::Command) {
+        for help in [command.render_help(), command.render_long_help()] {
             for line in help.to_string().lines() {
-                assert!(line.chars().count() <= 100, "{line}");
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
             }
         }
+        command.get_subcommands_mut().for_each(help_fits);
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_eighty_columns() {
+        let mut command = Cli::command();
+        command.build();
+        help_fits(&mut command);
     }
 
     #[test]
@@ -130,6 +191,41 @@ mod tests {
             "unexpected argument '--memroy' found\n\
              remedy: a similar argument exists: '--memory'"
         );
+    }
+
+    #[test]
+    fn a_remedy_is_about_the_subcommand_at_hand() {
+        for (words, remedy) in [
+            (
+                vec!["explain", "--nosuch"],
+                "`belljar help explain` tells how it is called",
+            ),
+            (
+                vec!["policy", "show", "--x"],
+                "`belljar help policy show` tells how it is called",
+            ),
+            (
+                vec!["policy", "nosuch"],
+                "`belljar help policy` tells how it is called",
+            ),
+            (vec!["nosuch"], "`belljar help` tells how it is called"),
+            (
+                vec!["completions", "ksh"],
+                "`belljar help completions` tells how it is called",
+            ),
+            (
+                vec!["completions", "fihs"],
+                "a similar value exists: 'fish'",
+            ),
+            (
+                vec!["policy", "show", "a.toml"],
+                "say which file it is by its option: `--policy a.toml`",
+            ),
+        ] {
+            let complaint = complaint_about(&[&["belljar"], words.as_slice()].concat());
+            let said = complaint.lines().last().unwrap();
+            assert_eq!(said, format!("remedy: {remedy}"), "{complaint}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod options;
 mod place;
 pub(crate) mod policy_file;
+pub(crate) mod remedy;
 mod request;
 mod subject;
 mod usage;
@@ -13,7 +14,13 @@ use std::ffi::OsString;
 use belljar::Jar;
 
 use self::subject::Subject;
-pub(crate) use self::{options::Options, place::Standpoint, subject::Position, usage::Usage};
+pub(crate) use self::{
+    options::{Demands, Options},
+    place::Standpoint,
+    request::demand,
+    subject::Position,
+    usage::Usage,
+};
 use crate::terminal;
 
 impl Options {

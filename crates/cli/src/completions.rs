@@ -1,6 +1,8 @@
 //! `belljar completions`: what a shell reads to complete belljar's words, made
 //! from the command line's own definition.
 
+mod besides;
+
 use std::io::{self, Write as _};
 
 use belljar_policy::{
@@ -59,7 +61,7 @@ fn script(shell: Shell) -> Vec<u8> {
     });
     let mut text = Vec::new();
     generate(shell, &mut command, "belljar", &mut text);
-    text
+    besides::told(shell, &String::from_utf8_lossy(&text)).into_bytes()
 }
 
 /// The command line, with the values of its options where there is a list of
@@ -70,6 +72,7 @@ fn with_values(command: Command) -> Command {
 }
 
 fn with_value(arg: Arg) -> Arg {
+    let arg = named(arg);
     match arg.get_id().as_str() {
         "best_effort" | "end_on" => one_of(arg, Rule::ALL.iter().map(|rule| rule.word())),
         "require" => one_of(arg, demands()),
@@ -82,6 +85,18 @@ fn with_value(arg: Arg) -> Arg {
         "workdir" => arg.value_hint(ValueHint::DirPath),
         "words" => arg.value_hint(ValueHint::CommandWithArguments),
         _ => arg,
+    }
+}
+
+/// For zsh the name of a value ends at a colon.
+fn named(arg: Arg) -> Arg {
+    let name = arg.get_value_names().and_then(|names| names.first());
+    match name.and_then(|name| name.split_once(['[', '|', ':'])) {
+        Some((name, _)) => {
+            let name = lasting(name.to_owned());
+            arg.value_name(name)
+        }
+        None => arg,
     }
 }
 
@@ -124,7 +139,13 @@ mod tests {
             if matches!(shell, Shell::Elvish | Shell::PowerShell) {
                 continue;
             }
-            for value in ["locked-down", "writable_code", "subprocesses"] {
+            for value in [
+                "locked-down",
+                "writable_code",
+                "subprocesses",
+                "group:git",
+                "read write exec connect call",
+            ] {
                 assert!(text.contains(value), "{shell}: {value}");
             }
         }

@@ -21,15 +21,15 @@ const UNMET: u8 = 1;
 /// `belljar doctor`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each layer is tried as a launch would make it, up to a program that is not there;
-nothing is run and nothing is left behind.
+Each layer is tried as a launch would make it, up to a program that is not \
+there; nothing is run and nothing is left behind.
 
 Examples:
   belljar doctor
   belljar doctor --json > facts.json
   belljar explain --for-host facts.json plugins/resize
 
-Exit status: 0 where the preset strict can be met, 1 where not, 125 where the
+Exit status: 0 where the preset strict can be met, 1 where not, 125 where the \
 answer cannot be given.")]
 pub(crate) struct Options {
     /// Print the facts as JSON instead, of which plans can be made anywhere

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    ask::{self, Usage},
+    ask::{self, Usage, remedy},
     page::{Page, PrintError, print_json},
     words,
 };
@@ -186,7 +186,9 @@ impl ExplainError {
             Self::Facts { .. } | Self::NoFacts { .. } => {
                 "write them on that machine by `belljar doctor --json > FILE`".to_owned()
             }
-            _ => return None,
+            Self::Verify(error) => return remedy::of_verify(error),
+            Self::Launch(error) => return remedy::of_launch(error),
+            Self::Try(_) | Self::Print(_) => return None,
         })
     }
 }

@@ -151,7 +151,14 @@ fn learn(options: &Options, command_line: &[OsString]) -> Result<u8, LearnError>
     }
     let report = run::attempt(&asked, command_line, true)?;
     run::tell(&asked, &report);
-    let lesson = jar.lesson(&report).map_err(LearnError::Lesson)?;
+    let lesson = match jar.lesson(&report) {
+        Ok(lesson) => lesson,
+        // Of what never began it is told why, and there is nothing to learn from it.
+        Err(LaunchError::Ended { .. }) if report.plan_digest.is_none() => {
+            return Ok(report.outcome.exit_status());
+        }
+        Err(error) => return Err(LearnError::Lesson(error)),
+    };
 
     let mut page = match &out {
         Some(_) => Page::default(),

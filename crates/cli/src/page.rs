@@ -1,6 +1,7 @@
 //! Text for people: 80 columns, and colour only on a terminal.
 
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
 };
@@ -47,11 +48,10 @@ impl Page {
     }
 
     fn new(terminal: bool) -> Self {
-        // https://no-color.org
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let said = |name| std::env::var_os(name).unwrap_or_default();
         Self {
             text: String::new(),
-            colour: wanted && terminal,
+            colour: terminal && is_wanted(&said("NO_COLOR"), &said("TERM")),
             below_heading: true,
         }
     }
@@ -154,6 +154,12 @@ impl Page {
     pub(crate) fn print(&self) -> Result<(), PrintError> {
         print(self.text.as_bytes())
     }
+}
+
+/// Whether a terminal is to be given colour: <https://no-color.org>, and one that is
+/// called dumb shows the escapes.
+fn is_wanted(no_color: &OsStr, term: &OsStr) -> bool {
+    no_color.is_empty() && term != "dumb"
 }
 
 /// Words with the spaces behind them; what stands in backquotes is one.
@@ -275,5 +281,13 @@ mod tests {
         };
         assert_eq!(page(false).toned(Tone::Bad, "x"), "x");
         assert_eq!(page(true).toned(Tone::Bad, "x"), "\x1b[31mx\x1b[0m");
+        for (no_color, term, wanted) in [
+            ("", "xterm", true),
+            ("", "", true),
+            ("1", "xterm", false),
+            ("", "dumb", false),
+        ] {
+            assert_eq!(is_wanted(no_color.as_ref(), term.as_ref()), wanted);
+        }
     }
 }

@@ -14,7 +14,7 @@ use belljar_policy::data::Proof;
 use clap::Args;
 
 use crate::{
-    ask::{self, Usage},
+    ask::{self, Usage, remedy},
     page::{Page, PrintError, print_json},
     run::{Asked, Follow, Signals, words_of},
     words,
@@ -103,6 +103,8 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
         Err(error) => {
             let remedy = match &error {
                 ProofError::Usage(usage) => usage.remedy(),
+                ProofError::Verify(error) => remedy::of_verify(error),
+                ProofError::Prove(ProveError::Launch(error)) => remedy::of_launch(error),
                 _ => None,
             };
             words::complain(&error, remedy.as_deref());

@@ -23,7 +23,7 @@ pub(crate) use self::{
     signals::{Asked, Follow, Signals},
 };
 use crate::{
-    ask::Usage,
+    ask::{Usage, remedy},
     terminal::{self, Raw},
     trace, words,
 };
@@ -332,18 +332,9 @@ impl RunError {
         match self {
             Self::Usage(usage) => usage.remedy(),
             Self::Filter(_) => Some("write directives such as `belljar=debug`".to_owned()),
-            Self::Verify(VerifyError::NoManifest { directory }) => Some(format!(
-                "give it one (a `[plugin]` with name, version and entry), or say \
-                 `belljar run -- PROGRAM` with a program of {directory}"
-            )),
-            Self::Launch(LaunchError::Report { .. }) => {
-                Some("name a file in a directory that you may write to".to_owned())
-            }
-            Self::Verify(_)
-            | Self::Launch(_)
-            | Self::Signals(_)
-            | Self::Interrupted(_)
-            | Self::Terminal(_) => None,
+            Self::Verify(error) => remedy::of_verify(error),
+            Self::Launch(error) => remedy::of_launch(error),
+            Self::Signals(_) | Self::Interrupted(_) | Self::Terminal(_) => None,
         }
     }
 

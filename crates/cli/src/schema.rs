@@ -15,6 +15,7 @@ use belljar_policy::{
 use crate::{
     explain::Explanation,
     policy::{check::Checked, groups::Told},
+    why::{Listed, OfRun},
     words,
 };
 
@@ -49,10 +50,14 @@ enum Document {
     Event,
     /// What a machine can enforce, as `belljar doctor --json` writes it
     Facts,
-    /// What `belljar explain --json` tells: a plan, or what would be refused
+    /// What `belljar explain --json` tells: a plan, or what is refused
     Explanation,
     /// What `belljar why --json` answers to a question
     Answer,
+    /// What `belljar why --last --json` tells of a run that was kept
+    Denials,
+    /// What `belljar why --list --json` lists
+    Runs,
     /// What `belljar policy groups --json` tells
     Groups,
     /// What `belljar policy check --json` finds
@@ -96,6 +101,8 @@ fn schema(document: Document) -> Schema {
         Document::Facts => schema_for!(HostFacts),
         Document::Explanation => schema_for!(Explanation),
         Document::Answer => schema_for!(Answer),
+        Document::Denials => schema_for!(OfRun<'static>),
+        Document::Runs => schema_for!(Vec<Listed>),
         Document::Groups => schema_for!(Vec<Told>),
         Document::Warnings => schema_for!(Checked),
         Document::Lines => schema_for!(Vec<Line>),

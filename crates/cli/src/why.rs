@@ -13,11 +13,12 @@ use belljar::{
 };
 use belljar_policy::data::{answer::Verdict, report::Violation};
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::asked::{Asked, Subject};
 use crate::{
-    ask::{self, Position, Usage},
+    ask::{self, Position, Usage, remedy},
     page::{Page, PrintError, Tone, print_json},
     words,
 };
@@ -78,16 +79,18 @@ enum WhyError {
     Question(#[from] QuestionError),
     #[error("what is asked is missing")]
     Missing,
+    #[error("`{0}` is not the id of a run or of a denial, and no question stands behind `--`")]
+    NoQuestion(String),
     #[error("two things are asked at once")]
     TwoQuestions,
     #[error("neither XDG_STATE_HOME nor HOME says where runs are kept")]
     NoRecords,
     #[error(transparent)]
     Record(#[from] RecordError),
-    #[error("the run {jar} has {rows} denials that are listed, and no number {row}")]
+    #[error("the run {jar} lists {rows}, and no number {row}")]
     NoRow {
         jar: String,
-        rows: usize,
+        rows: String,
         row: String,
     },
     #[error("cannot try what this machine can enforce")]
@@ -223,19 +226,26 @@ pub(crate) fn show(page: &mut Page, answer: &Answer) {
 }
 
 /// What a kept run was denied.
-#[derive(Serialize)]
-struct OfRun<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OfRun<'a> {
+    /// The jar's id.
     jar: &'a str,
+    /// How the run ended.
     outcome: &'a Outcome,
+    /// The rows of its report, in their order, each with why it was denied.
     denials: Vec<Denial<'a>>,
     /// Denied calls that are in none of these, for want of room.
     unlisted: u64,
 }
 
-#[derive(Serialize)]
+/// One row of a report.
+#[derive(Serialize, JsonSchema)]
 struct Denial<'a> {
+    /// By which `belljar why` finds it again.
     id: &'a str,
+    /// How often.
     count: u64,
+    /// Which rule decided, by whose word, and what would allow it.
     answer: Answer,
 }
 
@@ -256,7 +266,7 @@ fn of_denial(
         .and_then(|number| report.violations.get(number.checked_sub(1)?));
     let found = found.ok_or_else(|| WhyError::NoRow {
         jar: report.jar.clone(),
-        rows: report.violations.len(),
+        rows: counted(report.violations.len() as u64, "denial"),
         row: words::one_line(row),
     })?;
     tell(options.json, &answer_of(records, report, found)?)
@@ -311,8 +321,12 @@ fn of_run(options: &Options, records: &Records, report: &Report) -> Result<(), W
         );
     }
     if whole.unlisted > 0 {
+        let (calls, are) = match whole.unlisted {
+            1 => ("call", "is"),
+            _ => ("calls", "are"),
+        };
         let text = format!(
-            "{} more denied calls are in no row of the report",
+            "{} more denied {calls} {are} in no row of the report",
             whole.unlisted
         );
         page.paragraph(2, &text);
@@ -336,12 +350,15 @@ fn outcome(outcome: &Outcome) -> String {
 }
 
 /// One kept run, in a list.
-#[derive(Serialize)]
-struct Listed {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Listed {
+    /// The jar's id.
     jar: String,
-    /// Seconds since 1970.
+    /// When it ended, in seconds since 1970.
     ended: u64,
+    /// How it ended, in words.
     outcome: String,
+    /// How many denied calls were told of.
     denied: u64,
 }
 
@@ -377,15 +394,22 @@ fn list(json: bool) -> Result<(), WhyError> {
     }
     for run in &runs {
         let text = format!(
-            "{}, {} ago; {} denied calls",
+            "{}, {} ago; {}",
             run.outcome,
             ago(now.saturating_sub(run.ended)),
-            run.denied
+            counted(run.denied, "denied call")
         );
         page.verbatim("", 0, &run.jar);
         page.paragraph(2, &text);
     }
     Ok(page.print()?)
+}
+
+fn counted(count: u64, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
+    }
 }
 
 fn ago(seconds: u64) -> String {
@@ -402,15 +426,26 @@ impl WhyError {
         Some(match self {
             Self::Usage(usage) => return usage.remedy(),
             Self::Missing => {
-                "put the question behind `--`, such as `belljar why --read . -- read /etc/shadow`; \
-                 `belljar help why` tells more"
+                "ask by an id or by `--last`, or put the question behind `--`, such as \
+                 `belljar why --read . -- read /etc/shadow`; `belljar help why` tells more"
                     .to_owned()
             }
+            Self::NoQuestion(said) => format!(
+                "ask by an id, `belljar why jar-…` (`--list` lists the runs), or put the question \
+                 behind `--`: `belljar why {said} -- read /etc/shadow`"
+            ),
             Self::TwoQuestions => {
                 "ask `--last` or `--list` alone, or the question behind `--`".to_owned()
             }
             Self::NoRecords => "set HOME to a directory of your own".to_owned(),
             Self::NoRow { jar, .. } => format!("`belljar why {jar}` shows all that are listed"),
+            Self::Question(QuestionError::Call { .. }) => {
+                "write the kernel's name, as docs/syscalls.md and syscalls(2) list them: `openat`, \
+                 not `open()`"
+                    .to_owned()
+            }
+            Self::Verify(error) => return remedy::of_verify(error),
+            Self::Launch(error) => return remedy::of_launch(error),
             _ => return None,
         })
     }

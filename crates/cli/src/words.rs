@@ -8,6 +8,9 @@ use std::{
 };
 
 use belljar_policy::data::Bytes;
+use clap::CommandFactory as _;
+
+use crate::args::Cli;
 
 /// Exit status for bad usage and for a bad manifest or policy.
 pub(crate) const BAD_USAGE: u8 = 125;
@@ -46,6 +49,33 @@ pub(crate) fn one_line(text: &str) -> String {
     Bytes::from(text).escaped()
 }
 
+/// The known word that was probably meant. Of three letters another is soon near.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |word: &str| word.to_ascii_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|known| {
+            let distance = strsim::damerau_levenshtein(&plain(word), &plain(known));
+            (distance, known)
+        })
+        .filter(|(distance, known)| match word.len().min(known.len()) {
+            0..4 => *distance == 0,
+            shorter => *distance <= shorter.div_ceil(4),
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// The subcommand that is at hand, for remedies: what can be called so with the same
+/// words.
+pub(crate) fn subcommand() -> String {
+    std::env::args_os()
+        .nth(1)
+        .and_then(|word| word.into_string().ok())
+        .filter(|word| Cli::command().find_subcommand(word).is_some())
+        .unwrap_or_else(|| "run".to_owned())
+}
+
 fn prefixed(text: &str) -> String {
     text.lines()
         .map(|line| format!("belljar: {}\n", one_line(line)))
@@ -70,6 +100,21 @@ mod tests {
             complaint(&Outer(Inner), Some("name a file")),
             "cannot read policy `p\\u{1b}[2J`: it is\\u{a}a directory\nremedy: name a file"
         );
+    }
+
+    #[test]
+    fn only_a_word_that_is_near_is_taken_for_the_one_that_was_meant() {
+        let known = ["io", "ipc", "files", "cpu_time", "zsh", "exec"];
+        for (word, meant) in [
+            ("fils", Some("files")),
+            ("cpu-time", Some("cpu_time")),
+            ("exce", Some("exec")),
+            ("foo", None),
+            ("ksh", None),
+            ("tiles_of", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
     }
 
     #[test]

@@ -149,6 +149,13 @@ fn bash_completes_subcommands_options_and_values() {
         ["memory=supervisor", "memory=kernel"]
     );
     assert_eq!(offered(&["belljar", "run", "--allow", "j"]), ["jit"]);
+    assert_eq!(
+        offered(&["belljar", "prove", "--read", "group:g"]),
+        ["group:git", "group:gpu"]
+    );
+    assert_eq!(offered(&["belljar", "learn", "--read", "/us"]), ["/usr"]);
+    assert_eq!(offered(&["belljar", "why", "--", "c"]), ["connect", "call"]);
+    assert_eq!(offered(&["belljar", "run", "--", "c"]), [""]);
     assert_eq!(offered(&["belljar", "schema", "rep"]), ["report"]);
     assert_eq!(offered(&["belljar", "man", "comp"]), ["completions"]);
     assert_eq!(offered(&["belljar", "policy", "ch"]), ["check"]);

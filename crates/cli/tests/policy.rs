@@ -154,7 +154,7 @@ fn check_names_the_line_of_what_undoes_the_jar() {
     }
     assert!(!told.contains("p.toml line 3"), "{told}");
     assert!(
-        told.ends_with("p.toml is a policy; of its warnings 4 are critical, 0 high, 0 low\n"),
+        told.ends_with("p.toml is a policy; its warnings: 4 critical, 0 high, 0 low\n"),
         "{told}"
     );
     assert_eq!(room.tells(&["policy", "check", "--strict", "p.toml"]).1, 1);
@@ -194,7 +194,10 @@ fn a_harmless_policy_has_no_warnings_and_a_low_one_is_not_serious() {
     )]);
     let (told, status) = room.tells(&["policy", "check", "--strict", "p.toml"]);
     assert_eq!(status, 0, "{told}");
-    assert!(told.ends_with("0 are critical, 0 high, 2 low\n"), "{told}");
+    assert!(
+        told.ends_with("its warnings: 0 critical, 0 high, 2 low\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -296,6 +299,52 @@ fn show_prints_a_policy_that_reads_back_with_the_place_of_each_line() {
         lines[0]["origin"],
         "base.toml line 2, extended at app.toml line 1"
     );
+}
+
+#[test]
+fn show_tells_what_is_so_where_nothing_is_said_and_what_flags_say_of_rules() {
+    let room = Room::new(&[("app.toml", "require.memory = 'supervisor'\n")]);
+    let (nothing, status) = room.tells(&["policy", "show"]);
+    assert_eq!(status, 0);
+    for line in [
+        "# No preset is said: a plugin runs under strict, a program under standard.",
+        "# Limits of preset strict, which nothing above changes:",
+        "# Limits of preset standard, which nothing above changes:",
+    ] {
+        assert!(
+            nothing.lines().any(|said| said == line),
+            "{line}\n{nothing}"
+        );
+    }
+    let (told, _) = room.tells(&[
+        "policy",
+        "show",
+        "--policy",
+        "app.toml",
+        "--require",
+        "files=kernel",
+        "--best-effort",
+        "nesting",
+        "--end-on",
+        "syscalls",
+    ]);
+    for line in [
+        "    \"syscalls\", # --end-on syscalls",
+        "files = \"kernel\" # --require files=kernel",
+        "memory = \"supervisor\" # app.toml line 1",
+        "nesting = \"best-effort\" # --best-effort nesting",
+    ] {
+        assert!(told.lines().any(|said| said == line), "{line}\n{told}");
+    }
+    let weaker = room.complains(&[
+        "policy",
+        "show",
+        "--policy",
+        "app.toml",
+        "--best-effort",
+        "memory",
+    ]);
+    assert!(weaker.contains("app.toml line 1"), "{weaker}");
 }
 
 #[test]

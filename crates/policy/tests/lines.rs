@@ -157,9 +157,9 @@ fn the_policies_in_docs_are_policies() {
     let page = include_str!("../../../docs/policy.md");
     let block: Vec<&str> = page
         .lines()
-        .skip_while(|line| !line.starts_with("    preset"))
-        .take_while(|line| line.starts_with("    ") || line.is_empty())
-        .map(str::trim_start)
+        .skip_while(|line| *line != "```toml")
+        .skip(1)
+        .take_while(|line| *line != "```")
         .collect();
     let policy = parse(&block.join("\n"));
     assert!(policy.plugins.contains_key("thumbnailer"));

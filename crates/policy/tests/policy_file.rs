@@ -120,6 +120,10 @@ fn what_cannot_be_is_refused_with_its_place() {
             "f line 2: unknown system call `ptarce`; did you mean `ptrace`?",
         ),
         (
+            "[seccomp]\nallow = ['nosuchcall']",
+            "f line 2: unknown system call `nosuchcall`; docs/syscalls.md and syscalls(2) list them",
+        ),
+        (
             "[seccomp]\nallow = ['ptrace']\ndeny = ['ptrace']",
             "f line 2: `ptrace` can never apply: it is denied (f line 3)",
         ),

@@ -154,6 +154,26 @@ fn the_plugin_authors_commands_run_and_say_what_is_shown() {
 }
 
 #[test]
+fn the_commands_of_what_is_learnt_run_and_say_what_is_shown() {
+    run_page("docs/learn.md");
+}
+
+#[test]
+fn the_commands_of_policy_files_run_and_say_what_is_shown() {
+    run_page("docs/policy.md");
+}
+
+#[test]
+fn the_commands_of_what_prove_tries_run_and_say_what_is_shown() {
+    run_page("docs/prove.md");
+}
+
+#[test]
+fn the_commands_of_groups_run_and_say_what_is_shown() {
+    run_page("docs/groups.md");
+}
+
+#[test]
 fn what_is_shown_is_compared_line_by_line() {
     assert!(is_like("took 3 ms", "took … ms"));
     assert!(is_like("took 3 ms", "took …"));

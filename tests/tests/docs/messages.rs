@@ -105,6 +105,27 @@ fn every_reason_of_a_refusal_is_told() {
     );
 }
 
+/// What is said beside errors and outcomes, and by the reader of the command line.
+const ELSE: &[&str] = &[
+    "is a file of your working directory",
+    "one call was denied",
+    "calls were denied",
+    "unknown system call",
+    "unexpected argument",
+    "unrecognized subcommand",
+    "invalid value",
+    "a value is required for",
+    "required arguments were not provided",
+    "cannot be used multiple times",
+    "cannot be used with",
+];
+
+#[test]
+fn what_is_said_in_other_words_has_its_entry_too() {
+    let said: Vec<String> = ELSE.iter().map(|text| (*text).to_owned()).collect();
+    assert_eq!(unquoted(&said), Vec::<String>::new(), "{PAGE}");
+}
+
 /// One of each; a new one does not compile until it is here.
 fn outcomes() -> Vec<Outcome> {
     let all = vec![

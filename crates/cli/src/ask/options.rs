@@ -17,17 +17,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE[#TABLE]", help_heading = POLICY)]
     pub(crate) policy: Option<OsString>,
 
-    /// Demand that RULE holds at least so: none, cooperative, supervisor, kernel
-    #[arg(long, value_name = "RULE=STRENGTH", help_heading = POLICY)]
-    pub(crate) require: Vec<String>,
-
-    /// Launch even where this machine holds RULE less well, and report it
-    #[arg(long, value_name = "RULE", help_heading = POLICY)]
-    pub(crate) best_effort: Vec<String>,
-
-    /// End the jar at the first violation of RULE that is seen
-    #[arg(long, value_name = "RULE", help_heading = POLICY)]
-    pub(crate) end_on: Vec<String>,
+    #[command(flatten)]
+    pub(crate) demands: Demands,
 
     /// Let it start other programs (subprocesses), or make code while it runs (jit); for `strict`
     #[arg(long, value_name = "RIGHT", help_heading = GRANTS)]
@@ -100,6 +91,23 @@ pub(crate) struct Options {
     /// What to run
     #[arg(value_name = "PROGRAM|DIR|MANIFEST", trailing_var_arg = true, num_args = 0.., hide = true)]
     pub(crate) words: Vec<OsString>,
+}
+
+/// What is said of rules on the command line, over what a policy's file says.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Demands {
+    /// Demand that RULE holds at least so: none, cooperative, supervisor, kernel
+    #[arg(long, value_name = "RULE=STRENGTH", help_heading = POLICY)]
+    pub(crate) require: Vec<String>,
+
+    /// Launch even where this machine holds RULE less well, and report it
+    #[arg(long, value_name = "RULE", help_heading = POLICY)]
+    pub(crate) best_effort: Vec<String>,
+
+    /// End the jar at the first violation of RULE that is seen
+    #[arg(long, value_name = "RULE", help_heading = POLICY)]
+    pub(crate) end_on: Vec<String>,
 }
 
 const POLICY: &str = "Policy";

@@ -12,10 +12,12 @@ use belljar_policy::{
 
 use super::{
     Options,
+    options::Demands,
     place::{Granted, Standpoint, utf8},
     policy_file,
     usage::Usage,
 };
+use crate::words;
 
 /// The operator's whole policy for this launch.
 ///
@@ -27,8 +29,17 @@ pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<
         None => Policy::default(),
     };
     policy.flags = flags(options, terminal)?;
+    demand(&mut policy, &options.demands)?;
+    Ok(policy)
+}
+
+/// Adds what is said of rules to a policy.
+///
+/// # Errors
+/// The first thing that is wrong, or weaker than the policy.
+pub(crate) fn demand(policy: &mut Policy, demands: &Demands) -> Result<(), Usage> {
     let file = policy.require.clone();
-    for said in &options.require {
+    for said in &demands.require {
         let (rule, strength) = requirement(said)?;
         let flag = format!("--require {said}");
         not_weaker(&file, rule, strength, &flag)?;
@@ -54,17 +65,17 @@ pub(super) fn policy(options: &Options, terminal: Option<(u16, u16)>) -> Result<
                 .retain(|other, said| *other != rule || said.value > strength);
         }
     }
-    for said in &options.best_effort {
+    for said in &demands.best_effort {
         let rule = rule("--best-effort", said)?;
         let flag = format!("--best-effort {said}");
         not_weaker(&file, rule, Strength::None, &flag)?;
         policy.best_effort.insert(rule, flag);
     }
-    for said in &options.end_on {
+    for said in &demands.end_on {
         let rule = rule("--end-on", said)?;
         policy.end_on.insert(rule, format!("--end-on {said}"));
     }
-    Ok(policy)
+    Ok(())
 }
 
 /// A policy file's word wins over a flag; equal or more may be asked for.
@@ -178,11 +189,7 @@ fn requirement(said: &str) -> Result<(Rule, Strength), Usage> {
 fn rule(flag: &'static str, said: &str) -> Result<Rule, Usage> {
     Rule::from_word(said).ok_or_else(|| {
         // `cpu-time` is how the flag of the limit is spelled.
-        let nearest = Rule::ALL
-            .iter()
-            .map(|rule| (strsim::damerau_levenshtein(rule.word(), said), rule))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, _)| *distance <= 2);
+        let nearest = words::nearest(said, Rule::ALL.iter().map(|rule| rule.word()));
         let all = Rule::ALL
             .iter()
             .map(|rule| rule.word())
@@ -192,7 +199,7 @@ fn rule(flag: &'static str, said: &str) -> Result<Rule, Usage> {
             flag,
             said: said.to_owned(),
             remedy: match nearest {
-                Some((_, rule)) => format!("did you mean `{rule}`?"),
+                Some(rule) => format!("did you mean `{rule}`?"),
                 None => format!("the rules are {all}"),
             },
         }
@@ -486,6 +493,7 @@ mod tests {
             ("fils", "did you mean `files`?"),
             ("cpu-time", "did you mean `cpu_time`?"),
             ("everything", "the rules are files, network, sockets,"),
+            ("foo", "the rules are files, network, sockets,"),
         ] {
             match rule("--require", said) {
                 Err(Usage::NoSuchRule { remedy: shown, .. }) => {

@@ -6,7 +6,10 @@ use belljar_policy::{
     data::{Rule, Strength},
     group::GroupError,
     path::PathError,
+    policy::{ExtendsError, PolicyError, ReadError},
 };
+
+use crate::words;
 
 /// Bad usage: no launch begins, and there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +87,7 @@ pub(crate) enum Usage {
     #[error("policy `{}` is larger than 1 MiB", file.display())]
     PolicyTooLarge { file: PathBuf },
     #[error(transparent)]
-    Policy(belljar_policy::policy::PolicyError),
+    Policy(PolicyError),
     #[error("{flag}: the policy requires {rule} at {required}: {origin}")]
     AgainstPolicy {
         flag: String,
@@ -112,14 +115,18 @@ impl Usage {
     pub(crate) fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::NothingToRun => {
-                "name one: `belljar run -- PROGRAM`, or `belljar run DIR`; `belljar help run` tells more"
-                    .to_owned()
+                let this = words::subcommand();
+                format!(
+                    "name one: `belljar {this} -- PROGRAM`, or `belljar {this} DIR`; \
+                     `belljar help {this}` tells more"
+                )
             }
             Self::OptionAfterPlugin { plugin, .. } | Self::ArgumentWithoutDashes { plugin, .. } => {
                 let plugin = shown(plugin);
                 format!(
                     "belljar's options come before the plugin, its arguments after `--`: \
-                     `belljar run [OPTIONS] {plugin} -- [ARGS]`"
+                     `belljar {} [OPTIONS] {plugin} -- [ARGS]`",
+                    words::subcommand()
                 )
             }
             Self::NotUtf8 { .. } => "paths and names must be UTF-8 text here; rename it, or reach it by a link with such a name".to_owned(),
@@ -133,22 +140,47 @@ impl Usage {
             Self::PolicyFile { .. } => "name a readable TOML or JSON file; `#TABLE` behind it reads one table of it".to_owned(),
             Self::PolicyTooLarge { .. } => "name the policy, not the data that it protects".to_owned(),
             Self::Descriptor { flag, number, .. } => format!(
-                "open it for writing before belljar starts: `belljar run {flag} fd:{number} … {number}>file`"
+                "open it for writing before belljar starts: `belljar {} {flag} fd:{number} … {number}>file`",
+                words::subcommand()
             ),
             Self::EventsFile { .. } => {
                 "name a file in a directory that you may write to".to_owned()
             }
             Self::AgainstPolicy { .. } => "a policy file wins over a flag that is weaker: change the policy, or leave the flag out".to_owned(),
             Self::Group { .. } => "`belljar policy groups` lists them; `./` before the name makes it a path".to_owned(),
-            Self::Path { .. } | Self::Units(_) | Self::Policy(_) => return None,
+            Self::Policy(error) => return of_policy(error).map(str::to_owned),
+            Self::Path { .. } | Self::Units(_) => return None,
         })
     }
+}
+
+/// What to do about a file that cannot be extended; of other errors of a policy the
+/// message itself says what would be right.
+fn of_policy(error: &PolicyError) -> Option<&'static str> {
+    let cause = match error {
+        PolicyError::Extends { source, .. } => source,
+        PolicyError::Extended { source, .. } => return of_policy(source),
+        _ => return None,
+    };
+    Some(match cause {
+        ExtendsError::Read(ReadError::System(_) | ReadError::NotFile) | ExtendsError::Nameless => {
+            "name a file that is there and that you may read; names are taken from the directory of the file that says them"
+        }
+        ExtendsError::Read(ReadError::TooLarge | ReadError::NotText) => {
+            "name a policy: TOML or JSON, in UTF-8"
+        }
+        ExtendsError::Cycle(_) => {
+            "take one `extends` out, and put what both files need into a third"
+        }
+        ExtendsError::TooDeep(_) => "extend the lowest of them from the first",
+        ExtendsError::TooMany => "put some of them together",
+    })
 }
 
 /// A word of the command line, for people.
 fn shown(word: &OsString) -> String {
     match word.to_str() {
-        Some(text) => crate::words::one_line(text),
+        Some(text) => words::one_line(text),
         None => word.as_encoded_bytes().escape_ascii().to_string(),
     }
 }

@@ -20,8 +20,8 @@ pub(super) enum Kind {
 /// Why nothing can be merged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MergeError {
-    #[error("it is no TOML")]
-    Toml(#[source] toml_edit::TomlError),
+    #[error("it is no TOML: line {line}: {reason}")]
+    Toml { line: usize, reason: String },
     #[error("`{0}` in it is no table that something could be added to")]
     NoTable(String),
     #[error("`{0}` in it is no list that something could be added to")]
@@ -35,7 +35,7 @@ pub(super) enum MergeError {
 impl Kind {
     /// A manifest says who a plugin is; a policy never does.
     pub(super) fn of(text: &str) -> Result<Self, MergeError> {
-        let document: DocumentMut = text.parse().map_err(MergeError::Toml)?;
+        let document: DocumentMut = parsed(text)?;
         Ok(match document.contains_key("plugin") {
             true => Self::Manifest,
             false => Self::Policy,
@@ -75,10 +75,22 @@ impl Kind {
     }
 }
 
+/// Its own words for an error are a picture of several lines; these are one.
+fn parsed(text: &str) -> Result<DocumentMut, MergeError> {
+    text.parse::<DocumentMut>().map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = text.as_bytes().iter().take(at);
+        MergeError::Toml {
+            line: 1 + before.filter(|byte| **byte == b'\n').count(),
+            reason: error.message().to_owned(),
+        }
+    })
+}
+
 /// A policy without the files that it extends: those are not touched, and are read
 /// where somebody runs by it.
 fn alone(text: &str, table: Option<&str>) -> Result<String, MergeError> {
-    let mut document: DocumentMut = text.parse().map_err(MergeError::Toml)?;
+    let mut document: DocumentMut = parsed(text)?;
     match policy_of(&mut document, table)?.get_mut("extends") {
         Some(extends) if extends.is_array() => *extends = Item::Value(Array::new().into()),
         _ => return Ok(text.to_owned()),
@@ -110,7 +122,7 @@ pub(super) fn merge(
     plugin: Option<&str>,
     proposals: &[&Proposal],
 ) -> Result<String, MergeError> {
-    let mut document: DocumentMut = text.parse().map_err(MergeError::Toml)?;
+    let mut document: DocumentMut = parsed(text)?;
     let policy = policy_of(&mut document, table)?;
     for proposal in proposals {
         let (section, key) = place(&proposal.change);

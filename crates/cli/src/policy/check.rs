@@ -159,7 +159,7 @@ fn show(page: &mut Page, file: &str, checked: &Checked) {
         all.filter(|warning| warning.risk.level == level).count()
     };
     page.heading(&format!(
-        "{file} is a policy; of its warnings {} are critical, {} high, {} low",
+        "{file} is a policy; its warnings: {} critical, {} high, {} low",
         count(Level::Critical),
         count(Level::High),
         count(Level::Low)

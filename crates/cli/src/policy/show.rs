@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{PolicyCommandError, read};
 use crate::{
+    ask::{Demands, demand},
     page::{print_json, print_text},
     words::one_line,
 };
@@ -28,9 +29,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
 
-    /// Tell it in JSON: one object a line
+    /// Tell it in JSON: a list, with an object for each line of the policy
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    demands: Demands,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), PolicyCommandError> {
@@ -38,6 +42,7 @@ pub(super) fn run(options: &Options) -> Result<(), PolicyCommandError> {
         Some(said) => read("--policy", said)?,
         None => Policy::default(),
     };
+    demand(&mut policy, &options.demands)?;
     if let Some(name) = &options.plugin {
         if options.policy.is_some() && !policy.plugins.contains_key(name) {
             return Err(PolicyCommandError::NoPlugin {
@@ -56,21 +61,29 @@ pub(super) fn run(options: &Options) -> Result<(), PolicyCommandError> {
     if options.json {
         print_json(&policy.lines())?;
     } else {
-        let by_default = options.plugin.as_ref().map(|_| Preset::Strict);
         let mut text = policy.to_toml();
-        text.push_str(&rest(&policy, by_default));
+        text.push_str(&rest(&policy, options.plugin.is_some()));
         print_text(text.trim_start_matches('\n'))?;
     }
     Ok(())
 }
 
-/// The limits that the preset sets where the policy sets none: comments, since
-/// they would be ceilings if they were lines.
-fn rest(policy: &Policy, by_default: Option<Preset>) -> String {
-    let said = policy.preset.as_ref().map(|said| said.value);
-    let Some(preset) = said.or(by_default) else {
-        return String::new();
-    };
+/// What is so without being said: comments, since they would be ceilings if they were
+/// lines.
+fn rest(policy: &Policy, of_plugin: bool) -> String {
+    match policy.preset.as_ref().map(|said| said.value) {
+        Some(preset) => limits(policy, preset),
+        None if of_plugin => limits(policy, Preset::Strict),
+        None => format!(
+            "\n# No preset is said: a plugin runs under strict, a program under standard.\n{}{}",
+            limits(policy, Preset::Strict),
+            limits(policy, Preset::Standard)
+        ),
+    }
+}
+
+/// The limits that a preset sets where the policy sets none.
+fn limits(policy: &Policy, preset: Preset) -> String {
     let own = policy.ceilings.as_ref();
     let mut text = String::new();
     for (limit, bound) in preset_limits(preset) {

@@ -94,11 +94,11 @@ pub(super) fn hint(report: &Report, kept: bool) -> Option<String> {
         .map(|tried| tried.count)
         .sum::<u64>();
     (failed(report) && kept && other > 0).then(|| {
-        let calls = match other {
-            1 => "one call was denied".to_owned(),
-            many => format!("{many} calls were denied"),
+        let (calls, them) = match other {
+            1 => ("one call was denied".to_owned(), "it"),
+            many => (format!("{many} calls were denied"), "them"),
         };
-        format!("{calls}: `belljar why --last` tells which, and what would allow them")
+        format!("{calls}: `belljar why --last` tells which, and what would allow {them}")
     })
 }
 
@@ -175,17 +175,14 @@ fn refused(unmet: &[Unmet]) -> String {
             continue;
         }
         let rules: Vec<&Unmet> = unmet.iter().filter(same).collect();
-        lines.push(format!(
-            "refused: {}{}",
-            unheld(&rules),
-            one_line(&this.reason)
-        ));
+        lines.extend(unheld(&rules, &one_line(&this.reason)));
         let mut remedy = one_line(&this.remedy);
-        if rules.iter().all(|unmet| can_do_without(unmet)) {
-            let flags: Vec<String> = rules
-                .iter()
-                .map(|unmet| format!("--best-effort {}", unmet.rule))
-                .collect();
+        let flags: Vec<String> = rules
+            .iter()
+            .map(|unmet| format!("--best-effort {}", unmet.rule))
+            .collect();
+        let said = flags.iter().all(|flag| remedy.contains(flag.as_str()));
+        if !said && rules.iter().all(|unmet| can_do_without(unmet)) {
             remedy = format!("{remedy}; to run without, say `{}`", flags.join(" "));
         }
         if !remedy.is_empty() {
@@ -212,8 +209,9 @@ fn can_do_without(unmet: &Unmet) -> bool {
         )
 }
 
-/// Which rules are demanded, how strongly, and what there is; nothing for a grant.
-fn unheld(rules: &[&Unmet]) -> String {
+/// A cause, with the rules that are demanded, how strongly, and what there is; for
+/// several a line each. Of a grant only the cause.
+fn unheld(rules: &[&Unmet], reason: &str) -> Vec<String> {
     let told: Vec<String> = rules
         .iter()
         .filter_map(|unmet| {
@@ -222,9 +220,14 @@ fn unheld(rules: &[&Unmet]) -> String {
         })
         .collect();
     match told.as_slice() {
-        [] => String::new(),
-        [one] => format!("rule {one} cannot be held: "),
-        many => format!("rules {} cannot be held: ", many.join(", ")),
+        [] => vec![format!("refused: {reason}")],
+        [one] => vec![format!("refused: rule {one} cannot be held: {reason}")],
+        many => std::iter::once(format!(
+            "refused: {} rules cannot be held: {reason}",
+            many.len()
+        ))
+        .chain(many.iter().map(|rule| format!("  {rule}")))
+        .collect(),
     }
 }
 
@@ -401,6 +404,12 @@ mod tests {
             said.starts_with("3 calls were denied: `belljar why --last`"),
             "{said}"
         );
+        failed.violations[0].count = 1;
+        let said = hint(&failed, true).unwrap();
+        assert!(
+            said.starts_with("one call was denied: ") && said.ends_with("allow it"),
+            "{said}"
+        );
         // Nothing was kept to ask about, or the program did without.
         assert_eq!(hint(&failed, false), None);
         failed.outcome = Outcome::Exited { code: 0 };
@@ -435,13 +444,25 @@ mod tests {
         };
         assert_eq!(
             words(&report(outcome)).unwrap(),
-            "refused: rules files (kernel, here none), tasks (kernel, here none) cannot be held: no namespaces\n\
+            "refused: 2 rules cannot be held: no namespaces\n  \
+               files (kernel, here none)\n  \
+               tasks (kernel, here none)\n\
              remedy: sysctl\n\
              refused: rule syscalls (kernel, here none) cannot be held: no\\u{a}filter\n\
              remedy: wait; to run without, say `--best-effort syscalls`\n\
              refused: not granted: /data\n\
              remedy: --read /data"
         );
+    }
+
+    #[test]
+    fn what_the_remedy_says_already_is_not_said_again() {
+        let remedy = "take that out, or accept it by `--best-effort nesting`";
+        let outcome = Outcome::Refused {
+            unmet: vec![unheld(Rule::Nesting, "given up", remedy)],
+        };
+        let said = words(&report(outcome)).unwrap();
+        assert_eq!(said.matches("--best-effort nesting").count(), 1, "{said}");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use belljar::why::Question;
 
 use super::WhyError;
-use crate::ask::{Position, Standpoint};
+use crate::{
+    ask::{Position, Standpoint},
+    words,
+};
 
 /// What is asked.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,7 +68,13 @@ pub(super) fn read(words: &[OsString], position: Position) -> Result<Asked, WhyE
             (subject, &words[at + 1..])
         }
         (None, Position::AfterDashes) => (Subject::Nothing, words),
-        (None, Position::BeforeDashes) => return Err(WhyError::Missing),
+        (None, Position::BeforeDashes) => {
+            let said = words.iter().map(|word| word.to_string_lossy());
+            return Err(match said.collect::<Vec<_>>().join(" ") {
+                nothing if nothing.is_empty() => WhyError::Missing,
+                said => WhyError::NoQuestion(words::one_line(&said)),
+            });
+        }
     };
     Ok(Asked::Question {
         subject,
@@ -146,7 +155,11 @@ mod tests {
     fn what_asks_nothing_says_what_is_missing() {
         for (text, position, expected) in [
             ("", Position::BeforeDashes, "what is asked is missing"),
-            ("ls", Position::BeforeDashes, "what is asked is missing"),
+            (
+                "ls",
+                Position::BeforeDashes,
+                "`ls` is not the id of a run or of a denial, and no question",
+            ),
             ("ls --", Position::BeforeDashes, "nothing is asked"),
             ("peek /x", Position::AfterDashes, "`peek` is no question"),
         ] {

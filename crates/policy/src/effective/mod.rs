@@ -22,8 +22,8 @@ mod groups;
 mod limits;
 mod paths;
 
-pub use self::limits::preset_limits;
 pub(crate) use self::paths::bounds;
+pub use self::{limits::preset_limits, paths::NOT_HERE};
 
 /// What a launch gets, decided but not yet turned into steps.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -341,10 +341,13 @@ pub(super) fn never(place: &Place, real: &UnixPath) -> Option<String> {
     None
 }
 
+/// What is said of a path that is granted and is not there.
+pub const NOT_HERE: &str = "does not exist on this machine";
+
 fn cannot_open(errno: i32) -> String {
     match errno {
         1 | 13 => "cannot be opened by you (permission denied)".to_owned(),
-        2 | 20 => "does not exist on this machine".to_owned(),
+        2 | 20 => NOT_HERE.to_owned(),
         40 => "cannot be opened: its symbolic links lead in a circle".to_owned(),
         _ => format!("cannot be opened (errno {errno})"),
     }

@@ -25,6 +25,36 @@ under `[filesystem]` of a policy or manifest ([policy.md](policy.md)). This page
 - What pyenv, asdf and rustup have on `PATH` are shims, which start the program that they choose. Under `strict` that wants `--allow subprocesses`;
   or name the program itself, such as `~/.pyenv/versions/3.12.1/bin/python3`.
 
+Your settings of git are seen by the first of these, and your passwords are not:
+
+<!-- run -->
+```sh
+printf '[user]\nname = A Reader\n' > ~/.gitconfig
+echo 'https://me:secret@example.com' > ~/.git-credentials
+belljar run --read group:git -- cat /home/plugin/.gitconfig
+belljar run --read group:git -- cat /home/plugin/.git-credentials || echo \"ended with $?\"
+```
+
+<!-- says -->
+```text
+name = A Reader
+cat: /home/plugin/.git-credentials: No such file or directory
+ended with 1
+```
+
+What one of them is on this machine, with `here` where a path is there:
+
+<!-- run -->
+```sh
+belljar policy groups group:git
+```
+
+<!-- says -->
+```text
+Read in the jar's home
+  here      …/.gitconfig
+```
+
 ";
 
 /// The whole page.

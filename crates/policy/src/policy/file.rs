@@ -307,10 +307,7 @@ fn seccomp(table: SeccompTable) -> Result<SeccompPolicy, PolicyError> {
         list.into_iter()
             .map(|At { value, origin }| match Call::named(&value) {
                 Some(_) => Ok(Said { value, origin }),
-                None => Err(bad(
-                    &origin,
-                    &unknown("system call", &value, CALLS.iter().map(|call| call.name)),
-                )),
+                None => Err(bad(&origin, &unknown_call(&value))),
             })
             .collect::<Result<Vec<_>, _>>()
     };
@@ -359,6 +356,16 @@ fn unknown<'a>(kind: &str, word: &str, known: impl Iterator<Item = &'a str>) -> 
             &known
         )
     )
+}
+
+/// There are too many calls to name them all.
+fn unknown_call(word: &str) -> String {
+    let nearest = nearest(word, CALLS.iter().map(|call| call.name));
+    let hint = match nearest {
+        Some(nearest) => hint(Some(&nearest), &[]),
+        None => "; docs/syscalls.md and syscalls(2) list them".to_owned(),
+    };
+    format!("unknown system call `{}`{hint}", tame(word))
 }
 
 fn said_as_is<T>(At { value, origin }: At<T>) -> Said<T> {
