@@ -11,7 +11,7 @@ use std::{
 use belljar_plan::{Bytes, Plan, Report, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::sys;
+use crate::sys::{Directory, Listed};
 
 /// So many reports are kept, the newest.
 const REPORTS: usize = 256;
@@ -20,7 +20,12 @@ const AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Bytes that all that is kept may take.
 const BYTES: u64 = 32 << 20;
 /// No record is larger.
-const LARGEST: usize = 16 << 20;
+const LARGEST: u64 = 16 << 20;
+/// The directories of the two kinds.
+const REPORTS_IN: &str = "reports";
+const PLANS_IN: &str = "plans";
+/// What a record's name ends with.
+const ENDING: &str = ".json";
 /// Variables whose values are Belljar's own or harmless, and kept.
 const KEPT_VALUES: [&str; 9] = [
     "HOME",
@@ -141,15 +146,15 @@ impl Records {
     /// # Errors
     /// Where it cannot be written, or somebody else could write there.
     pub fn keep_plan(&self, plan: &Plan, digest: &str) -> Result<(), RecordError> {
-        let path = self.plans().join(format!("{digest}.json"));
-        if sys::touch(&path).is_ok() {
+        let plans = self.made(PLANS_IN)?;
+        if plans.touch(&file_name(digest)).is_ok() {
             return Ok(());
         }
         let kept = KeptPlan {
             digest: digest.to_owned(),
             plan: without_values(plan),
         };
-        self.write(&self.plans(), digest, &kept)
+        self.write(&plans, PLANS_IN, digest, &kept)
     }
 
     /// Keeps a report; now and then takes away what is old or too much.
@@ -157,7 +162,7 @@ impl Records {
     /// # Errors
     /// As for [`keep_plan`](Self::keep_plan).
     pub fn keep_report(&self, report: &Report) -> Result<(), RecordError> {
-        self.write(&self.reports(), &report.jar, report)?;
+        self.write(&self.made(REPORTS_IN)?, REPORTS_IN, &report.jar, report)?;
         // A run in sixteen pays for all.
         if report.jar.ends_with('0') {
             self.sweep()?;
@@ -182,7 +187,7 @@ impl Records {
         if first.jar != id && found.next().is_some() {
             return Err(RecordError::Ambiguous { id: shown() });
         }
-        read(&self.reports().join(format!("{}.json", first.jar)))
+        self.report_of(&first.jar)
     }
 
     /// The report that was kept last.
@@ -194,7 +199,7 @@ impl Records {
         let last = kept.first().ok_or_else(|| RecordError::None {
             directory: self.directory.clone(),
         })?;
-        read(&self.reports().join(format!("{}.json", last.jar)))
+        self.report_of(&last.jar)
     }
 
     /// The plan of a digest, without the values that are not kept.
@@ -203,13 +208,14 @@ impl Records {
     /// Where it is not kept.
     pub fn plan(&self, digest: &str) -> Result<Plan, RecordError> {
         let hexadecimal = !digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let path = self.plans().join(format!("{digest}.json"));
-        if !hexadecimal || !path.exists() {
-            return Err(RecordError::NoPlan {
+        let kept: Option<KeptPlan<Plan>> = match hexadecimal {
+            true => self.read(PLANS_IN, digest)?,
+            false => None,
+        };
+        kept.map(|kept| kept.plan)
+            .ok_or_else(|| RecordError::NoPlan {
                 digest: Bytes::from(digest).escaped(),
-            });
-        }
-        read::<KeptPlan<Plan>>(&path).map(|kept| kept.plan)
+            })
     }
 
     /// Every kept run, the newest first.
@@ -217,11 +223,17 @@ impl Records {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn kept(&self) -> Result<Vec<Kept>, RecordError> {
-        let mut kept: Vec<Kept> = files(&self.reports())?
+        let reports = match self.there(REPORTS_IN)? {
+            Some(reports) => self.records_in(&reports, REPORTS_IN)?,
+            None => Vec::new(),
+        };
+        let mut kept: Vec<Kept> = reports
             .into_iter()
-            .map(|file| Kept {
-                jar: file.name,
-                when: file.when,
+            .filter_map(|file| {
+                Some(Kept {
+                    jar: file.name.strip_suffix(ENDING)?.to_owned(),
+                    when: file.when,
+                })
             })
             .collect();
         kept.sort_by(|one, other| other.when.cmp(&one.when).then(one.jar.cmp(&other.jar)));
@@ -236,118 +248,115 @@ impl Records {
     pub fn sweep(&self) -> Result<(), RecordError> {
         let now = SystemTime::now();
         let old = |when: SystemTime| now.duration_since(when).is_ok_and(|age| age > AGE);
-        let mut reports = files(&self.reports())?;
-        reports.sort_by_key(|file| std::cmp::Reverse(file.when));
-        let mut bytes = 0;
         let mut oldest = now;
-        for (index, file) in reports.iter().enumerate() {
-            bytes += file.bytes;
-            if index >= REPORTS || bytes > BYTES / 2 || old(file.when) {
-                remove(&file.path);
-            } else {
-                oldest = file.when;
+        if let Some(directory) = self.there(REPORTS_IN)? {
+            let mut bytes = 0;
+            let reports = self.records_in(&directory, REPORTS_IN)?;
+            for (index, file) in reports.iter().enumerate() {
+                bytes += file.bytes;
+                if index >= REPORTS || bytes > BYTES / 2 || old(file.when) {
+                    directory.remove(&file.name);
+                } else {
+                    oldest = file.when;
+                }
             }
         }
         // A plan is touched whenever it is used, before its report is written.
-        let mut plans = files(&self.plans())?;
-        plans.sort_by_key(|file| std::cmp::Reverse(file.when));
-        let mut bytes = 0;
-        let long = Duration::from_secs(24 * 3600);
-        for file in plans {
-            bytes += file.bytes;
-            let unused = oldest.duration_since(file.when).is_ok_and(|age| age > long);
-            if unused || bytes > BYTES / 2 || old(file.when) {
-                remove(&file.path);
+        if let Some(directory) = self.there(PLANS_IN)? {
+            let mut bytes = 0;
+            let long = Duration::from_secs(24 * 3600);
+            for file in self.records_in(&directory, PLANS_IN)? {
+                bytes += file.bytes;
+                let unused = oldest.duration_since(file.when).is_ok_and(|age| age > long);
+                if unused || bytes > BYTES / 2 || old(file.when) {
+                    directory.remove(&file.name);
+                }
             }
         }
         Ok(())
     }
 
-    fn reports(&self) -> PathBuf {
-        self.directory.join("reports")
+    /// The directory of a kind, made where it is not there. The guest may have a grant
+    /// around this place: what was looked at is what is used.
+    fn made(&self, kind: &str) -> Result<Directory, RecordError> {
+        Directory::make_private(&self.directory)
+            .and_then(|directory| directory.make_private_in(kind))
+            .map_err(|source| self.failed(kind, source))
     }
 
-    fn plans(&self) -> PathBuf {
-        self.directory.join("plans")
+    /// The directory of a kind, if it is there.
+    fn there(&self, kind: &str) -> Result<Option<Directory>, RecordError> {
+        let both = || match Directory::private(&self.directory)? {
+            Some(directory) => directory.private_in(kind),
+            None => Ok(None),
+        };
+        both().map_err(|source| self.failed(kind, source))
+    }
+
+    fn failed(&self, kind: &str, source: io::Error) -> RecordError {
+        RecordError::Io {
+            path: self.directory.join(kind),
+            source,
+        }
+    }
+
+    /// The records of a kind, the newest first.
+    fn records_in(&self, directory: &Directory, kind: &str) -> Result<Vec<Listed>, RecordError> {
+        let mut files = directory
+            .regular_files()
+            .map_err(|source| self.failed(kind, source))?;
+        files.retain(|file| file.name.ends_with(ENDING));
+        files.sort_by_key(|file| std::cmp::Reverse(file.when));
+        Ok(files)
+    }
+
+    fn report_of(&self, jar: &str) -> Result<Report, RecordError> {
+        self.read(REPORTS_IN, jar)?
+            .ok_or_else(|| RecordError::Unknown {
+                id: jar.to_owned(),
+                directory: self.directory.clone(),
+            })
+    }
+
+    /// A record; none where it is not kept, or not any more.
+    fn read<T: for<'de> Deserialize<'de>>(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<T>, RecordError> {
+        let Some(directory) = self.there(kind)? else {
+            return Ok(None);
+        };
+        let file = file_name(name);
+        let path = || self.directory.join(kind).join(&file);
+        let bytes = match directory.read(&file, LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|source| RecordError::Io {
+                path: path(),
+                source,
+            })?,
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| RecordError::Malformed { path: path() })
     }
 
     fn write(
         &self,
-        directory: &Path,
+        directory: &Directory,
+        kind: &str,
         name: &str,
         record: &impl Serialize,
     ) -> Result<(), RecordError> {
-        let failed = |source| RecordError::Io {
-            path: directory.to_owned(),
-            source,
-        };
-        let json = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        // The guest may have a grant around this place: what was looked at is what is
-        // written to.
-        sys::private_directory(&self.directory)
-            .and_then(|_| sys::private_directory(directory))
-            .map(|directory| sys::spot_in(directory, &format!("{name}.json")))
-            .and_then(|spot| sys::replace(&spot, name, &json, sys::PRIVATE))
-            .map_err(failed)
+        serde_json::to_vec(record)
+            .map_err(io::Error::from)
+            .and_then(|json| directory.replace(&file_name(name), name, &json))
+            .map_err(|source| self.failed(kind, source))
     }
 }
 
-/// One record.
-struct RecordFile {
-    name: String,
-    path: PathBuf,
-    when: SystemTime,
-    bytes: u64,
-}
-
-fn files(directory: &Path) -> Result<Vec<RecordFile>, RecordError> {
-    let failed = |source| RecordError::Io {
-        path: directory.to_owned(),
-        source,
-    };
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        // What goes away meanwhile was swept by somebody else.
-        let Ok(about) = entry.metadata() else {
-            continue;
-        };
-        let name = entry.file_name();
-        let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
-        if let (Some(name), true) = (name, about.is_file()) {
-            found.push(RecordFile {
-                name: name.to_owned(),
-                when: about.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                bytes: about.len(),
-                path,
-            });
-        }
-    }
-    Ok(found)
-}
-
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
-    let failed = |source| RecordError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let text = path.to_str().ok_or(io::ErrorKind::InvalidInput.into());
-    let bytes = text
-        .and_then(|path| sys::look::read_small(path, LARGEST))
-        .map_err(failed)?;
-    serde_json::from_slice(&bytes).map_err(|_| RecordError::Malformed {
-        path: path.to_owned(),
-    })
-}
-
-fn remove(path: &Path) {
-    // Somebody else may have taken it away already.
-    let _ = std::fs::remove_file(path);
+fn file_name(record: &str) -> String {
+    format!("{record}{ENDING}")
 }
 
 /// The plan without arguments and the values of variables that somebody set or
@@ -391,6 +400,11 @@ mod tests {
         without_plan(jar, None, Outcome::Lost)
     }
 
+    /// Where a record of a kind is.
+    fn at(records: &Records, kind: &str, name: &str) -> PathBuf {
+        records.directory.join(kind).join(file_name(name))
+    }
+
     fn plan(variables: &[&str]) -> Plan {
         let step = Step::Exec {
             path: "/x".into(),
@@ -427,7 +441,7 @@ mod tests {
         let (_directory, records) = records();
         let whole = plan(&["HOME=/home/plugin", "TOKEN=hunter2"]);
         records.keep_plan(&whole, "ab12").unwrap();
-        let file = records.plans().join("ab12.json");
+        let file = at(&records, PLANS_IN, "ab12");
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
         let kept = records.plan("ab12").unwrap();
@@ -447,7 +461,7 @@ mod tests {
         records.keep_report(&report("jar-1")).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(records.directory()), 0o700);
-        assert_eq!(mode(&records.reports().join("jar-1.json")), 0o600);
+        assert_eq!(mode(&at(&records, REPORTS_IN, "jar-1")), 0o600);
 
         let others = directory.path().join("others");
         std::fs::create_dir(&others).unwrap();
@@ -492,9 +506,9 @@ mod tests {
             let file = std::fs::File::options().write(true).open(path).unwrap();
             file.set_modified(when).unwrap();
         };
-        age(records.plans().join("aa.json"), 2 * 24 * 3600);
+        age(at(&records, PLANS_IN, "aa"), 2 * 24 * 3600);
         let month = AGE.as_secs() + 60;
-        age(records.reports().join("jar-0f.json"), month);
+        age(at(&records, REPORTS_IN, "jar-0f"), month);
         records.sweep().unwrap();
         let left = records.kept().unwrap();
         assert_eq!(left.len(), REPORTS);
@@ -503,11 +517,63 @@ mod tests {
         assert!(records.plan("bb").is_ok());
     }
 
+    /// What a directory in the place of the records leads to is somebody else's.
+    #[test]
+    fn a_link_in_the_place_of_the_records_gives_away_and_takes_away_nothing() {
+        for kind in [REPORTS_IN, PLANS_IN] {
+            let (directory, records) = records();
+            let others = directory.path().join("others");
+            std::fs::create_dir_all(others.join(kind)).unwrap();
+            let file = others.join(kind).join("ab12.json");
+            std::fs::write(&file, "{}").unwrap();
+            let old = SystemTime::now() - 2 * AGE;
+            let opened = std::fs::File::options().write(true).open(&file).unwrap();
+            opened.set_modified(old).unwrap();
+            records.keep_report(&report("jar-1")).unwrap();
+            records.keep_plan(&plan(&[]), "aa").unwrap();
+            let own = records.directory().join(kind);
+            for place in [own, records.directory().to_owned()] {
+                let target = match place == records.directory() {
+                    true => others.clone(),
+                    false => others.join(kind),
+                };
+                std::fs::rename(
+                    &place,
+                    directory
+                        .path()
+                        .join(format!("moved-{}", place.ends_with(kind))),
+                )
+                .unwrap();
+                std::os::unix::fs::symlink(target, &place).unwrap();
+                let swept = records.sweep();
+                assert!(matches!(swept, Err(RecordError::Io { .. })), "{swept:?}");
+                assert!(file.exists(), "{place:?}");
+                let read = (records.plan("ab12").err(), records.report("ab12").err());
+                assert!(
+                    [read.0, read.1]
+                        .iter()
+                        .any(|error| matches!(error, Some(RecordError::Io { .. }))),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_may_write_to_is_no_record_of_the_user_s() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_directory, records) = records();
+        records.keep_report(&report("jar-1")).unwrap();
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(records.directory().join(REPORTS_IN), open).unwrap();
+        assert!(matches!(records.last(), Err(RecordError::Io { .. })));
+        assert!(matches!(records.sweep(), Err(RecordError::Io { .. })));
+    }
+
     #[test]
     fn a_record_that_is_none_is_said_to_be_so() {
         let (_directory, records) = records();
         records.keep_report(&report("jar-1")).unwrap();
-        std::fs::write(records.reports().join("jar-1.json"), "{}").unwrap();
+        std::fs::write(at(&records, REPORTS_IN, "jar-1"), "{}").unwrap();
         assert!(matches!(records.last(), Err(RecordError::Malformed { .. })));
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod cgroup;
 mod connect;
+mod directory;
 pub(crate) mod facts;
 mod files;
 mod launcher;
@@ -28,10 +29,8 @@ use belljar_plan::{
 
 pub(crate) use self::{
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
-    files::{
-        PRIVATE, SHARED, Spot, is_mine, open_slot, private_directory, replace, seal, spot, spot_in,
-        touch,
-    },
+    directory::{Directory, Listed},
+    files::{SHARED, Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,
     names::{Unread, name},
