@@ -69,6 +69,34 @@ fn caller_with_few_descriptors_or_many_still_runs() {
 }
 
 #[test]
+fn caller_that_may_write_small_files_only_is_told_so_and_not_ended_by_a_signal() {
+    // Too small for what a jar is made of.
+    for limit in [0, 8] {
+        for words in ["run -- echo fine", "doctor", "prove -- true"] {
+            let output = caller(&format!("ulimit -f {limit}; exec $BELLJAR {words}"));
+            let expected = if words == "doctor" { 1 } else { 125 };
+            assert_eq!(output.status.code(), Some(expected), "{words}: {output:#?}");
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains("File too large"), "{words}: {said}");
+            assert!(
+                words.starts_with("prove") || said.contains("ulimit -f unlimited"),
+                "{words}: {said}"
+            );
+        }
+    }
+    // Enough for a jar, in which the signal does what it always does.
+    says(
+        "ulimit -f 1024; exec $BELLJAR run -- /bin/sh -c \
+         'head -c 2000000 /dev/zero > /tmp/x; test $? = 153 && grep SigIgn /proc/self/status'",
+        "SigIgn:\t0000000000000000",
+    );
+    // What is in the way without a jar too is no fault of the plan's.
+    let output = caller("ulimit -f 1000; exec $BELLJAR prove -- true");
+    assert!(output.status.success(), "{output:#?}");
+}
+
+#[test]
 fn caller_without_an_environment_still_runs() {
     says("exec env -i $BELLJAR run -- /bin/echo fine", "fine");
     says(

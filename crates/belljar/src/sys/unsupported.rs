@@ -143,6 +143,8 @@ pub(crate) fn taken(_: &OwnedFd) -> io::Result<Taken> {
 
 pub(crate) fn block_signals() {}
 
+pub(crate) fn ignore_file_size_signal() {}
+
 pub(crate) fn signal_name(signal: i32) -> String {
     signal.to_string()
 }

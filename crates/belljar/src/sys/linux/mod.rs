@@ -175,6 +175,13 @@ pub(crate) fn block_signals() {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
 }
 
+/// Has writes beyond the limit on file size fail instead of ending this process;
+/// setrlimit(2).
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: SIGXFSZ may be ignored, and no handler is handed over.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// The name of a signal without `SIG`; signal(7).
 pub(crate) fn signal_name(signal: i32) -> String {
     const NAMES: [&str; 31] = [
