@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use belljar::policy::seccomp::{CALLS, CANARY, OF_A_LAUNCH};
 use belljar_plan::{Limit, Outcome};
 use belljar_tests::{alive, belljar, both_presets, descendants, guest, jar};
 use rustix::process::Signal;
@@ -94,6 +95,44 @@ fn caller_that_may_write_small_files_only_is_told_so_and_not_ended_by_a_signal()
     // What is in the way without a jar too is no fault of the plan's.
     let output = caller("ulimit -f 1000; exec $BELLJAR prove -- true");
     assert!(output.status.success(), "{output:#?}");
+}
+
+/// A launch makes calls under its own filter. What it needs is refused beforehand
+/// with the policy's line, and whatever else is denied is between program and kernel.
+fn denied_call_holds_up_no_launch(names: impl IntoIterator<Item = &'static str>) {
+    let room = tempfile::tempdir().expect("a directory");
+    let policy = room.path().join("policy.toml");
+    for name in names {
+        fs::write(&policy, format!("[seccomp]\ndeny = [\"{name}\"]\n")).expect("a policy");
+        let said = ["standard", "strict"].map(|preset| {
+            let flags = format!(
+                "--preset {preset} --no-record --policy {}",
+                policy.display()
+            );
+            let output = caller(&format!("exec $BELLJAR run {flags} -- $GUEST look / 2>&1"));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        });
+        for said in said {
+            let refused = format!("policy.toml line 2: `{name}` cannot be denied");
+            assert_eq!(
+                said.contains(&refused),
+                OF_A_LAUNCH.contains(&name),
+                "{name}: {said}"
+            );
+            assert!(!said.contains("set-up failed"), "{name}: {said}");
+        }
+    }
+}
+
+#[test]
+fn calls_that_a_launch_needs_are_denied_by_no_policy() {
+    denied_call_holds_up_no_launch(OF_A_LAUNCH.into_iter().chain([CANARY, "openat2", "clone"]));
+}
+
+#[test]
+#[ignore = "some 800 launches"]
+fn long_no_denied_call_holds_up_a_launch() {
+    denied_call_holds_up_no_launch(CALLS.iter().map(|call| call.name));
 }
 
 #[test]
