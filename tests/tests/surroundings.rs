@@ -10,7 +10,7 @@ use std::{
 
 use belljar::policy::seccomp::{CALLS, CANARY, OF_A_LAUNCH};
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{alive, belljar, both_presets, descendants, guest, jar};
+use belljar_tests::{Need, alive, belljar, both_presets, descendants, guest, jar, need};
 use rustix::process::Signal;
 
 /// Runs a shell's script in which `$BELLJAR run --` begins a jar.
@@ -133,6 +133,63 @@ fn calls_that_a_launch_needs_are_denied_by_no_policy() {
 #[ignore = "some 800 launches"]
 fn long_no_denied_call_holds_up_a_launch() {
     denied_call_holds_up_no_launch(CALLS.iter().map(|call| call.name));
+}
+
+#[test]
+fn user_from_whom_tasks_are_hidden_is_told_so_and_runs_without_those_limits() {
+    if !need(Need::Root) {
+        return;
+    }
+    let hidden = |options: &str, groups: &str, words: &str| {
+        let user =
+            format!("setpriv --reuid 54321 --regid 54321 {groups} env HOME=/tmp $BELLJAR {words}");
+        let mount = format!("mount -t proc -o {options} proc /proc");
+        caller(&format!(
+            "exec unshare --mount --pid --fork sh -c '{mount} && {user}; echo \"status $?\"'"
+        ))
+    };
+    let said = |output: &Output| {
+        let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    // Longer than a jar goes on that cannot be seen.
+    let words = "--no-record -- sleep 2";
+    let refused = said(&hidden(
+        "hidepid=2",
+        "--clear-groups",
+        &format!("run {words}"),
+    ));
+    assert!(refused.contains("status 125"), "{refused}");
+    assert!(
+        refused.contains("belljar: refused: rule memory"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("`mount -o remount,hidepid=0 /proc`"),
+        "{refused}"
+    );
+    for (options, groups, flags) in [
+        ("hidepid=2", "--clear-groups", "--best-effort memory"),
+        ("hidepid=2,gid=4", "--groups 4", ""),
+    ] {
+        let ran = said(&hidden(options, groups, &format!("run {flags} {words}")));
+        assert_eq!(ran, "status 0\n", "{options}");
+    }
+    // What nobody sees is not claimed, nor taken for broken.
+    let proved = said(&hidden(
+        "hidepid=2",
+        "--clear-groups",
+        "prove --best-effort memory -- true",
+    ));
+    assert!(
+        proved.contains("status 0") && proved.contains("not probed"),
+        "{proved}"
+    );
+    let doctor = said(&hidden("hidepid=2", "--clear-groups", "doctor"));
+    assert!(
+        doctor.contains("status 1") && doctor.contains("`hidepid`"),
+        "{doctor}"
+    );
 }
 
 #[test]
