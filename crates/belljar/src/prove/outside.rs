@@ -65,7 +65,10 @@ impl Outside {
         let name = random_name().map_err(failed("draw a random name"))?;
         let prober = Prober::new().map_err(failed("make the prober"))?;
         let (base, granted) = base(plan);
-        candidates().iter().for_each(|place| sweep(place));
+        candidates()
+            .iter()
+            .chain([&base])
+            .for_each(|place| sweep(place));
         let place = Place::make(&base).map_err(failed("make a directory for what is tried"))?;
         let unix = place.listen().map_err(failed("bind a unix socket"))?;
         let by_name = listen_by_name(&name).map_err(failed("bind an abstract unix socket"))?;
@@ -171,7 +174,9 @@ struct Place {
 impl Place {
     /// Only whoever starts prove may write in it, and everybody may look.
     fn make(base: &Path) -> io::Result<Self> {
-        let parent = Directory::that_keeps(base)?;
+        // Where there is no better place (`base`), others may put something in the place
+        // of what is made; it is held all the same, and nothing else is removed.
+        let parent = Directory::open(base)?;
         // Another prove may take a new one for one that was left, before it is held.
         let mut made = Err(io::ErrorKind::AlreadyExists.into());
         for _ in 0..8 {
@@ -219,7 +224,7 @@ impl Drop for Place {
 
 /// Removes what a prove of this user's that was killed left in a directory.
 fn sweep(base: &Path) {
-    let Ok(parent) = Directory::that_keeps(base) else {
+    let Ok(parent) = Directory::open(base) else {
         return;
     };
     for name in parent.names().unwrap_or_default() {

@@ -85,16 +85,21 @@ impl Directory {
         checked_private(rustix::fs::openat(&self.0, name, OPEN, Mode::empty()))
     }
 
+    /// One of anybody's, which is no link.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // It need not be a directory that this user may list.
+        let flags = OPEN.union(OFlags::PATH);
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
     /// One in which nobody else could put another directory in the place of one that
     /// is made there.
     pub(crate) fn that_keeps(path: &Path) -> io::Result<Self> {
-        // It need not be a directory that this user may list.
-        let flags = OPEN.union(OFlags::PATH);
-        let directory = rustix::fs::open(path, flags, Mode::empty())?;
-        let found = rustix::fs::fstat(&directory)?;
+        let directory = Self::open(path)?;
+        let found = rustix::fs::fstat(&directory.0)?;
         let kept = found.st_mode & OTHERS_WRITE == 0 || found.st_mode & STICKY != 0;
         match kept && (is_mine(found.st_uid) || found.st_uid == 0) {
-            true => Ok(Self(directory)),
+            true => Ok(directory),
             false => Err(not_mine("somebody else may move what is made there")),
         }
     }
