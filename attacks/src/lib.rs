@@ -8,68 +8,12 @@
 mod list;
 
 #[cfg(target_os = "linux")]
-mod abi;
-#[cfg(target_os = "linux")]
-mod arch;
-#[cfg(target_os = "linux")]
-mod calls;
-#[cfg(target_os = "linux")]
-mod descriptors;
-#[cfg(target_os = "linux")]
-mod files;
-#[cfg(target_os = "linux")]
-mod filters;
-#[cfg(target_os = "linux")]
-mod first;
-#[cfg(target_os = "linux")]
-mod ipc;
-#[cfg(target_os = "linux")]
-mod jars;
-#[cfg(target_os = "linux")]
-mod kernel;
-#[cfg(target_os = "linux")]
-mod memory;
-#[cfg(target_os = "linux")]
-mod mounts;
-#[cfg(target_os = "linux")]
-mod names;
-#[cfg(target_os = "linux")]
-mod namespaces;
-#[cfg(target_os = "linux")]
-mod plain;
-#[cfg(target_os = "linux")]
-mod privileges;
-#[cfg(target_os = "linux")]
-mod programs;
-#[cfg(target_os = "linux")]
-mod races;
-#[cfg(target_os = "linux")]
-mod resources;
-#[cfg(target_os = "linux")]
-mod rights;
-#[cfg(target_os = "linux")]
-mod ring;
-#[cfg(target_os = "linux")]
-mod sockets;
-#[cfg(target_os = "linux")]
-mod system;
-#[cfg(target_os = "linux")]
-mod tasks;
-#[cfg(target_os = "linux")]
-mod terminal;
-#[cfg(target_os = "linux")]
-mod time;
-#[cfg(target_os = "linux")]
-mod tracing;
-#[cfg(target_os = "linux")]
-mod tries;
-#[cfg(target_os = "linux")]
-mod unix;
-#[cfg(target_os = "linux")]
-mod verdict;
+mod linux;
 
 #[cfg(target_os = "linux")]
-pub use verdict::Verdict;
+pub use linux::Verdict;
+#[cfg(target_os = "linux")]
+use linux::*;
 
 /// Whether a stopped attack is a violation in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -86,6 +86,30 @@ fn path_can_be_granted_at_another_place() {
 }
 
 #[test]
+fn grant_that_undoes_the_preset_is_warned_of_once_and_works() {
+    both_presets(|preset| {
+        let room = data();
+        let harmless = jar()
+            .preset(preset)
+            .flags(["--write".as_ref(), room.path().as_os_str()])
+            .guest("look", [room.path()])
+            .end()
+            .clean();
+        assert_eq!(harmless.stderr, "");
+        let ended = jar()
+            .preset(preset)
+            .flags(["--write", "/etc/passwd"])
+            .guest("look", ["/etc/passwd"])
+            .end();
+        assert!(ended.status.success(), "{ended:#?}");
+        assert_eq!(
+            ended.stderr,
+            "belljar: warning: --write lets it write /etc/passwd: it takes the configuration of the whole machine (`/etc`)\n"
+        );
+    });
+}
+
+#[test]
 fn single_file_can_be_granted() {
     both_presets(|preset| {
         let room = data();

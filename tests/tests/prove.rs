@@ -20,7 +20,7 @@ use belljar_plan::{
 };
 use belljar_tests::{
     Leftovers, Need, VmCommand, VmEnd, belljar, broken_belljar, is_root, kill, need, source_tree,
-    spawn, vm, without_namespaces,
+    spawn, vm, wait_until, without_namespaces,
 };
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -379,6 +379,34 @@ fn a_signal_ends_prove_and_nothing_is_left() {
         );
         before.assert_none();
     }
+}
+
+#[test]
+fn what_a_prove_that_is_killed_leaves_is_taken_away_by_the_next() {
+    if !is_root() && !need(Need::UserNamespaces) {
+        return;
+    }
+    let before = Traces::before();
+    let start = || before.follow(prove(belljar(), &["--preset", "strict", "--", "true"]));
+    let entries = || {
+        fs::read_dir(before.room.path())
+            .expect("a directory")
+            .count()
+    };
+    // One may have ended by itself before the signal came.
+    let left = (0..10).any(|_| {
+        let mut child = spawn(start().stdout(Stdio::null()).stderr(Stdio::null()));
+        wait_until("a directory for what is tried", || {
+            (entries() > 0).then_some(())
+        });
+        kill(i32::try_from(child.id()).expect("a pid"), Signal::KILL);
+        child.wait().expect("a child");
+        entries() > 0
+    });
+    assert!(left);
+    let (proof, status) = proof(start());
+    assert_all_held(&proof, status);
+    before.assert_none();
 }
 
 /// Words of a run by chance, the same for the same seed; xorshift64.

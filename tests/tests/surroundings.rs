@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use belljar::policy::seccomp::{CALLS, CANARY, OF_A_LAUNCH};
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{alive, belljar, both_presets, descendants, guest, jar};
+use belljar_tests::{Need, alive, belljar, both_presets, descendants, guest, jar, need};
 use rustix::process::Signal;
 
 /// Runs a shell's script in which `$BELLJAR run --` begins a jar.
@@ -65,6 +66,129 @@ fn caller_with_few_descriptors_or_many_still_runs() {
     says(
         "for n in 3 4 5 6 7 8 9; do eval \"exec $n</dev/null\"; done; exec $BELLJAR run -- echo fine",
         "fine",
+    );
+}
+
+#[test]
+fn caller_that_may_write_small_files_only_is_told_so_and_not_ended_by_a_signal() {
+    // Too small for what a jar is made of.
+    for limit in [0, 8] {
+        for words in ["run -- echo fine", "doctor", "prove -- true"] {
+            let output = caller(&format!("ulimit -f {limit}; exec $BELLJAR {words}"));
+            let expected = if words == "doctor" { 1 } else { 125 };
+            assert_eq!(output.status.code(), Some(expected), "{words}: {output:#?}");
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains("File too large"), "{words}: {said}");
+            assert!(
+                words.starts_with("prove") || said.contains("ulimit -f unlimited"),
+                "{words}: {said}"
+            );
+        }
+    }
+    // Enough for a jar, in which the signal does what it always does.
+    says(
+        "ulimit -f 1024; exec $BELLJAR run -- /bin/sh -c \
+         'head -c 2000000 /dev/zero > /tmp/x; test $? = 153 && grep SigIgn /proc/self/status'",
+        "SigIgn:\t0000000000000000",
+    );
+    // What is in the way without a jar too is no fault of the plan's.
+    let output = caller("ulimit -f 1000; exec $BELLJAR prove -- true");
+    assert!(output.status.success(), "{output:#?}");
+}
+
+/// A launch makes calls under its own filter. What it needs is refused beforehand
+/// with the policy's line, and whatever else is denied is between program and kernel.
+fn denied_call_holds_up_no_launch(names: impl IntoIterator<Item = &'static str>) {
+    let room = tempfile::tempdir().expect("a directory");
+    let policy = room.path().join("policy.toml");
+    for name in names {
+        fs::write(&policy, format!("[seccomp]\ndeny = [\"{name}\"]\n")).expect("a policy");
+        let said = ["standard", "strict"].map(|preset| {
+            let flags = format!(
+                "--preset {preset} --no-record --policy {}",
+                policy.display()
+            );
+            let output = caller(&format!("exec $BELLJAR run {flags} -- $GUEST look / 2>&1"));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        });
+        for said in said {
+            let refused = format!("policy.toml line 2: `{name}` cannot be denied");
+            assert_eq!(
+                said.contains(&refused),
+                OF_A_LAUNCH.contains(&name),
+                "{name}: {said}"
+            );
+            assert!(!said.contains("set-up failed"), "{name}: {said}");
+        }
+    }
+}
+
+#[test]
+fn calls_that_a_launch_needs_are_denied_by_no_policy() {
+    denied_call_holds_up_no_launch(OF_A_LAUNCH.into_iter().chain([CANARY, "openat2", "clone"]));
+}
+
+#[test]
+#[ignore = "some 800 launches"]
+fn long_no_denied_call_holds_up_a_launch() {
+    denied_call_holds_up_no_launch(CALLS.iter().map(|call| call.name));
+}
+
+#[test]
+fn user_from_whom_tasks_are_hidden_is_told_so_and_runs_without_those_limits() {
+    if !need(Need::Root) {
+        return;
+    }
+    let hidden = |options: &str, groups: &str, words: &str| {
+        let user =
+            format!("setpriv --reuid 54321 --regid 54321 {groups} env HOME=/tmp $BELLJAR {words}");
+        let mount = format!("mount -t proc -o {options} proc /proc");
+        caller(&format!(
+            "exec unshare --mount --pid --fork sh -c '{mount} && {user}; echo \"status $?\"'"
+        ))
+    };
+    let said = |output: &Output| {
+        let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    // Longer than a jar goes on that cannot be seen.
+    let words = "--no-record -- sleep 2";
+    let refused = said(&hidden(
+        "hidepid=2",
+        "--clear-groups",
+        &format!("run {words}"),
+    ));
+    assert!(refused.contains("status 125"), "{refused}");
+    assert!(
+        refused.contains("belljar: refused: rule memory"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("`mount -o remount,hidepid=0 /proc`"),
+        "{refused}"
+    );
+    for (options, groups, flags) in [
+        ("hidepid=2", "--clear-groups", "--best-effort memory"),
+        ("hidepid=2,gid=4", "--groups 4", ""),
+    ] {
+        let ran = said(&hidden(options, groups, &format!("run {flags} {words}")));
+        assert_eq!(ran, "status 0\n", "{options}");
+    }
+    // What nobody sees is not claimed, nor taken for broken.
+    let proved = said(&hidden(
+        "hidepid=2",
+        "--clear-groups",
+        "prove --best-effort memory -- true",
+    ));
+    assert!(
+        proved.contains("status 0") && proved.contains("not probed"),
+        "{proved}"
+    );
+    let doctor = said(&hidden("hidepid=2", "--clear-groups", "doctor"));
+    assert!(
+        doctor.contains("status 1") && doctor.contains("`hidepid`"),
+        "{doctor}"
     );
 }
 

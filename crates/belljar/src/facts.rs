@@ -80,6 +80,7 @@ pub fn facts_for(preset: Preset) -> HostFacts {
 fn found(layout: Layout) -> HostFacts {
     let process = facts::process();
     let privileged = facts::privileged();
+    let all_gids = [&[process.gid], process.groups.as_slice()].concat();
     let calls = Calls {
         filtered: facts::filtered(),
     };
@@ -162,10 +163,50 @@ fn found(layout: Layout) -> HostFacts {
                 boot("Linux 5.14 or later"),
             )
         },
+        tasks_seen: tasks_seen(process.uid, &all_gids),
         bounds: facts::bounds(),
         layout,
         examined: None,
     })
+}
+
+/// Whether others' tasks are shown. A jar's first process is one to a user, since
+/// nobody may attach to it, and what it started is found by it alone.
+fn tasks_seen(uid: u32, gids: &[u32]) -> Ability {
+    // The machine's first is somebody else's nearly everywhere, and cheap to look at.
+    let shown =
+        || facts::read_proc("/proc/1/stat").is_some() && facts::owner("/proc/1") != Some(uid);
+    let hidden = || {
+        let mounts = facts::read_proc("/proc/self/mountinfo").unwrap_or_default();
+        hides_tasks(&mounts, gids)
+    };
+    if facts::may_trace() || shown() || !hidden() {
+        return Ability::Available;
+    }
+    unavailable(
+        "/proc is mounted with `hidepid`, and hides a jar's tasks from who started it, so that nobody can watch what they use",
+        "as root, mount it so that they are shown: `mount -o remount,hidepid=0 /proc`, or with `gid=` and a group of \
+         whoever starts Belljar",
+    )
+}
+
+/// Whether the mount at `/proc` hides tasks from who has these groups, by its option
+/// `hidepid`, a name or a number; proc(5).
+fn hides_tasks(mounts: &str, gids: &[u32]) -> bool {
+    let at_proc = |line: &&str| line.split(' ').nth(4) == Some("/proc");
+    // The last one lies over those before it.
+    let options = mounts.lines().rfind(at_proc).and_then(|line| {
+        let (_, of_system) = line.split_once(" - ")?;
+        of_system.split(' ').nth(2)
+    });
+    let value = |name: &str| {
+        let mut all = options.unwrap_or_default().split(',');
+        all.find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
+    };
+    let group = value("gid").and_then(|gid| gid.parse().ok()).unwrap_or(0);
+    let hides = value("hidepid").is_some_and(|value| !matches!(value, "0" | "off"));
+    // `ptraceable` looks at no group.
+    hides && (matches!(value("hidepid"), Some("4" | "ptraceable")) || !gids.contains(&group))
 }
 
 /// Whether denied calls can be heard of. That an outer sandbox has the one
@@ -290,6 +331,24 @@ mod tests {
         for preset in [Preset::Standard, Preset::Strict] {
             assert_eq!(facts_for(preset), facts_for(preset));
         }
+    }
+
+    #[test]
+    fn a_proc_that_hides_tasks_is_known_by_its_option() {
+        let line = |at: &str, options: &str| {
+            format!("21 1 0:20 / {at} rw,nosuid shared:2 - proc proc {options}\n")
+        };
+        let hides = |mounts: &str| hides_tasks(mounts, &[1000, 27]);
+        for options in ["rw,hidepid=2", "rw,gid=4,hidepid=invisible"] {
+            assert!(hides(&line("/proc", options)), "{options}");
+            assert!(!hides(&line("/srv/proc", options)), "{options}");
+            let covered = line("/proc", options) + &line("/proc", "rw");
+            assert!(!hides(&covered), "{options}");
+        }
+        assert!(!hides(&line("/proc", "rw,hidepid=0")) && !hides(""));
+        // A group that is shown all, but where who may trace counts alone.
+        assert!(!hides(&line("/proc", "rw,gid=27,hidepid=invisible")));
+        assert!(hides(&line("/proc", "rw,gid=27,hidepid=ptraceable")));
     }
 
     #[test]

@@ -58,7 +58,9 @@
 //!
 //! A host that gives SIGPIPE its default action and writes to
 //! [`GuestStdin`] after the guest has closed it is ended by that signal, as with
-//! any pipe; Rust programs ignore SIGPIPE.
+//! any pipe; Rust programs ignore SIGPIPE. One with a limit on file size that it
+//! exceeds, to which memory files count too, is ended by SIGXFSZ unless it has
+//! called [`ignore_file_size_signal`].
 #![deny(missing_docs)]
 
 mod error;
@@ -93,6 +95,13 @@ pub use self::{
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
     supervise::{Control, Events, Running},
 };
+
+/// Has writes of this process that exceed its limit on file size (`ulimit -f`) fail
+/// with an error, in place of SIGXFSZ ending it. It holds for the whole process, so
+/// it is the host's to decide; guests get the signal's default action all the same.
+pub fn ignore_file_size_signal() {
+    sys::ignore_file_size_signal();
+}
 
 /// The README's example is a test.
 #[cfg(doctest)]

@@ -11,7 +11,7 @@ use std::{
 use belljar_plan::{Bytes, Plan, Report, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::sys;
+use crate::sys::{Directory, Listed};
 
 /// So many reports are kept, the newest.
 const REPORTS: usize = 256;
@@ -20,7 +20,12 @@ const AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Bytes that all that is kept may take.
 const BYTES: u64 = 32 << 20;
 /// No record is larger.
-const LARGEST: usize = 16 << 20;
+const LARGEST: u64 = 16 << 20;
+/// The directories of the two kinds.
+const REPORTS_IN: &str = "reports";
+const PLANS_IN: &str = "plans";
+/// What a record's name ends with.
+const ENDING: &str = ".json";
 /// Variables whose values are Belljar's own or harmless, and kept.
 const KEPT_VALUES: [&str; 9] = [
     "HOME",
@@ -141,15 +146,15 @@ impl Records {
     /// # Errors
     /// Where it cannot be written, or somebody else could write there.
     pub fn keep_plan(&self, plan: &Plan, digest: &str) -> Result<(), RecordError> {
-        let path = self.plans().join(format!("{digest}.json"));
-        if sys::touch(&path).is_ok() {
+        let plans = self.made(PLANS_IN)?;
+        if plans.touch(&file_name(digest)).is_ok() {
             return Ok(());
         }
         let kept = KeptPlan {
             digest: digest.to_owned(),
             plan: without_values(plan),
         };
-        self.write(&self.plans(), digest, &kept)
+        self.write(&plans, PLANS_IN, digest, &kept)
     }
 
     /// Keeps a report; now and then takes away what is old or too much.
@@ -157,7 +162,7 @@ impl Records {
     /// # Errors
     /// As for [`keep_plan`](Self::keep_plan).
     pub fn keep_report(&self, report: &Report) -> Result<(), RecordError> {
-        self.write(&self.reports(), &report.jar, report)?;
+        self.write(&self.made(REPORTS_IN)?, REPORTS_IN, &report.jar, report)?;
         // A run in sixteen pays for all.
         if report.jar.ends_with('0') {
             self.sweep()?;
@@ -182,7 +187,7 @@ impl Records {
         if first.jar != id && found.next().is_some() {
             return Err(RecordError::Ambiguous { id: shown() });
         }
-        read(&self.reports().join(format!("{}.json", first.jar)))
+        self.report_of(&first.jar)
     }
 
     /// The report that was kept last.
@@ -194,7 +199,7 @@ impl Records {
         let last = kept.first().ok_or_else(|| RecordError::None {
             directory: self.directory.clone(),
         })?;
-        read(&self.reports().join(format!("{}.json", last.jar)))
+        self.report_of(&last.jar)
     }
 
     /// The plan of a digest, without the values that are not kept.
@@ -203,13 +208,14 @@ impl Records {
     /// Where it is not kept.
     pub fn plan(&self, digest: &str) -> Result<Plan, RecordError> {
         let hexadecimal = !digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let path = self.plans().join(format!("{digest}.json"));
-        if !hexadecimal || !path.exists() {
-            return Err(RecordError::NoPlan {
+        let kept: Option<KeptPlan<Plan>> = match hexadecimal {
+            true => self.read(PLANS_IN, digest)?,
+            false => None,
+        };
+        kept.map(|kept| kept.plan)
+            .ok_or_else(|| RecordError::NoPlan {
                 digest: Bytes::from(digest).escaped(),
-            });
-        }
-        read::<KeptPlan<Plan>>(&path).map(|kept| kept.plan)
+            })
     }
 
     /// Every kept run, the newest first.
@@ -217,11 +223,17 @@ impl Records {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn kept(&self) -> Result<Vec<Kept>, RecordError> {
-        let mut kept: Vec<Kept> = files(&self.reports())?
+        let reports = match self.there(REPORTS_IN)? {
+            Some(reports) => self.records_in(&reports, REPORTS_IN)?,
+            None => Vec::new(),
+        };
+        let mut kept: Vec<Kept> = reports
             .into_iter()
-            .map(|file| Kept {
-                jar: file.name,
-                when: file.when,
+            .filter_map(|file| {
+                Some(Kept {
+                    jar: file.name.strip_suffix(ENDING)?.to_owned(),
+                    when: file.when,
+                })
             })
             .collect();
         kept.sort_by(|one, other| other.when.cmp(&one.when).then(one.jar.cmp(&other.jar)));
@@ -236,118 +248,115 @@ impl Records {
     pub fn sweep(&self) -> Result<(), RecordError> {
         let now = SystemTime::now();
         let old = |when: SystemTime| now.duration_since(when).is_ok_and(|age| age > AGE);
-        let mut reports = files(&self.reports())?;
-        reports.sort_by_key(|file| std::cmp::Reverse(file.when));
-        let mut bytes = 0;
         let mut oldest = now;
-        for (index, file) in reports.iter().enumerate() {
-            bytes += file.bytes;
-            if index >= REPORTS || bytes > BYTES / 2 || old(file.when) {
-                remove(&file.path);
-            } else {
-                oldest = file.when;
+        if let Some(directory) = self.there(REPORTS_IN)? {
+            let mut bytes = 0;
+            let reports = self.records_in(&directory, REPORTS_IN)?;
+            for (index, file) in reports.iter().enumerate() {
+                bytes += file.bytes;
+                if index >= REPORTS || bytes > BYTES / 2 || old(file.when) {
+                    directory.remove(&file.name);
+                } else {
+                    oldest = file.when;
+                }
             }
         }
         // A plan is touched whenever it is used, before its report is written.
-        let mut plans = files(&self.plans())?;
-        plans.sort_by_key(|file| std::cmp::Reverse(file.when));
-        let mut bytes = 0;
-        let long = Duration::from_secs(24 * 3600);
-        for file in plans {
-            bytes += file.bytes;
-            let unused = oldest.duration_since(file.when).is_ok_and(|age| age > long);
-            if unused || bytes > BYTES / 2 || old(file.when) {
-                remove(&file.path);
+        if let Some(directory) = self.there(PLANS_IN)? {
+            let mut bytes = 0;
+            let long = Duration::from_secs(24 * 3600);
+            for file in self.records_in(&directory, PLANS_IN)? {
+                bytes += file.bytes;
+                let unused = oldest.duration_since(file.when).is_ok_and(|age| age > long);
+                if unused || bytes > BYTES / 2 || old(file.when) {
+                    directory.remove(&file.name);
+                }
             }
         }
         Ok(())
     }
 
-    fn reports(&self) -> PathBuf {
-        self.directory.join("reports")
+    /// The directory of a kind, made where it is not there. The guest may have a grant
+    /// around this place: what was looked at is what is used.
+    fn made(&self, kind: &str) -> Result<Directory, RecordError> {
+        Directory::make_private(&self.directory)
+            .and_then(|directory| directory.make_private_in(kind))
+            .map_err(|source| self.failed(kind, source))
     }
 
-    fn plans(&self) -> PathBuf {
-        self.directory.join("plans")
+    /// The directory of a kind, if it is there.
+    fn there(&self, kind: &str) -> Result<Option<Directory>, RecordError> {
+        let both = || match Directory::private(&self.directory)? {
+            Some(directory) => directory.private_in(kind),
+            None => Ok(None),
+        };
+        both().map_err(|source| self.failed(kind, source))
+    }
+
+    fn failed(&self, kind: &str, source: io::Error) -> RecordError {
+        RecordError::Io {
+            path: self.directory.join(kind),
+            source,
+        }
+    }
+
+    /// The records of a kind, the newest first.
+    fn records_in(&self, directory: &Directory, kind: &str) -> Result<Vec<Listed>, RecordError> {
+        let mut files = directory
+            .regular_files()
+            .map_err(|source| self.failed(kind, source))?;
+        files.retain(|file| file.name.ends_with(ENDING));
+        files.sort_by_key(|file| std::cmp::Reverse(file.when));
+        Ok(files)
+    }
+
+    fn report_of(&self, jar: &str) -> Result<Report, RecordError> {
+        self.read(REPORTS_IN, jar)?
+            .ok_or_else(|| RecordError::Unknown {
+                id: jar.to_owned(),
+                directory: self.directory.clone(),
+            })
+    }
+
+    /// A record; none where it is not kept, or not any more.
+    fn read<T: for<'de> Deserialize<'de>>(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<T>, RecordError> {
+        let Some(directory) = self.there(kind)? else {
+            return Ok(None);
+        };
+        let file = file_name(name);
+        let path = || self.directory.join(kind).join(&file);
+        let bytes = match directory.read(&file, LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|source| RecordError::Io {
+                path: path(),
+                source,
+            })?,
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| RecordError::Malformed { path: path() })
     }
 
     fn write(
         &self,
-        directory: &Path,
+        directory: &Directory,
+        kind: &str,
         name: &str,
         record: &impl Serialize,
     ) -> Result<(), RecordError> {
-        let failed = |source| RecordError::Io {
-            path: directory.to_owned(),
-            source,
-        };
-        let json = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        // The guest may have a grant around this place: what was looked at is what is
-        // written to.
-        sys::private_directory(&self.directory)
-            .and_then(|_| sys::private_directory(directory))
-            .map(|directory| sys::spot_in(directory, &format!("{name}.json")))
-            .and_then(|spot| sys::replace(&spot, name, &json, sys::PRIVATE))
-            .map_err(failed)
+        serde_json::to_vec(record)
+            .map_err(io::Error::from)
+            .and_then(|json| directory.replace(&file_name(name), name, &json))
+            .map_err(|source| self.failed(kind, source))
     }
 }
 
-/// One record.
-struct RecordFile {
-    name: String,
-    path: PathBuf,
-    when: SystemTime,
-    bytes: u64,
-}
-
-fn files(directory: &Path) -> Result<Vec<RecordFile>, RecordError> {
-    let failed = |source| RecordError::Io {
-        path: directory.to_owned(),
-        source,
-    };
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        // What goes away meanwhile was swept by somebody else.
-        let Ok(about) = entry.metadata() else {
-            continue;
-        };
-        let name = entry.file_name();
-        let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
-        if let (Some(name), true) = (name, about.is_file()) {
-            found.push(RecordFile {
-                name: name.to_owned(),
-                when: about.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                bytes: about.len(),
-                path,
-            });
-        }
-    }
-    Ok(found)
-}
-
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
-    let failed = |source| RecordError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let text = path.to_str().ok_or(io::ErrorKind::InvalidInput.into());
-    let bytes = text
-        .and_then(|path| sys::look::read_small(path, LARGEST))
-        .map_err(failed)?;
-    serde_json::from_slice(&bytes).map_err(|_| RecordError::Malformed {
-        path: path.to_owned(),
-    })
-}
-
-fn remove(path: &Path) {
-    // Somebody else may have taken it away already.
-    let _ = std::fs::remove_file(path);
+fn file_name(record: &str) -> String {
+    format!("{record}{ENDING}")
 }
 
 /// The plan without arguments and the values of variables that somebody set or
@@ -375,139 +384,4 @@ fn without_values(plan: &Plan) -> Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use belljar_plan::Outcome;
-
-    use super::*;
-    use crate::report::without_plan;
-
-    fn records() -> (tempfile::TempDir, Records) {
-        let directory = tempfile::tempdir().unwrap();
-        let records = Records::at(directory.path().join("state/belljar"));
-        (directory, records)
-    }
-
-    fn report(jar: &str) -> Report {
-        without_plan(jar, None, Outcome::Lost)
-    }
-
-    fn plan(variables: &[&str]) -> Plan {
-        let step = Step::Exec {
-            path: "/x".into(),
-            arguments: vec!["x".into(), "--token=hunter2".into()],
-            variables: variables.iter().map(|text| Bytes::from(*text)).collect(),
-        };
-        crate::supervise::test_plan(vec![step])
-    }
-
-    #[test]
-    fn a_report_is_found_by_its_id_and_by_what_it_begins_with() {
-        let (_directory, records) = records();
-        assert!(matches!(records.last(), Err(RecordError::None { .. })));
-        for jar in ["jar-aa1", "jar-ab2"] {
-            records.keep_report(&report(jar)).unwrap();
-        }
-        assert_eq!(records.report("jar-ab").unwrap().jar, "jar-ab2");
-        assert_eq!(records.report("jar-aa1").unwrap().jar, "jar-aa1");
-        assert!(matches!(
-            records.report("jar-a"),
-            Err(RecordError::Ambiguous { .. })
-        ));
-        for unknown in ["jar-b", "", "../plans/x"] {
-            assert!(matches!(
-                records.report(unknown),
-                Err(RecordError::Unknown { .. })
-            ));
-        }
-        assert_eq!(records.kept().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn a_plan_is_kept_without_the_values_that_somebody_passed() {
-        let (_directory, records) = records();
-        let whole = plan(&["HOME=/home/plugin", "TOKEN=hunter2"]);
-        records.keep_plan(&whole, "ab12").unwrap();
-        let file = records.plans().join("ab12.json");
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert!(!text.contains("hunter2"), "{text}");
-        let kept = records.plan("ab12").unwrap();
-        assert_eq!(kept, without_values(&plan(&["HOME=/home/plugin", "TOKEN"])));
-        for unknown in ["ab13", "", "../x"] {
-            assert!(matches!(
-                records.plan(unknown),
-                Err(RecordError::NoPlan { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn records_are_the_user_s_alone_and_a_place_of_others_takes_none() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let (directory, records) = records();
-        records.keep_report(&report("jar-1")).unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(records.directory()), 0o700);
-        assert_eq!(mode(&records.reports().join("jar-1.json")), 0o600);
-
-        let others = directory.path().join("others");
-        std::fs::create_dir(&others).unwrap();
-        std::fs::set_permissions(&others, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink(directory.path().join("state/belljar"), &link).unwrap();
-        for refused in [others, link] {
-            let error = Records::at(&refused).keep_report(&report("jar-2"));
-            assert!(matches!(error, Err(RecordError::Io { .. })), "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn in_somebody_else_s_home_nothing_is_made() {
-        // As root: a user's directory; as a user: one of root's that none may write to.
-        let directory = tempfile::tempdir().unwrap();
-        let home = match rustix::process::geteuid().is_root() {
-            true => {
-                std::os::unix::fs::chown(directory.path(), Some(4242), Some(4242)).unwrap();
-                directory.path().to_owned()
-            }
-            false => PathBuf::from("/usr"),
-        };
-        let records = Records::at(home.join(".local/state/belljar"));
-        let refused = records.keep_report(&report("jar-1"));
-        assert!(matches!(refused, Err(RecordError::Io { .. })));
-        assert!(!home.join(".local").exists());
-    }
-
-    #[test]
-    fn what_is_old_or_too_much_is_swept() {
-        let (_directory, records) = records();
-        records.keep_plan(&plan(&[]), "aa").unwrap();
-        records.keep_plan(&plan(&[]), "bb").unwrap();
-        for number in 0..REPORTS + 20 {
-            records
-                .keep_report(&report(&format!("jar-{number}f")))
-                .unwrap();
-        }
-        let age = |path: PathBuf, seconds: u64| {
-            let when = SystemTime::now() - Duration::from_secs(seconds);
-            let file = std::fs::File::options().write(true).open(path).unwrap();
-            file.set_modified(when).unwrap();
-        };
-        age(records.plans().join("aa.json"), 2 * 24 * 3600);
-        let month = AGE.as_secs() + 60;
-        age(records.reports().join("jar-0f.json"), month);
-        records.sweep().unwrap();
-        let left = records.kept().unwrap();
-        assert_eq!(left.len(), REPORTS);
-        assert!(left.iter().all(|kept| kept.jar != "jar-0f"));
-        assert!(records.plan("aa").is_err());
-        assert!(records.plan("bb").is_ok());
-    }
-
-    #[test]
-    fn a_record_that_is_none_is_said_to_be_so() {
-        let (_directory, records) = records();
-        records.keep_report(&report("jar-1")).unwrap();
-        std::fs::write(records.reports().join("jar-1.json"), "{}").unwrap();
-        assert!(matches!(records.last(), Err(RecordError::Malformed { .. })));
-    }
-}
+mod tests;

@@ -26,6 +26,8 @@ use std::process::ExitCode;
 use args::Command;
 
 fn main() -> ExitCode {
+    // What cannot be written is said, and a jar is not lost for it.
+    belljar::ignore_file_size_signal();
     let command_line: Vec<_> = std::env::args_os().collect();
     let status = match args::parse(&command_line) {
         Ok(cli) => match cli.command {

@@ -6,6 +6,7 @@ mod options;
 pub(crate) mod record;
 mod signals;
 mod verdict;
+mod warnings;
 
 use std::{ffi::OsString, fs::File, io, time::Duration};
 
@@ -206,6 +207,9 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
             Follow::Terminal => Raw::enter().map_err(RunError::Terminal)?,
             Follow::Nothing => None,
         };
+        for warning in warnings::of_plan(running.plan()) {
+            words::say(&warning);
+        }
         tell_plan(&running);
         let unseen = verdict::unseen_argument(running.plan());
         // While the program runs, so that nobody waits for it.

@@ -26,6 +26,10 @@ pub(crate) struct Raw {
     before: Termios,
 }
 
+/// How its mode is set. To wait until what was written is read would be to wait for
+/// somebody who pressed ^S or reads no more, deaf to signals.
+const AT_ONCE: OptionalActions = OptionalActions::Now;
+
 impl Raw {
     /// Makes the terminal on stdin raw; none where stdin is no terminal.
     ///
@@ -49,13 +53,13 @@ impl Raw {
     pub(crate) fn again(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
-        Ok(tcsetattr(stdin(), OptionalActions::Drain, &raw)?)
+        Ok(tcsetattr(stdin(), AT_ONCE, &raw)?)
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
         // Where the terminal is gone there is nothing to restore.
-        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+        let _ = tcsetattr(stdin(), AT_ONCE, &self.before);
     }
 }

@@ -503,3 +503,65 @@ fn a_terminal_of_the_jar_s_own_needs_none_of_the_operator_s() {
     assert!(text(&output.stdout).contains("24 80"), "{output:?}");
     assert!(text(&output.stdout).contains("/dev/pts/"), "{output:?}");
 }
+
+#[test]
+fn a_signal_ends_belljar_although_nobody_reads_its_terminal() {
+    use rustix::{io::ioctl_fionread, termios::tcgetattr};
+    if !jars() {
+        return;
+    }
+    let (operator, slave) = terminal();
+    let before = tcgetattr(&slave).unwrap();
+    let mut child = belljar()
+        .args(["--tty", "--", "/bin/sh", "-c", "yes"])
+        .stdin(slave.as_fd().try_clone_to_owned().unwrap())
+        .stdout(slave.as_fd().try_clone_to_owned().unwrap())
+        .stderr(slave.as_fd().try_clone_to_owned().unwrap())
+        .spawn()
+        .unwrap();
+    // Until it takes no more.
+    let (mut filled, mut looks) = (0, 0);
+    while filled == 0 || looks < 20 {
+        thread::sleep(Duration::from_millis(10));
+        let now = ioctl_fionread(&operator).unwrap();
+        looks = if now == filled { looks + 1 } else { 0 };
+        filled = now;
+    }
+    signal(&child, Signal::TERM);
+    let status = end_within(&mut child, Duration::from_secs(20));
+    assert_eq!(status.code(), Some(143), "{status}");
+    let after = tcgetattr(&slave).unwrap();
+    assert_eq!(after.local_modes, before.local_modes);
+}
+
+#[test]
+fn a_signal_ends_belljar_whatever_size_its_terminal_has() {
+    use rustix::termios::{Winsize, tcsetwinsize};
+    if !jars() {
+        return;
+    }
+    for (rows, columns) in [(0, 0), (u16::MAX, u16::MAX)] {
+        for flag in [None, Some("--tty")] {
+            let (mut operator, slave) = terminal();
+            let size = Winsize {
+                ws_row: rows,
+                ws_col: columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            tcsetwinsize(&operator, size).unwrap();
+            let mut child = belljar()
+                .args(flag)
+                .args(["--", "/bin/sh", "-c", "echo here; exec sleep 100"])
+                .stdin(slave.as_fd().try_clone_to_owned().unwrap())
+                .stdout(slave.as_fd().try_clone_to_owned().unwrap())
+                .stderr(slave.as_fd().try_clone_to_owned().unwrap())
+                .spawn()
+                .unwrap();
+            read_until(&mut operator, "here");
+            signal(&child, Signal::TERM);
+            let status = end_within(&mut child, Duration::from_secs(20));
+            assert_eq!(status.code(), Some(143), "{rows} {columns} {flag:?}");
+        }
+    }
+}

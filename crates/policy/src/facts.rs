@@ -57,6 +57,9 @@ pub struct HostFacts {
     pub landlock_abi: u32,
     /// Tasks are counted by user and user namespace (Linux 5.14); getrlimit(2).
     pub processes_counted: Ability,
+    /// What a jar's tasks use is shown to whoever started it; proc(5), `hidepid`.
+    #[serde(default, skip_serializing_if = "Ability::is_available")]
+    pub tasks_seen: Ability,
     /// Hard bounds of the caller that a jar cannot exceed, by name; getrlimit(2).
     pub bounds: Bounds,
     /// What there is on this machine's disk and in its `/proc`.
@@ -91,11 +94,12 @@ pub enum Os {
 }
 
 /// Whether something can be done here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Ability {
     /// It was done, or nothing speaks against it; the launch is the proof, and
     /// fails closed.
+    #[default]
     Available,
     /// It was tried and refused.
     Unavailable {

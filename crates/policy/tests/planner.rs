@@ -623,9 +623,9 @@ fn another_system_is_unsupported_and_says_so() {
 
 proptest! {
     #[test]
-    fn fewer_facts_never_enforce_more(bits in 0_u8..=255, fewer in 0_u8..=255, which in 0_usize..3) {
-        let facts = |bits: u8| {
-            let ability = |bit: u8| if bits & (1 << bit) != 0 {
+    fn fewer_facts_never_enforce_more(bits in 0_u16..512, fewer in 0_u16..512, which in 0_usize..3) {
+        let facts = |bits: u16| {
+            let ability = |bit: u16| if bits & (1 << bit) != 0 {
                 Ability::Available
             } else {
                 Ability::Unavailable { cause: "c".into(), remedy: "r".into() }
@@ -639,6 +639,7 @@ proptest! {
                 seccomp: ability(5),
                 processes_counted: ability(6),
                 landlock: ability(7),
+                tasks_seen: ability(8),
                 ..machine()
             }
         };

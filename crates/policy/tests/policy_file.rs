@@ -128,6 +128,16 @@ fn what_cannot_be_is_refused_with_its_place() {
             "f line 2: `ptrace` can never apply: it is denied (f line 3)",
         ),
         (
+            "[seccomp]\ndeny = [\n'clone',\n'write']",
+            "f line 4: `write` cannot be denied: a launch itself makes that call when the filter holds already; \
+             take it from the list",
+        ),
+        (
+            "[seccomp]\nallow = ['clone3']",
+            "f line 2: `clone3` cannot be allowed: every launch sees by its refusal that the filter holds; \
+             take it from the list, programs do by `clone` what they cannot do by it",
+        ),
+        (
             "end_on = ['nestling']",
             "f line 1: unknown rule `nestling`; did you mean `nesting`?",
         ),

@@ -156,6 +156,7 @@ fn remedy(errno: i32) -> &'static str {
     const EACCES: i32 = 13;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
+    const EFBIG: i32 = 27;
     const ENOSYS: i32 = 38;
     match errno {
         EMFILE => "let Belljar have more open files: `ulimit -n 1024`",
@@ -164,6 +165,9 @@ fn remedy(errno: i32) -> &'static str {
             "let this user have more processes (`ulimit -u 4096`, `pids.max` of its cgroup), or end some of them"
         }
         ENOMEM => "free some memory, or raise `memory.max` of the cgroup that this process is in",
+        EFBIG => {
+            "let Belljar write larger files: `ulimit -f unlimited`; what it makes in memory counts"
+        }
         EPERM | EACCES | ENOSYS if filtered() => {
             "a seccomp filter is around this process, and may be what refuses it: run the container with \
              `--security-opt seccomp=unconfined`, or Belljar outside of it"

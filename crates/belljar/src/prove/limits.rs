@@ -307,6 +307,11 @@ fn judge(
             Verdict::NotProbed,
             Some("it fails here without a jar too".to_owned()),
         ),
+        // It met something else first, which is as much in the way without a jar.
+        (false, true) if within && same_refusal(answer, without) => (
+            Verdict::NotProbed,
+            Some(format!("it fails here without a jar too: {answered}")),
+        ),
         (false, _) => match cut_short(answer, jar, limit, plan) {
             Some(why) => (Verdict::NotProbed, Some(why)),
             None => (
@@ -334,6 +339,12 @@ fn judge(
         verdict,
         reason,
     }
+}
+
+/// Both were refused, and by the same error.
+fn same_refusal(one: Option<Answer>, other: Option<Answer>) -> bool {
+    let came = |answer: Option<Answer>| answer.map(|answer| answer.came);
+    matches!(came(one), Some(Came::Refused(_))) && came(one) == came(other)
 }
 
 /// Another limit of the plan's own was reached first.

@@ -3,16 +3,11 @@
 
 use std::{
     ffi::OsStr,
-    fs,
-    io::Write as _,
+    io,
     net::{Ipv4Addr, TcpListener},
     os::{
         fd::OwnedFd,
-        unix::{
-            ffi::OsStrExt as _,
-            fs::{OpenOptionsExt as _, PermissionsExt as _},
-            net::UnixListener,
-        },
+        unix::{ffi::OsStrExt as _, net::UnixListener},
     },
     path::{Path, PathBuf},
 };
@@ -29,7 +24,7 @@ use super::{
 use crate::{
     launch::Engine,
     sys::{
-        self,
+        self, Directory,
         prober::{PROBER, Prober, inheritable, is_open_to_all, listen_by_name},
     },
 };
@@ -53,6 +48,9 @@ pub(super) struct Outside {
     _inheritable: Vec<OwnedFd>,
 }
 
+/// What the private directories' names begin with.
+const PREFIX: &str = "belljar-prove-";
+
 /// So many descriptors are open that a program inherits.
 const INHERITABLE: usize = 3;
 
@@ -64,17 +62,15 @@ impl Outside {
             .map(|_| inheritable())
             .collect::<Result<_, _>>()
             .map_err(failed("open what a program inherits"))?;
-        let random = sys::random().map_err(failed("draw a random name"))?;
-        let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("belljar-prove-{word}");
+        let name = random_name().map_err(failed("draw a random name"))?;
         let prober = Prober::new().map_err(failed("make the prober"))?;
         let (base, granted) = base(plan);
-        let place =
-            Place::make(base.join(&name)).map_err(failed("make a directory for what is tried"))?;
-        let unix = UnixListener::bind(place.socket()).map_err(failed("bind a unix socket"))?;
-        // Who may connect is not to be decided by who owns it.
-        fs::set_permissions(place.socket(), fs::Permissions::from_mode(0o666))
-            .map_err(failed("open a unix socket to all"))?;
+        candidates()
+            .iter()
+            .chain([&base])
+            .for_each(|place| sweep(place));
+        let place = Place::make(&base).map_err(failed("make a directory for what is tried"))?;
+        let unix = place.listen().map_err(failed("bind a unix socket"))?;
         let by_name = listen_by_name(&name).map_err(failed("bind an abstract unix socket"))?;
         let tcp =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on 127.0.0.1"))?;
@@ -116,31 +112,27 @@ impl Outside {
 
     /// A file that anybody may read whom nothing keeps from it.
     pub(super) fn canary(&self) -> Bytes {
-        bytes(&self.place.0.join("canary"))
+        self.place.path_of("canary")
     }
 
     /// A socket that anybody may connect to.
     pub(super) fn socket(&self) -> Bytes {
-        bytes(&self.place.socket())
+        self.place.path_of("socket")
     }
 
     /// A file that is not there yet.
     pub(super) fn scratch(&self) -> Bytes {
-        self.scratch_named("scratch")
+        self.place.path_of("scratch")
     }
 
     /// The same, one for each of those that are tried at the same time.
     pub(super) fn scratch_for(&self, limit: Limit) -> Bytes {
-        self.scratch_named(limit.word())
-    }
-
-    fn scratch_named(&self, name: &str) -> Bytes {
-        bytes(&self.place.0.join(name))
+        self.place.path_of(limit.word())
     }
 
     /// The prober, for a jar that has no root of its own.
     pub(super) fn prober_file(&self) -> Bytes {
-        bytes(&self.place.0.join("prober"))
+        self.place.path_of("prober")
     }
 
     /// A process of this user's, outside.
@@ -163,44 +155,84 @@ impl Outside {
     }
 }
 
-fn bytes(path: &Path) -> Bytes {
-    Bytes(path.as_os_str().as_bytes().to_vec())
+fn random_name() -> io::Result<String> {
+    let random = sys::random()?;
+    let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{PREFIX}{word}"))
 }
 
-/// A directory that is removed with all that is in it.
+/// A directory that is removed with all that is in it, by its maker or, where that
+/// was killed, by whoever proves next.
 #[derive(Debug)]
-struct Place(PathBuf);
+struct Place {
+    base: PathBuf,
+    parent: Directory,
+    name: String,
+    held: Directory,
+}
 
 impl Place {
     /// Only whoever starts prove may write in it, and everybody may look.
-    fn make(path: PathBuf) -> std::io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        let place = Self(path);
-        let mut create = fs::OpenOptions::new();
-        let create = create.write(true).create_new(true);
-        let mut file = |name: &str, bytes: &[u8], mode| {
-            let path = place.0.join(name);
-            create.mode(mode).open(&path)?.write_all(bytes)?;
-            // Whatever the umask is.
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+    fn make(base: &Path) -> io::Result<Self> {
+        // Where there is no better place (`base`), others may put something in the place
+        // of what is made; it is held all the same, and nothing else is removed.
+        let parent = Directory::open(base)?;
+        // Another prove may take a new one for one that was left, before it is held.
+        let mut made = Err(io::ErrorKind::AlreadyExists.into());
+        for _ in 0..8 {
+            let name = random_name()?;
+            made = parent.make_held_in(&name).map(|held| (name, held));
+            match &made {
+                Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => {}
+                _ => break,
+            }
+        }
+        let (name, held) = made?;
+        let place = Self {
+            base: base.to_owned(),
+            parent,
+            name,
+            held,
         };
-        file("canary", b"This can be read.\n", 0o666)?;
-        file("prober", PROBER, 0o755)?;
-        fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755))?;
+        place
+            .held
+            .make_file("canary", b"This can be read.\n", 0o666)?;
+        place.held.make_file("prober", PROBER, 0o755)?;
+        place.held.permit(0o755)?;
         Ok(place)
     }
 
-    fn socket(&self) -> PathBuf {
-        self.0.join("socket")
+    /// Listens at a socket in it. Who may connect is not to be decided by who owns it.
+    fn listen(&self) -> io::Result<UnixListener> {
+        let socket = UnixListener::bind(self.held.path_through("socket"))?;
+        self.held.permit_in("socket", 0o666)?;
+        Ok(socket)
+    }
+
+    fn path_of(&self, name: &str) -> Bytes {
+        let path = self.base.join(&self.name).join(name);
+        Bytes(path.into_os_string().into_encoded_bytes())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Nobody else could put anything there. What can't be removed stays, with a
-        // name that tells whose it is.
-        let _ = fs::remove_dir_all(&self.0);
+        // What can't be removed stays, with a name that tells whose it is.
+        self.parent.remove_held(&self.name, &self.held);
+    }
+}
+
+/// Removes what a prove of this user's that was killed left in a directory.
+fn sweep(base: &Path) {
+    let Ok(parent) = Directory::open(base) else {
+        return;
+    };
+    for name in parent.names().unwrap_or_default() {
+        if name.starts_with(PREFIX)
+            && let Some(left) = parent.abandoned(&name)
+        {
+            parent.remove_held(&name, &left);
+        }
     }
 }
 
@@ -219,28 +251,22 @@ fn shown(plan: &Plan) -> impl Iterator<Item = Bytes> + '_ {
     of_steps.chain(plan.slots.iter().map(|slot| slot.path.clone()))
 }
 
-/// Nobody else could put another directory in the place of one that is made there.
-fn is_nobody_else_s(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    const STICKY: u32 = 0o1000;
-    fs::metadata(path).is_ok_and(|about| {
-        let mine = sys::is_mine(about.uid());
-        let of_root = about.uid() == 0;
-        (mine || of_root) && (about.mode() & 0o022 == 0 || about.mode() & STICKY != 0)
-    })
+/// Where what is tried may lie.
+fn candidates() -> Vec<PathBuf> {
+    let usual = ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    std::iter::once(std::env::temp_dir())
+        .chain(usual)
+        .chain(runtime)
+        .filter_map(|path| path.canonicalize().ok())
+        .filter(|path| Directory::that_keeps(path).is_ok())
+        .collect()
 }
 
 /// A directory for what is tried: outside of all that is granted, and where
 /// nothing but the jar keeps anybody from it. Whether it is granted.
 pub(super) fn base(plan: &Plan) -> (PathBuf, bool) {
-    let said = std::env::temp_dir();
-    let usual = ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let all = std::iter::once(said.clone()).chain(usual).chain(runtime);
-    let candidates: Vec<PathBuf> = all
-        .filter_map(|path| path.canonicalize().ok())
-        .filter(|path| is_nobody_else_s(path))
-        .collect();
+    let candidates = candidates();
     let is_granted = |path: &PathBuf| {
         let within = |place: &Bytes| path.starts_with(OsStr::from_bytes(&place.0));
         plan.grants
@@ -255,6 +281,48 @@ pub(super) fn base(plan: &Plan) -> (PathBuf, bool) {
     let mut best = candidates.iter().filter(free);
     match best.clone().find(open).or_else(|| best.next()) {
         Some(path) => (path.clone(), false),
-        None => (candidates.first().cloned().unwrap_or(said), true),
+        None => (
+            candidates
+                .first()
+                .cloned()
+                .unwrap_or_else(std::env::temp_dir),
+            true,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn left_in(base: &Path) -> Vec<String> {
+        let entries = fs::read_dir(base).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn what_a_killed_prove_left_is_swept_and_what_is_in_use_or_another_s_is_not() {
+        let room = tempfile::tempdir().unwrap();
+        let base = room.path().canonicalize().unwrap();
+        let in_use = Place::make(&base).unwrap();
+        let killed = Place::make(&base).unwrap();
+        let _socket = killed.listen().unwrap();
+        let name = killed.name.clone();
+        sweep(&base);
+        assert_eq!(left_in(&base).len(), 2);
+        // A process that is killed removes nothing, and all that it held is closed.
+        let mut killed = std::mem::ManuallyDrop::new(killed);
+        killed.held = Directory::that_keeps(&base).unwrap();
+        fs::write(base.join(PREFIX), "a file").unwrap();
+        sweep(&base);
+        let mut left = left_in(&base);
+        left.sort();
+        assert_eq!(left, [PREFIX.to_owned(), in_use.name.clone()]);
+        assert!(!base.join(name).exists());
+        drop(in_use);
+        assert_eq!(left_in(&base), [PREFIX]);
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use belljar_plan::{
-    Limit, Plan,
+    Limit, Plan, Strength,
     report::{Edge, LimitHit},
 };
 
@@ -41,6 +41,8 @@ struct Bound {
 #[derive(Debug)]
 pub(crate) struct Watch {
     bounds: Vec<(Limit, Bound)>,
+    /// A limit is claimed that holds only as long as the jar's tasks can be seen.
+    must_see: bool,
     /// Every limit that was reached, in order, each once.
     pub(crate) hits: Vec<LimitHit>,
     /// The most that was seen of each.
@@ -61,8 +63,19 @@ impl Watch {
             };
             (planned.limit, bound)
         });
+        let claimed = |limit: Limit| {
+            plan.rules.iter().any(|planned| {
+                planned.rule == limit.rule() && planned.planned.strength != Strength::None
+            })
+        };
+        let bounds: Vec<(Limit, Bound)> = bounds.collect();
+        let must_see = [Limit::Memory, Limit::CpuTime].into_iter().any(|limit| {
+            let is_it = |(name, bound): &(Limit, Bound)| *name == limit && bound.hard != u64::MAX;
+            bounds.iter().any(is_it) && claimed(limit)
+        });
         Self {
-            bounds: bounds.collect(),
+            bounds,
+            must_see,
             hits: Vec::new(),
             peak: Seen::default(),
             looked: false,
@@ -88,10 +101,8 @@ impl Watch {
     }
 
     /// A limit of this jar holds only as long as its tasks can be seen.
-    pub(crate) fn must_see(&self) -> bool {
-        [Limit::Memory, Limit::CpuTime]
-            .iter()
-            .any(|limit| self.hard(*limit) != u64::MAX)
+    pub(crate) const fn must_see(&self) -> bool {
+        self.must_see
     }
 
     /// Notes that a limit was reached; true the first time.
@@ -265,6 +276,26 @@ mod tests {
         assert!(pause(900 << 20, little) < pause(500 << 20, little));
         let long = Duration::from_millis(80);
         assert_eq!(pause(1 << 30, long), long * 10);
+    }
+
+    #[test]
+    fn a_jar_must_be_seen_only_for_a_limit_that_is_claimed() {
+        let must = |strength, hard| {
+            let rules = vec![(Limit::Memory.rule(), Vec::new())];
+            let mut plan = super::super::receipts::tests::plan(Vec::new(), rules);
+            plan.rules[0].planned.strength = strength;
+            plan.limits = vec![PlannedLimit {
+                limit: Limit::Memory,
+                soft: Some(1),
+                hard,
+                stop: false,
+                origin: "test".into(),
+            }];
+            Watch::new(&plan).must_see()
+        };
+        assert!(must(Strength::Supervisor, Some(5)));
+        assert!(!must(Strength::Supervisor, None));
+        assert!(!must(Strength::None, Some(5)));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::{
     future::pending,
     io,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
-    time::Duration,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use belljar_plan::plan::{MachineIdentity, Slot};
@@ -143,6 +143,8 @@ pub(crate) fn taken(_: &OwnedFd) -> io::Result<Taken> {
 
 pub(crate) fn block_signals() {}
 
+pub(crate) fn ignore_file_size_signal() {}
+
 pub(crate) fn signal_name(signal: i32) -> String {
     signal.to_string()
 }
@@ -178,27 +180,98 @@ pub(crate) fn spot(_: &Path) -> io::Result<Spot> {
     unsupported()
 }
 
-pub(crate) fn is_mine(_: u32) -> bool {
-    false
-}
-
 pub(crate) const SHARED: u32 = 0;
-pub(crate) const PRIVATE: u32 = 0;
-
-pub(crate) fn private_directory(_: &Path) -> io::Result<OwnedFd> {
-    unsupported()
-}
-
-pub(crate) fn spot_in(_: OwnedFd, _: &str) -> Spot {
-    unreachable!("there is no private directory here")
-}
-
-pub(crate) fn touch(_: &Path) -> io::Result<()> {
-    unsupported()
-}
 
 pub(crate) fn replace(_: &Spot, _: &str, _: &[u8], _: u32) -> io::Result<()> {
     unsupported()
+}
+
+/// There is none, and nothing can make one.
+#[derive(Debug)]
+pub(crate) struct Directory(Infallible);
+
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) when: SystemTime,
+    pub(crate) bytes: u64,
+}
+
+impl Directory {
+    pub(crate) fn make_private(_: &Path) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn private(_: &Path) -> io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    pub(crate) fn make_private_in(&self, _: &str) -> io::Result<Self> {
+        match self.0 {}
+    }
+
+    pub(crate) fn private_in(&self, _: &str) -> io::Result<Option<Self>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn open(_: &Path) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn that_keeps(_: &Path) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn make_held_in(&self, _: &str) -> io::Result<Self> {
+        match self.0 {}
+    }
+
+    pub(crate) fn abandoned(&self, _: &str) -> Option<Self> {
+        match self.0 {}
+    }
+
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn regular_files(&self) -> io::Result<Vec<Listed>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn read(&self, _: &str, _: u64) -> io::Result<Vec<u8>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn touch(&self, _: &str) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn replace(&self, _: &str, _: &str, _: &[u8]) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn make_file(&self, _: &str, _: &[u8], _: u32) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn permit(&self, _: u32) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn permit_in(&self, _: &str, _: u32) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn path_through(&self, _: &str) -> PathBuf {
+        match self.0 {}
+    }
+
+    pub(crate) fn remove(&self, _: &str) {
+        match self.0 {}
+    }
+
+    pub(crate) fn remove_held(&self, _: &str, _: &Self) {
+        match self.0 {}
+    }
 }
 
 pub(crate) struct Held {

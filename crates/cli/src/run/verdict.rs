@@ -12,6 +12,9 @@ use belljar_policy::{
     units::{flag, format_value},
 };
 
+/// A file would be larger than the caller's limit.
+const EFBIG: i32 = 27;
+
 /// The words for a report's outcome; none for a clean run, for a failure of the
 /// program's own, and for a stop, whose cause the operator knows. A program that
 /// failed and was refused what a right would give is told of that right.
@@ -23,7 +26,13 @@ pub(super) fn words(report: &Report) -> Option<String> {
         Outcome::Violation { rule } => Some(broken(report, *rule)),
         Outcome::Refused { unmet } => Some(refused(unmet)),
         Outcome::SetupFailed { step, errno } => {
-            Some(format!("set-up failed at `{step}`: {}", reason(*errno)))
+            let failed = format!("set-up failed at `{step}`: {}", reason(*errno));
+            Some(match *errno {
+                EFBIG => format!(
+                    "{failed}\nremedy: let belljar write larger files: `ulimit -f unlimited`; what it makes in memory counts"
+                ),
+                _ => failed,
+            })
         }
         Outcome::Lost => Some(
             "lost: nobody can tell how it ended, since the launcher or the jar's first process was killed"

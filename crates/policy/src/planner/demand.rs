@@ -107,6 +107,7 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
             );
         }
         Rule::Processes => [&facts.namespaces, &facts.processes_counted],
+        Rule::Memory | Rule::CpuTime => [&facts.tasks_seen, &facts.tasks],
         Rule::KernelInfo | Rule::Tasks => [&facts.namespaces, &facts.proc],
         Rule::Ipc
         | Rule::Privileges

@@ -12,7 +12,7 @@ use crate::{
     manifest::{Bound, LimitsTable},
     parse::{self, At, Format, hint, nearest, tame},
     path::UnixPath,
-    seccomp::{CALLS, Call},
+    seccomp::{CALLS, CANARY, Call, OF_A_LAUNCH},
 };
 
 /// A policy, TOML or JSON: what plugins are granted at most. A key that is not
@@ -301,7 +301,8 @@ impl Ceilings {
     }
 }
 
-/// Calls by their names. One that is both allowed and denied can never apply.
+/// Calls by their names. One that is both allowed and denied can never apply, and
+/// what a launch itself needs is refused here, where its line is known.
 fn seccomp(table: SeccompTable) -> Result<SeccompPolicy, PolicyError> {
     let read = |list: Vec<At<String>>| {
         list.into_iter()
@@ -322,6 +323,24 @@ fn seccomp(table: SeccompTable) -> Result<SeccompPolicy, PolicyError> {
                 ),
             ));
         }
+    }
+    if let Some(said) = allow.iter().find(|said| said.value == CANARY) {
+        return Err(bad(
+            &said.origin,
+            &format!(
+                "`{CANARY}` cannot be allowed: every launch sees by its refusal that the filter holds; take it from the list, programs do by `clone` what they cannot do by it"
+            ),
+        ));
+    }
+    let needed = |said: &&Said<String>| OF_A_LAUNCH.contains(&said.value.as_str());
+    if let Some(said) = deny.iter().find(needed) {
+        return Err(bad(
+            &said.origin,
+            &format!(
+                "`{}` cannot be denied: a launch itself makes that call when the filter holds already; take it from the list",
+                said.value
+            ),
+        ));
     }
     Ok(SeccompPolicy { allow, deny })
 }

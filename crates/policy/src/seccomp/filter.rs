@@ -242,6 +242,39 @@ const BY_POLICY: Verdict = Verdict::Deny(Denial {
     what: "a call that the policy denies",
 });
 
+/// Calls that a launch itself makes when its filter holds, up to the program's first
+/// instruction, so that no policy can deny them: receipts (write), the listener's way
+/// out (sendmsg), what is closed and mapped on the way, the start, and the end of a
+/// launch that failed.
+pub const OF_A_LAUNCH: [&str; 7] = [
+    "clock_gettime",
+    "close",
+    "execveat",
+    "exit_group",
+    "mmap",
+    "sendmsg",
+    "write",
+];
+
+/// The call by whose refusal a launch sees that its filter holds: it answers `ENOSYS`
+/// under every filter, so no policy can allow it.
+pub const CANARY: &str = "clone3";
+
+/// What a call that the policy denies answers. What is refused unseen in every preset
+/// goes on to answer as an older kernel would: libcs do without it then, and the
+/// launch looks for that answer of [`CANARY`].
+fn by_policy(call: &Call) -> Verdict {
+    let denial = call.group.denial();
+    match (denial.seen, BY_POLICY) {
+        (Seen::Never, Verdict::Deny(by_policy)) => Verdict::Deny(Denial {
+            errno: denial.errno,
+            seen: denial.seen,
+            ..by_policy
+        }),
+        (_, by_policy) => by_policy,
+    }
+}
+
 /// What becomes of one call, looked at or not.
 pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Decision {
     let decision = decided(call, asked);
@@ -256,7 +289,7 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Decision {
 fn decided(call: &Call, asked: &belljar_plan::Filter) -> Decision {
     let names = |list: &[String]| list.iter().any(|name| name == call.name);
     if names(&asked.deny) {
-        return BY_POLICY.into();
+        return by_policy(call).into();
     }
     if names(&asked.allow) {
         return Verdict::Allow.into();

@@ -37,7 +37,8 @@ pub use self::{
     decode::decode,
     docs::page,
     filter::{
-        Attempt, Check, Clause, Decision, Filter, FilterError, Secrets, Test, denials, kept_by,
+        Attempt, CANARY, Check, Clause, Decision, Filter, FilterError, OF_A_LAUNCH, Secrets, Test,
+        denials, kept_by,
     },
     group::Group,
     observed::Named,

@@ -624,12 +624,30 @@ fn a_policy_s_word_replaces_the_preset_s_and_its_deny_wins() {
 fn what_a_launch_itself_calls_after_the_filter_is_allowed() {
     each(|asked| {
         // Receipts, the listener's way out, and the end of a launch that failed.
+        for name in OF_A_LAUNCH {
+            // Arguments decide of these, and other tests look at what they decide.
+            let looked_at = matches!(name, "execveat" | "mmap" | "sendmsg");
+            let call = Call::named(name).unwrap();
+            assert!(looked_at || denials(call, asked).is_empty(), "{name}");
+        }
         allowed(asked, "write", [3, 0, 0, 0, 0, 0]);
         allowed(asked, "sendmsg", [3, 0, 0x4000, 0, 0, 0]);
         allowed(asked, "exit_group", [0; 6]);
         allowed(asked, "close", [0; 6]);
         allowed(asked, "clock_gettime", [0; 6]);
     });
+}
+
+#[test]
+fn what_libcs_probe_answers_the_same_where_a_policy_denies_it() {
+    let asked = Asked {
+        deny: vec!["clone3".into(), "openat2".into()],
+        ..asked("x86_64", Preset::Standard)
+    };
+    for name in ["openat2", CANARY] {
+        let denial = denied(&asked, name, [0; 6]).unwrap();
+        assert_eq!((denial.errno, denial.seen), (Errno::Nosys, Seen::Never));
+    }
 }
 
 #[test]

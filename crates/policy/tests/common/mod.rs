@@ -63,6 +63,7 @@ pub(crate) fn machine() -> HostFacts {
         landlock: Ability::Available,
         landlock_abi: 7,
         processes_counted: Ability::Available,
+        tasks_seen: Ability::Available,
         bounds: Bounds {
             open_files: 1 << 20,
             file_size: none,

@@ -65,6 +65,18 @@ pub(crate) fn privileged() -> bool {
             .all(|file| read_proc(file).is_some_and(|map| covers(&map, LAST)))
 }
 
+/// May look at every task of this user namespace; capabilities(7).
+pub(crate) fn may_trace() -> bool {
+    use rustix::thread::CapabilitySet;
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+}
+
+/// Whose a path is, if it can be seen.
+pub(crate) fn owner(path: &str) -> Option<u32> {
+    Some(rustix::fs::stat(path).ok()?.st_uid)
+}
+
 /// Uid 0 here is not uid 0 around this user namespace.
 pub(crate) fn mapped_root() -> bool {
     read_proc("/proc/self/uid_map").is_some_and(|map| maps_root_elsewhere(&map))

@@ -155,76 +155,12 @@ pub(crate) const SHARED: u32 = 0o644;
 /// Permissions of a file for nobody else.
 pub(crate) const PRIVATE: u32 = 0o600;
 
-/// A directory of this user's alone: made where it is not there, with those above
-/// it, and refused where somebody else could write to it or put it elsewhere.
-pub(crate) fn private_directory(path: &Path) -> io::Result<OwnedFd> {
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-    let open = || {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty())
-    };
-    let directory = match open() {
-        Err(Errno::NOENT) => {
-            // Root with another user's HOME would leave directories of its own there.
-            let above = path
-                .ancestors()
-                .find_map(|above| std::fs::metadata(above).ok());
-            if !above.is_some_and(|above| is_mine(above.uid()) || above.mode() & 0o1000 != 0) {
-                return Err(not_mine(
-                    "the directory that it would be made in is somebody else's",
-                ));
-            }
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)?;
-            open()?
-        }
-        other => other?,
-    };
-    let found = rustix::fs::fstat(&directory)?;
-    if !is_mine(found.st_uid) || found.st_mode & 0o022 != 0 {
-        return Err(not_mine(
-            "somebody else may write there; it must be a directory of your own, with mode 700",
-        ));
-    }
-    Ok(directory)
-}
-
-/// This process acts as the user of this number.
-pub(crate) fn is_mine(uid: u32) -> bool {
-    uid == rustix::process::geteuid().as_raw()
-}
-
-fn not_mine(reason: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, reason)
-}
-
 /// Where a file of a name will be, in a directory that is held open.
-pub(crate) fn spot_in(directory: OwnedFd, name: &str) -> Spot {
+pub(super) fn spot_in(directory: OwnedFd, name: &str) -> Spot {
     Spot {
         directory,
         name: name.into(),
     }
-}
-
-/// Notes that a file was used now.
-pub(crate) fn touch(path: &Path) -> io::Result<()> {
-    use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_NOW,
-    };
-    let times = Timestamps {
-        last_access: now,
-        last_modification: now,
-    };
-    Ok(rustix::fs::utimensat(
-        CWD,
-        path,
-        &times,
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
 }
 
 /// Puts a file in place at once, whole or not at all. Until that moment it has

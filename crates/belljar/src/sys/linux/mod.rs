@@ -3,6 +3,7 @@
 
 pub(crate) mod cgroup;
 mod connect;
+mod directory;
 pub(crate) mod facts;
 mod files;
 mod launcher;
@@ -28,10 +29,8 @@ use belljar_plan::{
 
 pub(crate) use self::{
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
-    files::{
-        PRIVATE, SHARED, Spot, is_mine, open_slot, private_directory, replace, seal, spot, spot_in,
-        touch,
-    },
+    directory::{Directory, Listed},
+    files::{SHARED, Spot, open_slot, replace, seal, spot},
     launcher::LauncherProcess,
     lease::Lease,
     names::{Unread, name},
@@ -174,6 +173,13 @@ pub(crate) fn block_signals() {
     unsafe { libc::sigfillset(&raw mut all) };
     // SAFETY: both pointers are a valid set and null, as pthread_sigmask(3) takes them.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
+}
+
+/// Has writes beyond the limit on file size fail instead of ending this process;
+/// setrlimit(2).
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: SIGXFSZ may be ignored, and no handler is handed over.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// The name of a signal without `SIG`; signal(7).

@@ -216,6 +216,9 @@ fn enforcement(
             jar,
             "pid namespace whose init dies with the launcher, and the launcher with the host; all mounts and scratch in the jar's own namespace",
         ),
+        Rule::Memory | Rule::CpuTime if !facts.tasks_seen.is_available() => {
+            ("nothing: what the jar's tasks use cannot be seen".to_owned(), None)
+        }
         Rule::Memory => (
             "sampling of private memory of all tasks (resident less shared, with swap), behind it RLIMIT_DATA for each process; \
              memfd, shared anonymous memory, tmpfs, socket and pipe buffers escape both"
