@@ -61,7 +61,7 @@ impl Group {
         Some(match step {
             Step::Exec { .. } => return None,
             Step::Detach { .. } => Self::Detach,
-            Step::Clone { .. } => Self::Clone,
+            Step::Cgroup { .. } | Step::Clone { .. } => Self::Clone,
             Step::MapIds { .. } => Self::Maps,
             Step::DropGroups {}
             | Step::TakeIds { .. }

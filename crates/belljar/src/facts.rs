@@ -3,6 +3,7 @@
 //! one of its steps fails, [`after_failure`] finds the true cause. [`tried`] takes
 //! its time instead, and does every step.
 
+mod cgroups;
 mod examine;
 mod failure;
 mod layout;
@@ -13,9 +14,10 @@ use std::sync::{Mutex, PoisonError};
 use belljar_plan::Preset;
 use belljar_policy::{
     HostFacts,
-    facts::{Ability, Layout, Os},
+    facts::{Ability, JarCgroups, Layout, Os},
 };
 
+pub(crate) use self::cgroups::has_cgroups;
 pub use self::{failure::after_failure, tried::tried};
 use crate::sys::facts::{self, Call};
 
@@ -89,6 +91,7 @@ fn found(layout: Layout) -> HostFacts {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
+    let learnt_cgroups = learnt.jar_cgroups.clone();
     learnt.correct(HostFacts {
         os: Os::Linux,
         release: process.release,
@@ -163,6 +166,7 @@ fn found(layout: Layout) -> HostFacts {
                 boot("Linux 5.14 or later"),
             )
         },
+        jar_cgroups: learnt_cgroups.unwrap_or_else(cgroups::jar_cgroups),
         tasks_seen: tasks_seen(process.uid, &all_gids),
         bounds: facts::bounds(),
         layout,
@@ -245,20 +249,27 @@ struct Learnt {
     listener: Option<Ability>,
     /// That no process can be held by Landlock here.
     landlock: Option<Ability>,
+    /// What cgroups jars cannot have.
+    jar_cgroups: Option<JarCgroups>,
 }
 
 static LEARNT: Mutex<Learnt> = Mutex::new(Learnt {
     listener: None,
     landlock: None,
+    jar_cgroups: None,
 });
 
 /// Remembers, for the life of the host, what a failed launch has taught.
 pub(crate) fn remember(taught: &HostFacts) {
     let lost = |ability: &Ability| (!ability.is_available()).then(|| ability.clone());
-    if taught.listener.is_available() && taught.landlock.is_available() {
+    let mut learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner);
+    let fewer = taught.jar_cgroups != cgroups::jar_cgroups();
+    if taught.listener.is_available() && taught.landlock.is_available() && !fewer {
         return;
     }
-    let mut learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner);
+    if fewer {
+        learnt.jar_cgroups = Some(taught.jar_cgroups.clone());
+    }
     learnt.listener = lost(&taught.listener).or(learnt.listener.take());
     learnt.landlock = lost(&taught.landlock).or(learnt.landlock.take());
     drop(learnt);

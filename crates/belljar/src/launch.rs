@@ -8,6 +8,7 @@ mod trial;
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     sync::{Arc, Mutex, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
     time::Instant,
 };
@@ -33,7 +34,7 @@ use crate::{
     report::{self, ReportTo, Sink},
     streams::{Ends, Meter, Three},
     supervise::{Attempt, EVENTS, Failure, Grants, Half, Job, Receipts, Running},
-    sys::{self, Lease},
+    sys::{self, Lease, cgroup::OwnCgroup},
     verify::Image,
 };
 
@@ -352,6 +353,28 @@ impl Decided {
         report
     }
 
+    /// Makes the jar's own cgroup, where the plan has one.
+    fn cgroup(&self) -> Result<Option<OwnCgroup>, Failure> {
+        let steps = self.plan.steps.iter().enumerate();
+        let Some((index, settings)) = steps.into_iter().find_map(|(index, step)| match step {
+            Step::Cgroup { settings } => Some((index, settings)),
+            _ => None,
+        }) else {
+            return Ok(None);
+        };
+        let known = &self.facts.jar_cgroups;
+        let settings: Vec<&[u8]> = settings.iter().map(|bytes| bytes.0.as_slice()).collect();
+        OwnCgroup::make(Path::new(&known.place), &known.controllers, &settings)
+            .map(Some)
+            .map_err(|error| {
+                tracing::debug!(target: "belljar", place = known.place, %error, "cannot make a cgroup");
+                Failure::Step {
+                    index,
+                    errno: error.raw_os_error().unwrap_or(0),
+                }
+            })
+    }
+
     /// Opens and makes everything that one attempt needs.
     fn job(
         &self,
@@ -385,9 +408,11 @@ impl Decided {
         let progress = engine
             .listen(progress)
             .map_err(|error| before("listen to the set-up", &error))?;
+        let cgroup = self.cgroup()?;
         let extras = Extras {
             image: self.basis.image.as_ref(),
             lease: lease.as_ref(),
+            cgroup: cgroup.as_ref(),
         };
         let (all, carries) = in_order(steps, theirs, guest, &extras, slots)
             .map_err(|error| before("hand over descriptors", &error))?;
@@ -426,6 +451,7 @@ impl Decided {
             meter: Arc::new(meter),
             sink: sink.clone(),
             lease,
+            cgroup: cgroup.map(Arc::new),
             grants,
             parked: Arc::clone(&engine.parked),
             asked: asked_of,
@@ -462,6 +488,7 @@ fn identity(machine: MachineIdentity, engine: &Engine) -> io::Result<(u32, u32, 
 struct Extras<'a> {
     image: Option<&'a Image>,
     lease: Option<&'a Lease>,
+    cgroup: Option<&'a OwnCgroup>,
 }
 
 /// The descriptors in the order of [`descriptors`], and the bits that say
@@ -484,6 +511,10 @@ fn in_order(
     if let Some(lease) = extras.lease {
         all.push(lease.share()?);
         carries |= descriptors::LEASE;
+    }
+    if let Some(cgroup) = extras.cgroup {
+        all.push(cgroup.share()?);
+        carries |= descriptors::CGROUP;
     }
     all.extend(slots);
     Ok((all, carries))
@@ -558,6 +589,7 @@ mod tests {
         let extras = Extras {
             image: None,
             lease: None,
+            cgroup: None,
         };
         let (all, carries) = in_order(plan, progress, streams, &extras, vec![slot]).unwrap();
         assert_eq!(all.iter().map(name).collect::<Vec<_>>(), expected);

@@ -17,6 +17,7 @@ mod judge;
 mod limits;
 mod outside;
 mod prober;
+mod rates;
 mod seen;
 mod table;
 
@@ -112,6 +113,10 @@ async fn of_plan(mut decided: Decided, engine: &Engine) -> Result<Proof, ProveEr
         Box::pin(limits::all(&decided, &outside, engine, &main)),
         Box::pin(cleanup::seen(&decided, &outside, engine)),
     );
+    let limits: Vec<_> = limits
+        .into_iter()
+        .chain(Box::pin(rates::all(&decided, &outside, engine)).await)
+        .collect();
     let mut differences = Stand::of(&plan, &outside).differences(&plan);
     differences.extend(limits.iter().filter_map(|tried| tried.difference.clone()));
 

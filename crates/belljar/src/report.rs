@@ -169,6 +169,12 @@ fn used(limit: Limit, usage: &Usage) -> Option<u64> {
         Limit::Output => Some(usage.stdout.saturating_add(usage.stderr)),
         Limit::Processes => usage.tasks_peak,
         Limit::Disk => usage.disk_peak,
-        Limit::OpenFiles | Limit::FileSize => None,
+        Limit::OpenFiles
+        | Limit::FileSize
+        | Limit::Cpu
+        | Limit::IoRead
+        | Limit::IoWrite
+        | Limit::IoReadOps
+        | Limit::IoWriteOps => None,
     }
 }

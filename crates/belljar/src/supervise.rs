@@ -31,7 +31,7 @@ use crate::{
     launch::{Again, Engine},
     report::{self, Sink},
     streams::{GuestStderr, GuestStdin, GuestStdout, Meter, Terminal, Three, discard},
-    sys::{Lease, Packets},
+    sys::{Lease, Packets, cgroup::OwnCgroup},
 };
 
 /// So many events wait for a host that does not ask.
@@ -241,6 +241,8 @@ pub(crate) struct Job {
     pub(crate) meter: Arc<Meter>,
     pub(crate) sink: Sink,
     pub(crate) lease: Option<Lease>,
+    /// The jar's own; removed when nobody looks at it any more.
+    pub(crate) cgroup: Option<Arc<OwnCgroup>>,
     /// What the guest may write to on the machine, where that is limited.
     pub(crate) grants: Option<Grants>,
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,

@@ -217,6 +217,7 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::Canary {}
         | Step::Queues {} => true,
         Step::Detach { .. }
+        | Step::Cgroup { .. }
         | Step::Clone { .. }
         | Step::MapIds { .. }
         | Step::Terminal { .. }

@@ -3,7 +3,7 @@
 
 use belljar_plan::Namespaces;
 use linux_raw_sys::general as sys;
-use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Result;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -50,8 +50,9 @@ impl Drop for Made {
     }
 }
 
-/// Makes the child; the ids are mapped by [`map_ids`].
-pub(crate) fn make(kind: Kind) -> Result<Made> {
+/// Makes the child, in the cgroup of this directory where there is one; the ids are
+/// mapped by [`map_ids`].
+pub(crate) fn make(kind: Kind, cgroup: Option<BorrowedFd<'_>>) -> Result<Made> {
     let (control, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -59,7 +60,7 @@ pub(crate) fn make(kind: Kind) -> Result<Made> {
         None,
     )?;
     let started = receipts::now();
-    match raw::clone3(flags(kind.namespaces))? {
+    match raw::clone3(flags(kind.namespaces), cgroup)? {
         None => init::run(theirs.as_raw_fd()),
         Some((pid, pidfd)) => Ok(Made {
             kind,
@@ -107,7 +108,7 @@ pub(crate) fn mapping(
     gid: (u32, u32),
     last: &mut Option<Holder>,
 ) -> Result<OwnedFd> {
-    let Some((pid, pidfd)) = raw::clone3(u64::from(sys::CLONE_NEWUSER))? else {
+    let Some((pid, pidfd)) = raw::clone3(u64::from(sys::CLONE_NEWUSER), None)? else {
         hold();
     };
     let holder = last.insert(Holder { pid, pidfd });

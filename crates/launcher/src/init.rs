@@ -161,7 +161,7 @@ fn run_steps(task: Task, receipts: &mut Receipts, at: &mut At) -> Result<()> {
         let mut skipped = 0;
         let of_launcher = matches!(
             step,
-            Step::Detach { .. } | Step::Clone { .. } | Step::MapIds { .. }
+            Step::Detach { .. } | Step::Cgroup { .. } | Step::Clone { .. } | Step::MapIds { .. }
         );
         if of_launcher {
             continue;

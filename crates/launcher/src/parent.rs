@@ -297,7 +297,7 @@ impl Launcher {
             let data = epoll::EventData::new_u64(TOKEN_MOUNTS);
             epoll::add(&self.epoll, &ahead.mounts, data, epoll::EventFlags::PRI)?;
         }
-        let made = clone::make(kind)?;
+        let made = clone::make(kind, None)?;
         let mapped = match made.kind.ids {
             Some(ids) => clone::map_ids(made.pid, ids),
             None => Ok(()),

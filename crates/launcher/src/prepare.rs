@@ -5,7 +5,7 @@ use belljar_plan::Step;
 use belljar_plan::message::{Request, Task, descriptors};
 use belljar_plan::step::StepView;
 use belljar_plan::wire::Steps;
-use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
 
 use crate::ahead;
@@ -58,10 +58,15 @@ pub(crate) fn prepare(
     }
     let carried = |bit| usize::from(launch.carries & bit != 0);
     let lease_at = descriptors::FIXED + carried(descriptors::IMAGE);
-    let slots = lease_at + carried(descriptors::LEASE);
+    let cgroup_at = lease_at + carried(descriptors::LEASE);
+    let slots = cgroup_at + carried(descriptors::CGROUP);
     if fds.count() < slots {
         return Err((0, Errno::PROTO));
     }
+    let cgroup = match carried(descriptors::CGROUP) {
+        0 => None,
+        _ => fds.take(cgroup_at),
+    };
     let lease = match carried(descriptors::LEASE) {
         0 => None,
         _ => fds.take(lease_at),
@@ -72,6 +77,7 @@ pub(crate) fn prepare(
     let mut receipts = Receipts::new();
     let mut mappings = Mappings::default();
     let mut child = None;
+    let mut joins = None;
     let steps = Steps::new(plan.bytes()).map_err(|_| (0, Errno::BADMSG))?;
     let mut rest = steps.clone();
     for (at, step) in steps.enumerate() {
@@ -79,6 +85,12 @@ pub(crate) fn prepare(
         let failed = |errno| (at, errno);
         rest.next();
         match step.map_err(|_| (at, Errno::BADMSG))? {
+            Step::Cgroup { .. } => {
+                if cgroup.is_none() {
+                    return Err((at, Errno::PROTO));
+                }
+                joins = Some(at);
+            }
             Step::Clone { namespaces } => {
                 if !namespaces.pid {
                     // Before there is anybody to become an orphan.
@@ -90,9 +102,16 @@ pub(crate) fn prepare(
                     _ => None,
                 };
                 let kind = Kind { namespaces, ids };
-                child = Some(match unpark(table, &kind, launch, fds) {
-                    Some(parked) => Child::Parked(parked),
-                    None => Child::Fresh(clone::make(kind).map_err(failed)?),
+                child = Some(match &cgroup {
+                    // A cgroup is joined at clone or not at all.
+                    Some(cgroup) => {
+                        let made = clone::make(kind, Some(cgroup.as_fd()));
+                        Child::Fresh(made.map_err(|errno| (blame(errno, joins, at), errno))?)
+                    }
+                    None => match unpark(table, &kind, launch, fds) {
+                        Some(parked) => Child::Parked(parked),
+                        None => Child::Fresh(clone::make(kind, None).map_err(failed)?),
+                    },
                 });
             }
             Step::MapIds { .. } => match &child {
@@ -118,12 +137,31 @@ pub(crate) fn prepare(
         task: Task {
             plan_length: launch.plan_length,
             image_length: launch.image_length,
-            descriptors: launch.descriptors - carried(descriptors::LEASE) as u32,
-            carries: launch.carries & !descriptors::LEASE,
+            descriptors: launch.descriptors
+                - carried(descriptors::LEASE) as u32
+                - carried(descriptors::CGROUP) as u32,
+            carries: launch.carries & !(descriptors::LEASE | descriptors::CGROUP),
         },
         receipts,
         lease,
     })
+}
+
+/// The step that a failed clone is the fault of: these are what clone3(2) answers for a
+/// cgroup that cannot be joined.
+fn blame(errno: Errno, joins: Option<u16>, clone: u16) -> u16 {
+    match (errno, joins) {
+        (
+            Errno::ACCESS
+            | Errno::BUSY
+            | Errno::NODEV
+            | Errno::NOENT
+            | Errno::OPNOTSUPP
+            | Errno::BADF,
+            Some(joins),
+        ) => joins,
+        _ => clone,
+    }
 }
 
 fn ids(step: &StepView<'_>, launch: &Request) -> Option<Ids> {

@@ -65,14 +65,21 @@ pub(crate) fn exit_group(code: i32) -> ! {
     }
 }
 
+/// `CLONE_INTO_CGROUP` of <linux/sched.h>, from Linux 5.7 on.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Forks with new namespaces and gives the child's pid and pidfd; in the child
 /// `None`; clone3(2).
 ///
-/// The child is a copy of the caller, which must have one thread only.
-pub(crate) fn clone3(namespaces: u64) -> Result<Option<(i32, OwnedFd)>> {
+/// The child is a copy of the caller, which must have one thread only. It is made
+/// in a cgroup where the directory of one is given.
+pub(crate) fn clone3(
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<(i32, OwnedFd)>> {
     let mut pidfd: RawFd = -1;
     let arguments = sys::clone_args {
-        flags: namespaces | u64::from(sys::CLONE_PIDFD),
+        flags: namespaces | u64::from(sys::CLONE_PIDFD) | cgroup.map_or(0, |_| INTO_CGROUP),
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -82,7 +89,7 @@ pub(crate) fn clone3(namespaces: u64) -> Result<Option<(i32, OwnedFd)>> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: cgroup.map_or(0, |directory| directory.as_raw_fd() as u64),
     };
     let all = [
         (&raw const arguments) as usize,

@@ -246,6 +246,7 @@ impl<'a> Jar<'a> {
             // Not for this actor: the launcher's, and those that are handled
             // where the steps are read.
             Step::Detach { .. }
+            | Step::Cgroup { .. }
             | Step::Clone { .. }
             | Step::MapIds { .. }
             | Step::Fork {}

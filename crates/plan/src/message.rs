@@ -97,6 +97,8 @@ pub mod descriptors {
     pub const IMAGE: u32 = 1;
     /// Bit of `carries`: next comes a lock that the launcher holds while the jar lives.
     pub const LEASE: u32 = 2;
+    /// Bit of `carries`: next comes the directory of the jar's own cgroup.
+    pub const CGROUP: u32 = 8;
     /// Bit of a [`super::Task`]'s `carries`: it is given ahead of its launch,
     /// with the plan and the image and nothing else.
     pub const AHEAD: u32 = 4;

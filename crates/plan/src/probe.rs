@@ -143,6 +143,10 @@ probes! {
     "tasks" Tasks { most }
     /// Open up to `most` descriptors more: gives how many there were.
     "files" Files { most }
+    /// Compute for so long: gives the milliseconds of processor time that came of it.
+    "share" Share { milliseconds }
+    /// Read the first page of `path` so often past the page cache: gives the milliseconds that it took.
+    "direct" Direct { most } path
 
     // ---- the order of things ----
 

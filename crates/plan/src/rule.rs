@@ -148,11 +148,21 @@ words! {
         FileSize = "file_size",
         /// Bytes in private scratch.
         Disk = "disk",
+        /// Thousandths of one processor that all tasks together may take.
+        Cpu = "cpu",
+        /// Bytes a second read from disks.
+        IoRead = "io_read",
+        /// Bytes a second written to disks.
+        IoWrite = "io_write",
+        /// Reads a second from disks.
+        IoReadOps = "io_read_ops",
+        /// Writes a second to disks.
+        IoWriteOps = "io_write_ops",
     }
 }
 
 impl Limit {
-    /// The rule that bears this limit's name.
+    /// The rule that bears this limit's name, or of which it is a part.
     #[must_use]
     pub const fn rule(self) -> Rule {
         match self {
@@ -164,7 +174,15 @@ impl Limit {
             Self::OpenFiles => Rule::OpenFiles,
             Self::FileSize => Rule::FileSize,
             Self::Disk => Rule::Disk,
+            Self::Cpu => Rule::Cpu,
+            Self::IoRead | Self::IoWrite | Self::IoReadOps | Self::IoWriteOps => Rule::Io,
         }
+    }
+
+    /// A rate: what goes beyond it is slowed, and nothing is counted or refused.
+    #[must_use]
+    pub const fn is_rate(self) -> bool {
+        matches!(self.rule(), Rule::Cpu | Rule::Io)
     }
 }
 

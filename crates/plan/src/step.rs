@@ -294,6 +294,12 @@ steps! {
         /// Attributes of the new mount.
         attributes: Attributes,
     }
+    /// A cgroup of the jar's own, which its first process is made in; the host makes
+    /// it and the launcher joins it at clone; cgroups(7), clone3(2) `CLONE_INTO_CGROUP`.
+    50 "cgroup" Cgroup {
+        /// `FILE=VALUE`, written in this order and read back.
+        settings: L,
+    }
     /// Make pid 1 of the jar, in namespaces of its own; clone3(2).
     2 "clone" Clone {
         /// Which.

@@ -57,6 +57,9 @@ pub struct HostFacts {
     pub landlock_abi: u32,
     /// Tasks are counted by user and user namespace (Linux 5.14); getrlimit(2).
     pub processes_counted: Ability,
+    /// Cgroups of version 2 that a jar can have of its own; cgroups(7).
+    #[serde(default)]
+    pub jar_cgroups: JarCgroups,
     /// What a jar's tasks use is shown to whoever started it; proc(5), `hidepid`.
     #[serde(default, skip_serializing_if = "Ability::is_available")]
     pub tasks_seen: Ability,
@@ -115,6 +118,36 @@ impl Ability {
     #[must_use]
     pub const fn is_available(&self) -> bool {
         matches!(self, Self::Available)
+    }
+}
+
+/// Where a jar can have a cgroup of its own, and what one holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JarCgroups {
+    /// One can be made.
+    pub can_be_made: Ability,
+    /// The directory of the cgroup in which they are made; empty where none can.
+    pub place: String,
+    /// Controllers that each has, by the kernel's names.
+    pub controllers: Vec<String>,
+    /// The machine's disks, `MAJOR:MINOR`, where the controller `io` bounds them.
+    #[serde(default)]
+    pub disks: Vec<String>,
+}
+
+impl Default for JarCgroups {
+    /// What facts tell that were recorded before cgroups were looked for.
+    fn default() -> Self {
+        Self {
+            can_be_made: Ability::Unavailable {
+                cause: "these facts do not tell of cgroups for jars".to_owned(),
+                remedy: "record them anew by `belljar doctor --json`".to_owned(),
+            },
+            place: String::new(),
+            controllers: Vec::new(),
+            disks: Vec::new(),
+        }
     }
 }
 

@@ -89,6 +89,16 @@ pub enum UnitError {
         /// A right form.
         example: String,
     },
+    /// A soft value of a rate.
+    #[error(
+        "{whose}: a rate has no soft value, since what goes beyond it is slowed; write {example}"
+    )]
+    NoSoft {
+        /// Who said it.
+        whose: String,
+        /// A right form.
+        example: String,
+    },
     /// A soft value above the hard one.
     #[error("{whose}: soft {soft} is above hard {hard}; nothing would ever reach it")]
     SoftAboveHard {
@@ -110,6 +120,12 @@ pub enum Unit {
     Duration,
     /// Things.
     Count,
+    /// Thousandths of one processor.
+    Share,
+    /// Bytes a second.
+    Rate,
+    /// Operations a second.
+    Operations,
 }
 
 /// What `limit` counts.
@@ -119,6 +135,9 @@ pub const fn unit(limit: Limit) -> Unit {
         Limit::Memory | Limit::Output | Limit::FileSize | Limit::Disk => Unit::Size,
         Limit::CpuTime | Limit::Wall => Unit::Duration,
         Limit::Processes | Limit::OpenFiles => Unit::Count,
+        Limit::Cpu => Unit::Share,
+        Limit::IoRead | Limit::IoWrite => Unit::Rate,
+        Limit::IoReadOps | Limit::IoWriteOps => Unit::Operations,
     }
 }
 
@@ -169,6 +188,9 @@ pub fn parse_value(limit: Limit, text: &str, whose: Whose<'_>) -> Result<u64, Un
             Unit::Size => "size",
             Unit::Duration => "duration",
             Unit::Count => "number",
+            Unit::Share => "share of a processor",
+            Unit::Rate => "size a second",
+            Unit::Operations => "number a second",
         },
         example: example(),
     };
@@ -182,14 +204,32 @@ pub fn parse_value(limit: Limit, text: &str, whose: Whose<'_>) -> Result<u64, Un
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (digits, word) = text.split_at(end);
+    if unit == Unit::Share && !digits.is_empty() {
+        return share(digits, word).ok_or_else(|| match word {
+            "" => UnitError::NoUnit {
+                whose: whose.to_string(),
+                text: shown(),
+                example: example(),
+            },
+            _ => not_one(),
+        });
+    }
     let word = word.strip_prefix(' ').unwrap_or(word);
+    let word = match unit {
+        Unit::Rate => word
+            .strip_suffix("/s")
+            .unwrap_or(if word.is_empty() { "" } else { "?" }),
+        _ => word,
+    };
     if digits.is_empty() {
         return Err(not_one());
     }
     let table = match unit {
-        Unit::Size => SIZES,
+        Unit::Size | Unit::Rate => SIZES,
         Unit::Duration => DURATIONS,
         Unit::Count => &[("", 1)],
+        Unit::Share => &[("%", 10)],
+        Unit::Operations => &[("/s", 1)],
     };
     let factor = match table.iter().find(|(name, _)| *name == word) {
         Some((_, factor)) => *factor,
@@ -218,6 +258,24 @@ pub fn parse_value(limit: Limit, text: &str, whose: Whose<'_>) -> Result<u64, Un
     Ok(value)
 }
 
+/// A share of a processor: whole percents, and tenths of them.
+fn share(whole: &str, rest: &str) -> Option<u64> {
+    let tenths = match rest.strip_suffix('%')?.trim_end() {
+        "" => 0,
+        rest => rest
+            .strip_prefix('.')
+            .filter(|rest| rest.len() == 1)?
+            .parse()
+            .ok()?,
+    };
+    let value = whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(10)?
+        .checked_add(tenths)?;
+    (value <= MOST).then_some(value)
+}
+
 /// Reads a limit that is one value: its hard one. A flag's `none` is no bound at all.
 ///
 /// # Errors
@@ -229,10 +287,20 @@ pub fn parse_bound(limit: Limit, text: &str, whose: Whose<'_>) -> Result<Bound, 
             whose: whose.to_string(),
             example: example(limit, whose),
         }),
-        _ => Ok(Bound {
-            hard: Some(parse_value(limit, text, whose)?),
-            ..Bound::default()
-        }),
+        _ => {
+            let hard = parse_value(limit, text, whose)?;
+            // The kernel shares out a processor in hundredths.
+            if limit == Limit::Cpu && hard < 10 {
+                return Err(UnitError::Zero {
+                    whose: whose.to_string(),
+                    example: example(limit, whose),
+                });
+            }
+            Ok(Bound {
+                hard: Some(hard),
+                ..Bound::default()
+            })
+        }
     }
 }
 
@@ -255,6 +323,12 @@ pub fn check_bound(limit: Limit, bound: &Bound, whose: Whose<'_>) -> Result<(), 
                 example: example(limit, whose),
             });
         }
+    }
+    if limit.is_rate() && bound.soft.is_some() {
+        return Err(UnitError::NoSoft {
+            whose: whose.to_string(),
+            example: example(limit, whose),
+        });
     }
     match (bound.soft, bound.hard) {
         (Some(soft), Some(hard)) if soft > hard => Err(UnitError::SoftAboveHard {
@@ -290,6 +364,10 @@ pub fn format_value(limit: Limit, value: u64) -> String {
             ("us", 1_000),
             ("ns", 1),
         ],
+        Unit::Share if value.is_multiple_of(10) => return format!("{}%", value / 10),
+        Unit::Share => return format!("{}.{}%", value / 10, value % 10),
+        Unit::Rate => return format!("{}/s", format_value(Limit::Memory, value)),
+        Unit::Operations => return format!("{value}/s"),
     };
     let (name, factor) = best
         .iter()
@@ -326,6 +404,11 @@ pub fn flag(limit: Limit) -> &'static str {
         Limit::OpenFiles => "--open-files",
         Limit::FileSize => "--file-size",
         Limit::Disk => "--disk",
+        Limit::Cpu => "--cpu",
+        Limit::IoRead => "--io-read",
+        Limit::IoWrite => "--io-write",
+        Limit::IoReadOps => "--io-read-ops",
+        Limit::IoWriteOps => "--io-write-ops",
     }
 }
 
@@ -338,6 +421,9 @@ fn example(limit: Limit, whose: Whose<'_>) -> String {
         Limit::Wall => "5m",
         Limit::Processes => "50",
         Limit::OpenFiles => "128",
+        Limit::Cpu => "50%",
+        Limit::IoRead | Limit::IoWrite => "10MiB/s",
+        Limit::IoReadOps | Limit::IoWriteOps => "100/s",
     };
     whose.with(value, unit(limit) != Unit::Count)
 }

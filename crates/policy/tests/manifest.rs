@@ -74,8 +74,8 @@ pass = ["LANG", { name = "TZ", optional = true }]
             stop: true
         }
     );
-    assert_eq!(manifest.shares["cpu"].value, "50%");
-    assert!(manifest.shares["cpu"].optional);
+    assert_eq!(manifest.limits[&Limit::Cpu].value.hard, Some(500));
+    assert!(manifest.limits[&Limit::Cpu].optional);
     assert_eq!(
         manifest.read[1],
         Request {

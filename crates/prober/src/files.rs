@@ -25,6 +25,11 @@ pub(crate) fn open_to_read(path: &[u8]) -> core::result::Result<OwnedFd, Errno> 
     )
 }
 
+pub(crate) fn open_direct(path: &[u8]) -> core::result::Result<OwnedFd, Errno> {
+    let flags = QUIETLY | OFlags::RDONLY | OFlags::DIRECT;
+    open(Text::of(&[path])?.c()?, flags, Mode::empty())
+}
+
 pub(crate) fn read(path: &[u8]) -> Result {
     let file = open_to_read(path)?;
     let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);

@@ -146,6 +146,8 @@ fn attempt(probe: Probe<'_>, stack: &Stack) -> Outcome {
         Probe::Flood { bytes } => limits::flood(bytes).into(),
         Probe::Tasks { most } => limits::tasks(most),
         Probe::Files { most } => limits::files(most),
+        Probe::Share { milliseconds } => limits::share(milliseconds).into(),
+        Probe::Direct { most, path } => limits::direct(most, path).into(),
         Probe::Wait {} => limits::wait().into(),
     }
 }

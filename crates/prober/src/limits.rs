@@ -24,12 +24,36 @@ pub(crate) fn grow(bytes: u64, milliseconds: u64) -> Result {
     Ok(grown)
 }
 
+fn milliseconds_of(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+pub(crate) fn share(milliseconds: u64) -> Result {
+    let begun = milliseconds_of(ClockId::Monotonic);
+    let before = milliseconds_of(ClockId::ProcessCPUTime);
+    while milliseconds_of(ClockId::Monotonic) - begun < milliseconds {
+        core::hint::spin_loop();
+    }
+    Ok(milliseconds_of(ClockId::ProcessCPUTime) - before)
+}
+
+/// Where a page can be read to past the page cache; open(2), `O_DIRECT`.
+#[repr(align(4096))]
+struct Page([u8; 4096]);
+
+pub(crate) fn direct(most: u64, path: &[u8]) -> Result {
+    let file = files::open_direct(path)?;
+    let mut page = Page([0; 4096]);
+    let begun = milliseconds_of(ClockId::Monotonic);
+    for _ in 0..most {
+        rustix::io::pread(&file, &mut page.0, 0)?;
+    }
+    Ok(milliseconds_of(ClockId::Monotonic) - begun)
+}
+
 pub(crate) fn spin(milliseconds: u64) -> Result {
-    let used = || {
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
-    };
-    while used() < milliseconds {
+    while milliseconds_of(ClockId::ProcessCPUTime) < milliseconds {
         core::hint::spin_loop();
     }
     Ok(milliseconds)

@@ -27,6 +27,22 @@ pub fn after_failure(facts: &HostFacts, step: &str, errno: i32) -> HostFacts {
     let machine = Machine::look();
     let mut learnt = facts.clone();
     match step {
+        "cgroup" => {
+            let known = &mut learnt.jar_cgroups;
+            let shown = known.place.clone();
+            // First without those controllers that may be in somebody's way, then without any.
+            if known.controllers.is_empty() {
+                known.can_be_made = unavailable(
+                    format!(
+                        "no jar can be made in a cgroup below {shown} ({})",
+                        std::io::Error::from_raw_os_error(errno)
+                    ),
+                    "look at its cgroup.type, cgroup.max.descendants and owner, and in the kernel's log",
+                );
+            } else {
+                known.controllers.clear();
+            }
+        }
         "clone" => {
             let ability = machine.namespaces(facts, errno);
             if errno == ENOSYS {

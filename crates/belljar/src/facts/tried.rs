@@ -47,6 +47,7 @@ pub async fn tried() -> HostFacts {
     }
     count_tasks(&mut facts).await;
     let idmapped = map_ids(&mut facts, &mut done).await;
+    crate::sys::cgroup::take_back();
     facts.examined = Some(Examined {
         done: done.into_iter().map(str::to_owned).collect(),
         idmapped,

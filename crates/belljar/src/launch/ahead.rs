@@ -31,6 +31,10 @@ impl Ahead {
         if policy.linux.namespaces.is_some() || !policy.plugins.is_empty() {
             return None;
         }
+        // A jar's first process is made in its cgroup, and not before there is one.
+        if crate::facts::has_cgroups(preset) {
+            return None;
+        }
         let (uid, gid) = policy.flags.user.unwrap_or(belljar_policy::effective::USER);
         let range = policy.linux.uid_range.as_ref().map(|said| said.value);
         let (first, count) = range.unwrap_or(belljar_policy::effective::UID_RANGE);
@@ -47,6 +51,13 @@ impl Ahead {
 
     /// The same as a launch that was made.
     pub(crate) fn like(plan: &Plan) -> Option<Self> {
+        if plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Cgroup { .. }))
+        {
+            return None;
+        }
         let namespaces = plan.steps.iter().find_map(|step| match step {
             Step::Clone { namespaces } => Some(*namespaces),
             _ => None,

@@ -68,6 +68,10 @@ const fn row(limit: Limit) -> Row {
             "write four times as much into its scratch",
             Felt::Fails(ENOSPC),
         ),
+        // Tried elsewhere: nothing is refused beyond them.
+        Limit::Cpu | Limit::IoRead | Limit::IoWrite | Limit::IoReadOps | Limit::IoWriteOps => {
+            (0, "go on faster", Felt::Ends)
+        }
     };
     Row { at, what, felt }
 }
@@ -171,7 +175,7 @@ async fn one(
 }
 
 /// The same decision with another value of one limit.
-fn with_limit(decided: &Decided, limit: Limit, value: u64) -> Result<Decided, String> {
+pub(super) fn with_limit(decided: &Decided, limit: Limit, value: u64) -> Result<Decided, String> {
     let mut policy = decided.basis.policy.clone();
     let stop = decided
         .plan
@@ -223,6 +227,9 @@ fn probe(limit: Limit, value: u64, plan: &Plan) -> Bytes {
             most: value.saturating_mul(4),
             path: &file.0,
         },
+        Limit::Cpu | Limit::IoRead | Limit::IoWrite | Limit::IoReadOps | Limit::IoWriteOps => {
+            Probe::Wait {}
+        }
     };
     probe.encode()
 }
@@ -247,7 +254,7 @@ async fn without(
             .encode()
         }
         // It would cost what the limit is there to save.
-        Limit::Memory | Limit::CpuTime | Limit::Wall | Limit::Output => return None,
+        _ => return None,
     };
     let answers = outside.try_plainly(&[probe], engine).await.ok()?;
     answers.first().copied().flatten()

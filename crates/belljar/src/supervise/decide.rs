@@ -50,9 +50,13 @@ pub(crate) struct Evidence {
     pub(crate) main: Option<MainEnd>,
     /// pid 1's status by wait4(2); none where the launcher was lost.
     pub(crate) init: Option<i32>,
+    /// The jar came to its own limit of memory, and the kernel ended tasks of it.
+    pub(crate) out_of_memory: bool,
     /// More was written to stdout and stderr than the limit lets through.
     pub(crate) output_over: bool,
 }
+
+const KILL: i32 = 9;
 
 /// The verdict.
 pub(crate) fn decide(evidence: &Evidence) -> Outcome {
@@ -70,6 +74,9 @@ pub(crate) fn decide(evidence: &Evidence) -> Outcome {
     let over = Outcome::Limit {
         limit: Limit::Output,
     };
+    let out_of_memory = Outcome::Limit {
+        limit: Limit::Memory,
+    };
     match (evidence.cause, by_itself) {
         (Some(Cause::Stop(by)), by_itself) => Outcome::Stopped {
             by,
@@ -80,6 +87,11 @@ pub(crate) fn decide(evidence: &Evidence) -> Outcome {
         // What was written came before the end of whoever wrote it.
         (Some(Cause::Limit(Limit::Output)), _) => over,
         (None, _) if evidence.output_over => over,
+        // pid 1 is killed with the rest, most often before it could tell of any.
+        (None, None) if evidence.out_of_memory => out_of_memory,
+        (None, Some(Outcome::Signaled { signal: KILL, .. })) if evidence.out_of_memory => {
+            out_of_memory
+        }
         (_, Some(outcome)) => outcome,
         (Some(Cause::Limit(limit)), None) => Outcome::Limit { limit },
         (Some(Cause::Blind) | None, None) => Outcome::Lost,
@@ -88,7 +100,6 @@ pub(crate) fn decide(evidence: &Evidence) -> Outcome {
 
 /// What was noticed besides the verdict's cause.
 pub(crate) fn symptoms(evidence: &Evidence, outcome: &Outcome) -> Vec<String> {
-    const KILL: i32 = 9;
     const XCPU: i32 = 24;
     const XFSZ: i32 = 25;
     let mut symptoms = Vec::new();
@@ -96,7 +107,9 @@ pub(crate) fn symptoms(evidence: &Evidence, outcome: &Outcome) -> Vec<String> {
         match end {
             MainEnd::Signaled { signal: XFSZ, .. } => symptoms.push("file_size?".to_owned()),
             MainEnd::Signaled { signal: XCPU, .. } => symptoms.push("cpu_time?".to_owned()),
-            MainEnd::Signaled { signal: KILL, .. } => symptoms.push("oom_kill?".to_owned()),
+            MainEnd::Signaled { signal: KILL, .. } if !evidence.out_of_memory => {
+                symptoms.push("oom_kill?".to_owned());
+            }
             _ => {}
         }
         if !matches!(outcome, Outcome::Exited { .. } | Outcome::Signaled { .. }) {
@@ -110,10 +123,16 @@ pub(crate) fn symptoms(evidence: &Evidence, outcome: &Outcome) -> Vec<String> {
     }
     match (evidence.init, evidence.main) {
         (None, _) => symptoms.push("launcher lost".to_owned()),
-        (Some(_), None) if !evidence.killed => {
+        (Some(_), None) if !evidence.killed && !evidence.out_of_memory => {
             symptoms.push("pid 1 ended without a record; oom_kill?".to_owned());
         }
         _ => {}
+    }
+    let memory = Outcome::Limit {
+        limit: Limit::Memory,
+    };
+    if evidence.out_of_memory && *outcome != memory {
+        symptoms.push("tasks of it were killed at its limit of memory".to_owned());
     }
     if evidence.cause == Some(Cause::Blind) {
         symptoms.push("the jar's tasks could no longer be seen".to_owned());
@@ -135,6 +154,7 @@ mod tests {
         killed: false,
         main: EXITED,
         init: Some(0),
+        out_of_memory: false,
         output_over: false,
     };
 

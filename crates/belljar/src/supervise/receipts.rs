@@ -47,7 +47,10 @@ impl Receipts {
         self.note_implied(plan, |step| {
             matches!(
                 step,
-                Step::Detach { .. } | Step::Clone { .. } | Step::MapIds { .. }
+                Step::Detach { .. }
+                    | Step::Cgroup { .. }
+                    | Step::Clone { .. }
+                    | Step::MapIds { .. }
             )
         });
     }

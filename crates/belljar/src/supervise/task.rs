@@ -23,7 +23,7 @@ use crate::{
     launch::{Again, Ahead, Begun, Link, News, parking},
     report,
     streams::{Connected, Meter, Stream},
-    sys::{self, Lease, Reachable},
+    sys::{self, Lease, Reachable, cgroup::OwnCgroup},
 };
 
 /// Output that nobody reads is given up after so long, where Belljar ended the jar.
@@ -44,6 +44,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
         Err((failure, receipts)) => {
             tracing::debug!(target: "belljar", jar = job.id, ?failure, "launch failed");
             drop(job.lease.take());
+            drop(job.cgroup.take());
             // Nobody waits where the launch was given up.
             let _ = job.reply.send(Attempt::Failed {
                 failure,
@@ -253,7 +254,16 @@ async fn conclude(
     if output_over {
         watch.hit(Limit::Output, Edge::Hard);
     }
-    let usage = usage(&mut watch, up, &ending, (stdout, stderr));
+    let cgroup = job.cgroup.as_deref();
+    let out_of_memory = cgroup.is_some_and(OwnCgroup::out_of_memory);
+    if out_of_memory {
+        watch.hit(Limit::Memory, Edge::Hard);
+    }
+    // pid 1 of the jar is one of those that were seen.
+    if cgroup.is_some_and(|cgroup| cgroup.out_of_tasks(watch.peak.tasks)) {
+        watch.hit(Limit::Processes, Edge::Hard);
+    }
+    let usage = usage(&mut watch, up, &ending, (stdout, stderr), cgroup);
     let evidence = Evidence {
         cause: ending.cause,
         killed: ending.killed,
@@ -262,6 +272,7 @@ async fn conclude(
             .filter(|last| last.has_main == 1)
             .and_then(|last| MainEnd::from_record(last.main_code, last.main_status)),
         init: ending.last.map(|last| last.init_status),
+        out_of_memory,
         output_over,
     };
     let outcome = decide(&evidence);
@@ -315,11 +326,20 @@ fn written(meter: &Meter, connected: &Connected) -> (u64, u64) {
     meter.counted()
 }
 
-fn usage(watch: &mut Watch, up: &Up, ending: &Ending, (stdout, stderr): (u64, u64)) -> Usage {
+fn usage(
+    watch: &mut Watch,
+    up: &Up,
+    ending: &Ending,
+    (stdout, stderr): (u64, u64),
+    cgroup: Option<&OwnCgroup>,
+) -> Usage {
+    let counted = cgroup.map(OwnCgroup::counted).unwrap_or_default();
     let nanoseconds = |microseconds: u64| microseconds.saturating_mul(1000);
     let waited = ending
         .last
         .map(|last| (nanoseconds(last.init_user), nanoseconds(last.init_system)));
+    // A cgroup knows of children too that nobody waited for.
+    let waited = counted.user.zip(counted.system).or(waited);
     let cpu = waited.map_or(0, |(user, system)| user.saturating_add(system));
     let disk = up
         .scratch
@@ -340,7 +360,10 @@ fn usage(watch: &mut Watch, up: &Up, ending: &Ending, (stdout, stderr): (u64, u6
         wall_ns: u64::try_from(ending.wall.as_nanos()).ok(),
         user_ns: user,
         system_ns: waited.map(|(_, system)| system),
-        memory_peak: looked.then_some(peak.memory),
+        memory_peak: cgroup
+            .and_then(OwnCgroup::memory_peak)
+            .map(|peak| watch.of_guest(peak))
+            .or(looked.then_some(peak.memory)),
         rss_peak: ending
             .last
             .map(|last| last.init_peak.max(last.main_peak).saturating_mul(1024)),
@@ -359,6 +382,7 @@ fn usage(watch: &mut Watch, up: &Up, ending: &Ending, (stdout, stderr): (u64, u6
 async fn finish(mut job: Job, report: Report) {
     tracing::debug!(target: "belljar", jar = job.id, outcome = ?report.outcome, "ended");
     drop(job.lease.take());
+    drop(job.cgroup.take());
     if job.sink.may_block() {
         let sink = job.sink.clone();
         let copy = report.clone();

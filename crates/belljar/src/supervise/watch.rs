@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use belljar_plan::{
-    Limit, Plan, Strength,
+    Limit, Plan, Step, Strength,
     report::{Edge, LimitHit},
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     bounds: Vec<(Limit, Bound)>,
     /// A limit is claimed that holds only as long as the jar's tasks can be seen.
     must_see: bool,
+    /// Where the kernel holds memory: how much of it is the jar's own, and not the guest's.
+    own_memory: Option<u64>,
     /// Every limit that was reached, in order, each once.
     pub(crate) hits: Vec<LimitHit>,
     /// The most that was seen of each.
@@ -76,6 +78,7 @@ impl Watch {
         Self {
             bounds,
             must_see,
+            own_memory: own_memory(plan),
             hits: Vec::new(),
             peak: Seen::default(),
             looked: false,
@@ -105,6 +108,11 @@ impl Watch {
         self.must_see
     }
 
+    /// What of a cgroup's memory is the guest's.
+    pub(crate) fn of_guest(&self, memory: u64) -> u64 {
+        memory.saturating_sub(self.own_memory.unwrap_or(0))
+    }
+
     /// Notes that a limit was reached; true the first time.
     pub(crate) fn hit(&mut self, limit: Limit, at: Edge) -> bool {
         let hit = LimitHit { limit, at };
@@ -132,6 +140,10 @@ impl Watch {
     /// the one for which the jar must end.
     pub(crate) fn take(&mut self, seen: Seen) -> (Vec<LimitHit>, Option<Limit>) {
         self.looked = true;
+        let seen = Seen {
+            memory: self.of_guest(seen.memory),
+            ..seen
+        };
         self.peak.memory = self.peak.memory.max(seen.memory);
         self.peak.cpu = self.peak.cpu.max(seen.cpu);
         self.peak.tasks = self.peak.tasks.max(seen.tasks);
@@ -158,7 +170,9 @@ impl Watch {
                 _ => used > bound.hard,
             };
             let ends = bound.stop || matches!(limit, Limit::Memory | Limit::CpuTime);
-            if reached {
+            // The kernel ends it, and says so.
+            let by_kernel = limit == Limit::Memory && self.own_memory.is_some();
+            if reached && !by_kernel {
                 self.hit(limit, Edge::Hard);
                 if ends && end.is_none() {
                     end = Some(limit);
@@ -198,6 +212,20 @@ impl Watch {
     }
 }
 
+/// By how much memory.max is above the limit: for what Belljar itself puts there.
+fn own_memory(plan: &Plan) -> Option<u64> {
+    let settings = plan.steps.iter().find_map(|step| match step {
+        Step::Cgroup { settings } => Some(settings),
+        _ => None,
+    })?;
+    let most = settings
+        .iter()
+        .find_map(|setting| setting.0.strip_prefix(b"memory.max="))?;
+    let most: u64 = std::str::from_utf8(most).ok()?.parse().ok()?;
+    let hard = plan.limit(Limit::Memory)?.hard?;
+    Some(most.saturating_sub(hard))
+}
+
 #[cfg(test)]
 mod tests {
     use belljar_plan::plan::PlannedLimit;
@@ -235,6 +263,31 @@ mod tests {
             (vec![hit(Limit::Memory, Edge::Soft)], None)
         );
         assert_eq!(watch.take(seen), (Vec::new(), None));
+    }
+
+    #[test]
+    fn what_the_kernel_holds_ends_nothing_here_and_what_is_the_jar_s_own_is_not_counted() {
+        let mut plan = super::super::receipts::tests::plan(Vec::new(), Vec::new());
+        plan.limits = vec![PlannedLimit {
+            limit: Limit::Memory,
+            soft: Some(50),
+            hard: Some(100),
+            stop: false,
+            origin: "test".into(),
+        }];
+        plan.steps = vec![Step::Cgroup {
+            settings: vec!["memory.max=160".into()],
+        }];
+        let mut watch = Watch::new(&plan);
+        let mut seen = |memory| {
+            watch.take(Seen {
+                memory,
+                ..Seen::default()
+            })
+        };
+        assert_eq!(seen(110), (Vec::new(), None));
+        assert_eq!(seen(111), (vec![hit(Limit::Memory, Edge::Soft)], None));
+        assert_eq!(seen(1000), (Vec::new(), None));
     }
 
     #[test]

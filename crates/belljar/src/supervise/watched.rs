@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     launch::{Link, News},
-    sys,
+    sys::{
+        self,
+        cgroup::{Counted, OwnCgroup},
+    },
 };
 
 /// So many looks in a row at a jar that lives may see nothing.
@@ -333,7 +336,12 @@ impl<'a> Watched<'a> {
             .watch
             .soft(Limit::Memory)
             .min(self.watch.hard(Limit::Memory));
-        Box::pin(look(pause, self.pid, self.scratch.clone(), near))
+        let jar = Jar {
+            pid: self.pid,
+            scratch: self.scratch.clone(),
+            cgroup: self.job.cgroup.clone(),
+        };
+        Box::pin(look(pause, jar, near))
     }
 }
 
@@ -371,29 +379,63 @@ async fn wait(until: Option<Instant>) {
     }
 }
 
-async fn look(
-    pause: Duration,
+/// What is looked at of a jar.
+struct Jar {
     pid: i32,
     scratch: Option<Arc<OwnedFd>>,
-    near: u64,
-) -> (Option<Seen>, Duration) {
+    cgroup: Option<Arc<OwnCgroup>>,
+}
+
+async fn look(pause: Duration, jar: Jar, near: u64) -> (Option<Seen>, Duration) {
     sleep(pause).await;
     let begun = Instant::now();
-    let seen = match sys::sample(pid).await {
-        Some(sample) => {
-            let mut memory = sample.private;
-            if memory > near && sample.processes.len() > 1 {
-                memory = memory.min(sys::shared_once(&sample.processes).await);
-            }
-            let disk = scratch.and_then(|scratch| sys::taken(&scratch).ok());
-            Some(Seen {
-                memory,
-                cpu: sample.cpu,
-                tasks: sample.tasks,
-                disk: disk.map(|taken| (taken.bytes, taken.full)),
+    let counted = jar.cgroup.as_ref().map(|cgroup| cgroup.counted());
+    let disk = jar.scratch.and_then(|scratch| sys::taken(&scratch).ok());
+    let disk = disk.map(|taken| (taken.bytes, taken.full));
+    let seen = match counted {
+        // The kernel counts, and nothing has to be looked for among tasks.
+        Some(Counted {
+            memory: Some(memory),
+            cpu: Some(cpu),
+            tasks: Some(tasks),
+            ..
+        }) => Some(Seen {
+            memory,
+            cpu,
+            tasks,
+            disk,
+        }),
+        counted => {
+            let counted = counted.unwrap_or_default();
+            let seen = match sampled(jar.pid, near).await {
+                // What limits rest on is known without looking at tasks.
+                None if counted.cpu.is_some() && (counted.memory.is_some() || near == u64::MAX) => {
+                    Some(Seen::default())
+                }
+                seen => seen,
+            };
+            seen.map(|seen| Seen {
+                memory: counted.memory.unwrap_or(seen.memory),
+                cpu: counted.cpu.unwrap_or(seen.cpu),
+                tasks: counted.tasks.unwrap_or(seen.tasks),
+                disk,
             })
         }
-        None => None,
     };
     (seen, begun.elapsed())
+}
+
+/// What the jar's tasks say of themselves.
+async fn sampled(pid: i32, near: u64) -> Option<Seen> {
+    let sample = sys::sample(pid).await?;
+    let mut memory = sample.private;
+    if memory > near && sample.processes.len() > 1 {
+        memory = memory.min(sys::shared_once(&sample.processes).await);
+    }
+    Some(Seen {
+        memory,
+        cpu: sample.cpu,
+        tasks: sample.tasks,
+        disk: None,
+    })
 }

@@ -72,6 +72,26 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
     pub(crate) output: Option<String>,
 
+    /// Processor time, as a part of one processor: 50%, or 200% of two
+    #[arg(long, value_name = "PERCENT", help_heading = LIMITS)]
+    pub(crate) cpu: Option<String>,
+
+    /// What it reads from disks, such as 10MiB/s
+    #[arg(long, value_name = "SIZE/s", help_heading = LIMITS)]
+    pub(crate) io_read: Option<String>,
+
+    /// What it writes to disks, such as 10MiB/s
+    #[arg(long, value_name = "SIZE/s", help_heading = LIMITS)]
+    pub(crate) io_write: Option<String>,
+
+    /// Reads from disks, such as 100/s
+    #[arg(long, value_name = "COUNT/s", help_heading = LIMITS)]
+    pub(crate) io_read_ops: Option<String>,
+
+    /// Writes to disks, such as 100/s
+    #[arg(long, value_name = "COUNT/s", help_heading = LIMITS)]
+    pub(crate) io_write_ops: Option<String>,
+
     /// Working directory in the jar
     #[arg(long, value_name = "DIR", help_heading = SURROUNDINGS)]
     pub(crate) workdir: Option<OsString>,

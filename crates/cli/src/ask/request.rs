@@ -160,6 +160,11 @@ fn limit_of(options: &Options, limit: Limit) -> Option<&str> {
         Limit::OpenFiles => &options.open_files,
         Limit::FileSize => &options.file_size,
         Limit::Disk => &options.disk,
+        Limit::Cpu => &options.cpu,
+        Limit::IoRead => &options.io_read,
+        Limit::IoWrite => &options.io_write,
+        Limit::IoReadOps => &options.io_read_ops,
+        Limit::IoWriteOps => &options.io_write_ops,
     }
     .as_deref()
 }

@@ -69,7 +69,7 @@ const LISTENER: &str = "denied calls are refused as ever, but not told of";
 const LANDLOCK: &str = "a jar's files are held by its mounts alone";
 const IDMAP: &str = "what root grants must be open to everybody";
 const FIXED_CODE: &str = "writable_code is held by the filter alone";
-const CGROUPS: &str = "nothing yet: memory and processor time are sampled instead";
+const CGROUPS: &str = "memory is held by sampling, and cpu and io by nothing";
 
 const IDS: &str = "nothing yet: a user's jar has the user's own id";
 
@@ -142,6 +142,7 @@ impl Findings {
         for (ability, costs) in parts {
             self.part(ability, costs);
         }
+        self.part(&facts.jar_cgroups.can_be_made, CGROUPS);
         if !facts.fixed_code {
             self.missing.push(Missing {
                 presets: Vec::new(),
@@ -154,14 +155,7 @@ impl Findings {
             });
         }
         if let Some(examined) = &facts.examined {
-            let parts = [
-                (&examined.cgroups.children, CGROUPS),
-                (&examined.more_ids, IDS),
-            ];
-            let parts = parts.into_iter();
-            self.later = parts
-                .filter_map(|(part, costs)| Missing::of(part, costs))
-                .collect();
+            self.later = Missing::of(&examined.more_ids, IDS).into_iter().collect();
         }
     }
 

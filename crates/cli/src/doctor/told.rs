@@ -230,11 +230,20 @@ fn besides(page: &mut Page, facts: &HostFacts, examined: &Examined) {
         children.is_available(),
         &format!("{version}{own}"),
     );
+    let list = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        names => names.join(" "),
+    };
+    let of_jars = &facts.jar_cgroups;
+    if of_jars.can_be_made.is_available() {
+        let text = format!(
+            "in {}; controllers: {}",
+            of_jars.place,
+            list(&of_jars.controllers)
+        );
+        about(page, "for jars", &text);
+    }
     if children.is_available() {
-        let list = |names: &[String]| match names {
-            [] => "none".to_owned(),
-            names => names.join(" "),
-        };
         about(
             page,
             "controllers",

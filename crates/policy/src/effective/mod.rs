@@ -375,16 +375,6 @@ impl Judge<'_> {
                 remedy: "mark it `optional = true`, or take it out".to_owned(),
             });
         }
-        for (name, request) in &manifest.shares {
-            self.refuse(Refused {
-                rule: if name == "io" { Rule::Io } else { Rule::Cpu },
-                request: format!("limits.{} {}", tame(name), tame(&request.value)),
-                optional: request.optional,
-                origin: &request.origin,
-                reason: "is unsupported in this version".to_owned(),
-                remedy: "mark it `optional = true`, or take it out".to_owned(),
-            });
-        }
     }
 
     /// What `[linux]` takes away, by name.

@@ -262,7 +262,7 @@ fn rounded(limit: Limit, used: u64) -> u64 {
     let unit = match limit {
         Limit::Memory | Limit::Disk | Limit::FileSize | Limit::Output => 1 << 20,
         Limit::CpuTime | Limit::Wall => 1_000_000_000,
-        Limit::Processes | Limit::OpenFiles => 1,
+        _ => 1,
     };
     used.saturating_add(used / 2)
         .checked_next_multiple_of(unit)

@@ -199,7 +199,7 @@ struct EnvTable {
 
 pub(super) fn parse(text: &str, format: Format, file: &str) -> Result<Manifest, ManifestError> {
     let raw = parse::read::<ManifestFile>(text, format, file, None)?.value;
-    let (limits, shares) = raw.limits.read()?;
+    let limits = raw.limits.read()?;
     let (read, groups) = places_and_groups(raw.filesystem.read)?;
     Ok(Manifest {
         file: tame(file),
@@ -217,7 +217,6 @@ pub(super) fn parse(text: &str, format: Format, file: &str) -> Result<Manifest, 
             (to, optional)
         })
         .collect(),
-        shares,
         subprocesses: right(raw.process.subprocesses),
         jit: right(raw.process.jit),
         set: variables(raw.env.set)?,

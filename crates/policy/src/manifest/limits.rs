@@ -36,21 +36,6 @@ impl Wanted for LimitTable {
         "a value such as \"64MiB\", \"5s\" or 50, or { soft = …, hard = … }";
 }
 
-/// A share of the machine.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ShareTable {
-    /// As the limit's own issue will define it.
-    value: Amount,
-    /// Without it the plugin still runs.
-    #[serde(default)]
-    optional: bool,
-}
-
-impl Wanted for ShareTable {
-    const WANTED: &'static str = "a value, or { value = …, optional = true }";
-}
-
 /// Limits. Sizes as `64KiB`, durations as `5s`, counts as `50`; `{ soft, hard }` sets both edges.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -71,20 +56,20 @@ pub(crate) struct LimitsTable {
     file_size: Option<At<Or<Amount, LimitTable>>>,
     /// Bytes in private scratch.
     disk: Option<At<Or<Amount, LimitTable>>>,
-    /// Share of processors; not supported yet.
-    cpu: Option<At<Or<Amount, ShareTable>>>,
-    /// Block I/O rate; not supported yet.
-    io: Option<At<Or<Amount, ShareTable>>>,
+    /// Processor time that all tasks may take, as a part of one processor: `50%`, or `200%` of two.
+    cpu: Option<At<Or<Amount, LimitTable>>>,
+    /// Bytes a second read from disks, such as `10MiB/s`.
+    io_read: Option<At<Or<Amount, LimitTable>>>,
+    /// Bytes a second written to disks.
+    io_write: Option<At<Or<Amount, LimitTable>>>,
+    /// Reads a second from disks, such as `100/s`.
+    io_read_ops: Option<At<Or<Amount, LimitTable>>>,
+    /// Writes a second to disks.
+    io_write_ops: Option<At<Or<Amount, LimitTable>>>,
 }
 
-/// What a limits table asks for: the bounded quantities, and the shares.
-type Limits = (
-    BTreeMap<Limit, Request<Bound>>,
-    BTreeMap<String, Request<String>>,
-);
-
 impl LimitsTable {
-    pub(crate) fn read(self) -> Result<Limits, ManifestError> {
+    pub(crate) fn read(self) -> Result<BTreeMap<Limit, Request<Bound>>, ManifestError> {
         let mut limits = BTreeMap::new();
         for (limit, said) in [
             (Limit::Memory, self.memory),
@@ -95,24 +80,17 @@ impl LimitsTable {
             (Limit::OpenFiles, self.open_files),
             (Limit::FileSize, self.file_size),
             (Limit::Disk, self.disk),
+            (Limit::Cpu, self.cpu),
+            (Limit::IoRead, self.io_read),
+            (Limit::IoWrite, self.io_write),
+            (Limit::IoReadOps, self.io_read_ops),
+            (Limit::IoWriteOps, self.io_write_ops),
         ] {
             if let Some(said) = said {
                 limits.insert(limit, bound(limit, said)?);
             }
         }
-        let mut shares = BTreeMap::new();
-        for (name, said) in [("cpu", self.cpu), ("io", self.io)] {
-            let table = |ShareTable { value, optional }| (value, optional);
-            for request in each(said.into_iter().collect(), table) {
-                let request = Request {
-                    value: request.value.0,
-                    optional: request.optional,
-                    origin: request.origin,
-                };
-                shares.insert(name.to_owned(), request);
-            }
-        }
-        Ok((limits, shares))
+        Ok(limits)
     }
 }
 
@@ -166,6 +144,9 @@ fn stop(limit: Limit, action: Option<&str>, origin: &str) -> Result<bool, Manife
     match (action, limit) {
         (None, _) => Ok(false),
         // Nobody sees these being reached, so that nothing could be done about it.
+        (Some("stop"), limit) if limit.is_rate() => Err(bad(format!(
+            "`action = \"stop\"` cannot apply to `{limit}`: what goes beyond it is slowed"
+        ))),
         (Some("stop"), Limit::OpenFiles | Limit::FileSize | Limit::Disk) => Err(bad(format!(
             "`action = \"stop\"` cannot apply to `{limit}`: the system refuses the call and tells nobody"
         ))),

@@ -36,8 +36,6 @@ pub struct Manifest {
     pub write: Vec<Request<Place>>,
     /// `[network] connect`: names and ports, as written.
     pub connect: Vec<Request<String>>,
-    /// `[limits] cpu` and `io`, as written.
-    pub shares: BTreeMap<String, Request<String>>,
     /// `[process] subprocesses`
     pub subprocesses: Option<Request<()>>,
     /// `[process] jit`

@@ -43,19 +43,38 @@ pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
             }
         }
         Rule::Memory | Rule::CpuTime | Rule::Wall | Rule::Output | Rule::Disk => Supervisor,
-        Rule::Cpu | Rule::Io => None,
+        // Asked for, since otherwise there is no such rule.
+        Rule::Cpu | Rule::Io => Kernel,
+    }
+}
+
+/// Why no cgroup here slows a jar down.
+fn no_rate(rule: Rule, facts: &HostFacts) -> (String, String) {
+    let known = &facts.jar_cgroups;
+    let name = if rule == Rule::Io { "io" } else { "cpu" };
+    let accept = format!("or leave the limit out, or accept it by `--best-effort {rule}`");
+    match &known.can_be_made {
+        Ability::Unavailable { cause, remedy } => (
+            format!("no cgroup for jars can be made: {cause}"),
+            format!("{remedy}; {accept}"),
+        ),
+        Ability::Available if !known.controllers.iter().any(|has| has == name) => (
+            format!("the cgroups that jars can have here lack the controller `{name}`"),
+            format!(
+                "have it handed on (`Delegate={name}`, or `+{name}` in cgroup.subtree_control above); {accept}"
+            ),
+        ),
+        Ability::Available => (
+            "this machine has no disk that io.max bounds".to_owned(),
+            accept,
+        ),
     }
 }
 
 /// Why this machine cannot hold a rule, and what to do about it.
 pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String) {
     let abilities = match planned.rule {
-        Rule::Cpu | Rule::Io => {
-            return (
-                "unsupported: cgroup controllers are not used yet".to_owned(),
-                "leave out the demand".to_owned(),
-            );
-        }
+        Rule::Cpu | Rule::Io => return no_rate(planned.rule, facts),
         Rule::Exec | Rule::WritableCode if planned.planned.mechanism.starts_with("granted: ") => {
             let (what, right) = match planned.rule {
                 Rule::Exec => ("other programs may be started", "subprocesses"),
@@ -98,6 +117,20 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
                 reason.to_owned(),
                 "link it with `-z noexecstack`; or say `--allow jit`, which gives the rule up"
                     .to_owned(),
+            );
+        }
+        Rule::Memory
+            if let Ability::Unavailable { cause, remedy } = &facts.jar_cgroups.can_be_made =>
+        {
+            return (
+                format!("it is held by the supervisor, since there is no cgroup for jars: {cause}"),
+                remedy.clone(),
+            );
+        }
+        Rule::Memory if planned.planned.strength == Strength::Supervisor => {
+            return (
+                "it is held by the supervisor, since the cgroups here have no memory controller".to_owned(),
+                "have it handed on (`Delegate=memory`, or `+memory` in cgroup.subtree_control above), or demand `supervisor`".to_owned(),
             );
         }
         _ if planned.planned.strength == Strength::Supervisor => {

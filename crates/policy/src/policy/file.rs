@@ -449,14 +449,8 @@ fn names(list: Vec<At<String>>) -> Result<Vec<Said<String>>, PolicyError> {
 }
 
 fn limits(table: LimitsTable) -> Result<BTreeMap<Limit, Said<Bound>>, PolicyError> {
-    let (limits, shares) = table.read()?;
-    if let Some((name, share)) = shares.into_iter().next() {
-        return Err(PolicyError::Unsupported {
-            origin: share.origin,
-            what: format!("limit `{name}`"),
-        });
-    }
-    limits
+    table
+        .read()?
         .into_iter()
         .map(|(limit, request)| {
             if request.optional {

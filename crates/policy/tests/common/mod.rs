@@ -61,6 +61,7 @@ pub(crate) fn machine() -> HostFacts {
         listener: Ability::Available,
         fixed_code: true,
         landlock: Ability::Available,
+        jar_cgroups: belljar_policy::facts::JarCgroups::default(),
         landlock_abi: 7,
         processes_counted: Ability::Available,
         tasks_seen: Ability::Available,

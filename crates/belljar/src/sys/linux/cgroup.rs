@@ -12,6 +12,15 @@ use belljar_policy::facts::Hierarchy;
 
 use super::facts::read_proc;
 
+mod own;
+
+pub(crate) use own::{Counted, Found, Missing, OwnCgroup, take_back};
+
+/// Where cgroups of jars can be made, as far as a look tells.
+pub(crate) fn find() -> Result<Found, Missing> {
+    own::find(&place())
+}
+
 /// Where the caller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -38,6 +47,28 @@ const FILES: [&str; 6] = [
     "cpu.stat",
     "memory.pressure",
 ];
+
+/// The machine's disks, `MAJOR:MINOR`: what is in memory, and what only leads to
+/// another file, is none.
+pub(crate) fn disks() -> Vec<String> {
+    const NONE: [&str; 4] = ["loop", "ram", "zram", "nbd"];
+    let mut disks: Vec<String> = fs::read_dir("/sys/block")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            !NONE.iter().any(|none| name.starts_with(none))
+        })
+        .filter_map(|entry| {
+            let number = fs::read_to_string(entry.path().join("dev")).ok()?;
+            Some(number.trim_end().to_owned())
+        })
+        .collect();
+    disks.sort();
+    disks
+}
 
 /// Reads where the calling process is.
 pub(crate) fn place() -> Place {

@@ -2,6 +2,7 @@
 
 use belljar_plan::{Limit, Preset, Resource, Step, plan::PlannedLimit, step::OwnedStep};
 
+use super::cgroup::Cgroup;
 use crate::{
     effective::Effective,
     facts::{Bounds, HostFacts},
@@ -47,6 +48,7 @@ pub(super) fn planned(effective: &Effective, bounds: &Bounds) -> Vec<PlannedLimi
 /// The bounds of each process, before the guest starts.
 pub(super) fn rlimits(
     limits: &[PlannedLimit],
+    cgroup: &Cgroup,
     preset: Preset,
     facts: &HostFacts,
 ) -> Vec<(OwnedStep, Option<Limit>)> {
@@ -77,12 +79,15 @@ pub(super) fn rlimits(
     if let Some(most) = hard(Limit::FileSize) {
         bound(Resource::FileSize, most, most, Some(Limit::FileSize));
     }
-    if let Some(most) = hard(Limit::Processes) {
+    // It would be met first, and tells nobody that it was.
+    if let Some(most) = hard(Limit::Processes).filter(|_| !cgroup.tasks) {
         // pid 1 of the jar is one of them.
         let most = most.saturating_add(1).min(bounds.processes);
         bound(Resource::Processes, most, most, Some(Limit::Processes));
     }
-    if let Some(memory) = hard(Limit::Memory) {
+    // Where the kernel holds all of it, this would only be in the way of programs
+    // that reserve more than they use.
+    if let Some(memory) = hard(Limit::Memory).filter(|_| !cgroup.memory) {
         let most = data_backstop(memory, hard(Limit::Processes)).min(bounds.data);
         bound(Resource::Data, most, most, Some(Limit::Memory));
     }

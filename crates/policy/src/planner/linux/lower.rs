@@ -14,7 +14,9 @@ use belljar_plan::{
 };
 
 use super::{
-    Steps, Walls, filter, guest,
+    Steps, Walls,
+    cgroup::Cgroup,
+    filter, guest,
     landlock::{Access, Domain, Place, Tcp},
     limits, notes,
     places::grants,
@@ -87,11 +89,13 @@ pub(super) fn plan(
         .any(|limit| limit.covers_grants(effective.preset.value));
 
     let mut steps = Steps::default();
-    first(&mut steps);
+    let cgroup = Cgroup::planned(&limits, facts, 0);
+    first(&mut steps, &cgroup);
     let walls = Walls {
         namespaces: NONE,
         domain: Some(&domain),
         filter: Some(&filter),
+        cgroup: &cgroup,
     };
     guest(&mut steps, &limits, effective, facts, &workdir, walls)?;
     without_counting_tasks(&mut steps);
@@ -117,6 +121,7 @@ pub(super) fn plan(
         filter: Some(&filter),
         own_code: None,
         domain: Ok(&domain),
+        cgroup: &cgroup,
         lower: true,
         steps: steps.of,
     };
@@ -241,8 +246,11 @@ fn limits_of(effective: &Effective, facts: &HostFacts) -> Vec<PlannedLimit> {
 }
 
 /// The launcher's step, and those of the jar's first process.
-fn first(steps: &mut Steps) {
+fn first(steps: &mut Steps, cgroup: &Cgroup) {
     let cleanup = &[Rule::Cleanup];
+    if let Some((step, rules)) = cgroup.step() {
+        steps.push(step, &rules);
+    }
     steps.push(Step::Clone { namespaces: NONE }, cleanup);
     steps.push(Step::OomScore { value: 1000 }, &[]);
     steps.push(Step::Undumpable {}, &[]);

@@ -23,6 +23,7 @@ use crate::{
     verified::{Executable, Subject, Verified},
 };
 
+mod cgroup;
 mod code;
 mod filter;
 mod landlock;
@@ -34,6 +35,7 @@ mod rules;
 mod shown;
 mod who;
 
+use cgroup::Cgroup;
 pub(crate) use filter::lifted;
 use landlock::Domain;
 pub(crate) use landlock::file_bit;
@@ -114,8 +116,9 @@ pub(super) fn plan(
     let domain = landlock::planned(&root, effective, facts, namespaces, filter.as_ref());
 
     let mut steps = Steps::default();
-    before(&mut steps, &root, namespaces, effective, facts);
     let of_tree = root.tree.steps();
+    let cgroup = Cgroup::planned(&limits, facts, own_bytes(&of_tree));
+    before(&mut steps, &root, namespaces, &cgroup, effective, facts);
     own_root(&mut steps, &of_tree, facts, domain.is_ok());
     files(&mut steps, of_tree, &hidden, &limits, effective, facts);
     privileges(&mut steps, namespaces, effective, domain.as_ref().ok());
@@ -129,6 +132,7 @@ pub(super) fn plan(
             namespaces,
             domain: domain.as_ref().ok(),
             filter: filter.as_ref(),
+            cgroup: &cgroup,
         },
     )?;
     let program = exec.path.as_str().into();
@@ -161,6 +165,7 @@ pub(super) fn plan(
             filter: filter.as_ref(),
             own_code: code::asked_for(verified, effective, &root.tree),
             domain: domain.as_ref(),
+            cgroup: &cgroup,
             lower: false,
             steps: steps.of,
         },
@@ -207,11 +212,15 @@ fn before(
     steps: &mut Steps,
     root: &Root,
     namespaces: Namespaces,
+    cgroup: &Cgroup,
     effective: &Effective,
     facts: &HostFacts,
 ) {
     let (uid, gid) = effective.user;
     steps.extend(root.detach.iter().cloned(), &[Rule::Files]);
+    if let Some((step, rules)) = cgroup.step() {
+        steps.push(step, &rules);
+    }
     let mut of_clone = vec![Rule::Files, Rule::Identity, Rule::Cleanup];
     of_clone.extend(namespaces.network.then_some(Rule::Network));
     of_clone.extend(namespaces.pid.then_some(Rule::Tasks));
@@ -238,17 +247,20 @@ fn before(
     steps.push(Step::PrivateMounts {}, &[Rule::Files, Rule::Cleanup]);
 }
 
+/// How many bytes the plugin's own files, directories and links take.
+fn own_bytes(of_tree: &TreeSteps) -> u64 {
+    let bytes = of_tree.own.iter().map(|step| match step {
+        Step::PluginFile { length, .. } => length.next_multiple_of(4096),
+        _ => 4096,
+    });
+    bytes.sum()
+}
+
 /// The jar's own root, and what lies in it itself.
 fn own_root(steps: &mut Steps, of_tree: &TreeSteps, facts: &HostFacts, canary: bool) {
     // Room for the plugin's own files, and a little for directories and links.
     let own = &of_tree.own;
-    let image: u64 = own
-        .iter()
-        .map(|step| match step {
-            Step::PluginFile { length, .. } => length.next_multiple_of(4096),
-            _ => 4096,
-        })
-        .sum();
+    let image = own_bytes(of_tree);
     let count = u64::try_from(own.len()).unwrap_or(u64::MAX);
     steps.push(
         Step::Root {
@@ -429,6 +441,7 @@ struct Walls<'a> {
     namespaces: Namespaces,
     domain: Option<&'a Domain>,
     filter: Option<&'a Filter>,
+    cgroup: &'a Cgroup,
 }
 
 /// The steps of the guest's own process, but for exec.
@@ -462,7 +475,7 @@ fn guest(
         &[],
     );
     steps.push(Step::Umask { mask: 0o022 }, &[]);
-    for (step, limit) in limits::rlimits(limits, effective.preset.value, facts) {
+    for (step, limit) in limits::rlimits(limits, walls.cgroup, effective.preset.value, facts) {
         let rule = limit.map(Limit::rule);
         steps.push(step, rule.as_slice());
     }

@@ -11,6 +11,7 @@ use belljar_plan::{
 
 use super::{
     super::demand,
+    cgroup::Cgroup,
     filter,
     landlock::{self, Domain},
     lower,
@@ -32,6 +33,8 @@ pub(super) struct Placed<'a> {
     pub(super) own_code: Option<String>,
     /// The Landlock domain; else why there is none.
     pub(super) domain: Result<&'a Domain, &'a String>,
+    /// The jar's own cgroup.
+    pub(super) cgroup: &'a Cgroup,
     /// There are no namespaces.
     pub(super) lower: bool,
     pub(super) steps: BTreeMap<Rule, Vec<u16>>,
@@ -83,11 +86,45 @@ pub(super) fn planned(
 }
 
 fn is_unset_limit(rule: Rule, limits: &[PlannedLimit]) -> bool {
-    Limit::from_word(rule.word()).is_some_and(|limit| {
-        limits.iter().all(|planned| {
-            planned.limit != limit || (planned.hard.is_none() && planned.soft.is_none())
+    let is_limit = Limit::ALL.iter().any(|limit| limit.rule() == rule);
+    is_limit
+        && limits.iter().all(|planned| {
+            planned.limit.rule() != rule || (planned.hard.is_none() && planned.soft.is_none())
         })
-    })
+}
+
+/// What the jar's own cgroup holds, with or without namespaces.
+fn by_cgroup(rule: Rule, placed: &Placed<'_>) -> Option<(String, Strength)> {
+    if is_unset_limit(rule, placed.limits) {
+        return None;
+    }
+    let cgroup = placed.cgroup;
+    let (mechanism, strength) = match rule {
+        Rule::Memory if cgroup.memory => (
+            "the jar's own cgroup: memory.max over all tasks, scratch, and what the kernel holds for them; no swap; \
+             all are killed together",
+            Strength::Kernel,
+        ),
+        Rule::Processes if cgroup.tasks => (
+            "the jar's own cgroup: pids.max over all tasks",
+            Strength::Kernel,
+        ),
+        Rule::Cpu if cgroup.cpu => (
+            "the jar's own cgroup: cpu.max over all tasks, in each tenth of a second",
+            Strength::Kernel,
+        ),
+        Rule::Io if cgroup.io => (
+            "the jar's own cgroup: io.max over all tasks, on each disk of this machine; files that the page cache has take none",
+            Strength::Kernel,
+        ),
+        Rule::CpuTime if cgroup.time => (
+            "the supervisor's reading of cpu.stat of the jar's own cgroup, in which every task counts that ever was in it; \
+             behind it RLIMIT_CPU for each process",
+            Strength::Supervisor,
+        ),
+        _ => return None,
+    };
+    Some((mechanism.to_owned(), strength))
 }
 
 fn enforcement(
@@ -97,6 +134,9 @@ fn enforcement(
     placed: &Placed<'_>,
 ) -> (String, Strength) {
     use Strength::{Kernel, None, Supervisor};
+    if let Some(held) = by_cgroup(rule, placed) {
+        return held;
+    }
     if let (true, Ok(domain)) = (placed.lower, placed.domain)
         && !is_unset_limit(rule, placed.limits)
         && let Some(held) = lower::enforcement(rule, facts, domain)
@@ -248,9 +288,6 @@ fn enforcement(
         }
         Rule::OpenFiles => own(true, jar, "RLIMIT_NOFILE of each process"),
         Rule::FileSize => own(true, jar, "RLIMIT_FSIZE of each process"),
-        Rule::Cpu | Rule::Io => {
-            let _ = effective;
-            ("not asked for".to_owned(), None)
-        }
+        Rule::Cpu | Rule::Io => ("nothing: no cgroup here holds a rate".to_owned(), None),
     }
 }

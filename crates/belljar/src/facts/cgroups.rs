@@ -1,0 +1,62 @@
+//! Where jars can have cgroups of their own, by a look that changes nothing.
+
+use belljar_plan::Preset;
+use belljar_policy::facts::JarCgroups;
+
+use super::unavailable;
+use crate::sys::cgroup::{self, Missing};
+
+/// What this machine lets jars have.
+pub(super) fn jar_cgroups() -> JarCgroups {
+    match cgroup::find() {
+        Ok(found) => match found.place.to_str() {
+            Some(place) => JarCgroups {
+                can_be_made: belljar_policy::facts::Ability::Available,
+                place: place.to_owned(),
+                disks: match found.controllers.iter().any(|name| name == "io") {
+                    true => cgroup::disks(),
+                    false => Vec::new(),
+                },
+                controllers: found.controllers,
+            },
+            None => none(&Missing::NotShown),
+        },
+        Err(missing) => none(&missing),
+    }
+}
+
+/// Whether a jar of a preset will most likely have a cgroup of its own.
+pub(crate) fn has_cgroups(preset: Preset) -> bool {
+    // Without controllers one is of use for processor time alone.
+    cgroup::find().is_ok_and(|found| !found.controllers.is_empty() || preset == Preset::Strict)
+}
+
+/// How a run is put into a cgroup that it may arrange.
+const SCOPE: &str = "start Belljar in a scope that is its own: `systemd-run --scope -p Delegate=yes belljar …`, \
+                     for a user with `--user`";
+
+fn none(missing: &Missing) -> JarCgroups {
+    let can_be_made = match missing {
+        Missing::NotShown => unavailable(
+            "no cgroup of version 2 is shown to this process as its own",
+            "mount version 2 at /sys/fs/cgroup; in a container that is its runtime's to do",
+        ),
+        Missing::ReadOnly => unavailable(
+            "cgroups are mounted read-only here",
+            "run the container with its cgroups writable (podman: `--security-opt unmask=/sys/fs/cgroup`), or Belljar outside of it",
+        ),
+        Missing::NotAllowed(at) => {
+            unavailable(format!("{} belongs to somebody else", at.display()), SCOPE)
+        }
+        Missing::Managed(at) => unavailable(
+            format!("{} is systemd's, which has not delegated it", at.display()),
+            SCOPE,
+        ),
+    };
+    JarCgroups {
+        can_be_made,
+        place: String::new(),
+        controllers: Vec::new(),
+        disks: Vec::new(),
+    }
+}

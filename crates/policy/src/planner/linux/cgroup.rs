@@ -1,0 +1,110 @@
+//! What a cgroup of the jar's own holds, where the machine lets one be made;
+//! cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
+
+use belljar_plan::{Bytes, Limit, Rule, Step, plan::PlannedLimit, step::OwnedStep};
+
+use crate::facts::HostFacts;
+
+/// What the kernel holds for a jar before its program runs: tables, namespaces,
+/// mounts, the first pages of its first process.
+const KERNEL: u64 = 4 << 20;
+
+/// Microseconds in which the processor is shared out.
+const PERIOD: u64 = 100_000;
+
+/// The keys of io.max.
+const RATES: [(Limit, &str); 4] = [
+    (Limit::IoRead, "rbps"),
+    (Limit::IoWrite, "wbps"),
+    (Limit::IoReadOps, "riops"),
+    (Limit::IoWriteOps, "wiops"),
+];
+
+/// The settings of a jar's cgroup, and which limits they hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cgroup {
+    settings: Vec<Bytes>,
+    /// memory.max
+    pub(super) memory: bool,
+    /// pids.max
+    pub(super) tasks: bool,
+    /// cpu.max
+    pub(super) cpu: bool,
+    /// io.max
+    pub(super) io: bool,
+    /// cpu.stat, which every task that ever was in it is counted in.
+    pub(super) time: bool,
+}
+
+impl Cgroup {
+    /// What of the limits a cgroup here would hold. `own` is how many bytes Belljar
+    /// itself puts into the jar's memory.
+    pub(super) fn planned(limits: &[PlannedLimit], facts: &HostFacts, own: u64) -> Self {
+        let mut cgroup = Self::default();
+        let known = &facts.jar_cgroups;
+        if !known.can_be_made.is_available() {
+            return cgroup;
+        }
+        let has = |name: &str| known.controllers.iter().any(|known| known == name);
+        let find = |limit: Limit| limits.iter().find(|planned| planned.limit == limit);
+        let hard = |limit: Limit| find(limit).and_then(|planned| planned.hard);
+        if let Some(memory) = hard(Limit::Memory).filter(|_| has("memory")) {
+            let most = memory.saturating_add(own).saturating_add(KERNEL);
+            cgroup.say("memory.max", most);
+            cgroup.say("memory.swap.max", 0);
+            cgroup.say("memory.oom.group", 1);
+            cgroup.memory = true;
+        }
+        if let Some(tasks) = hard(Limit::Processes).filter(|_| has("pids")) {
+            // pid 1 of the jar is one of them.
+            cgroup.say("pids.max", tasks.saturating_add(1));
+            cgroup.tasks = true;
+        }
+        if let Some(thousandths) = hard(Limit::Cpu).filter(|_| has("cpu")) {
+            // Microseconds of each tenth of a second, and the kernel takes no less than one thousand.
+            let quota = thousandths.saturating_mul(PERIOD / 1000).max(1000);
+            cgroup
+                .settings
+                .push(format!("cpu.max={quota} {PERIOD}").into());
+            cgroup.cpu = true;
+        }
+        let rates: Vec<String> = RATES
+            .iter()
+            .filter_map(|(limit, key)| Some(format!("{key}={}", hard(*limit)?)))
+            .collect();
+        if !rates.is_empty() && has("io") && !known.disks.is_empty() {
+            let rates = rates.join(" ");
+            for disk in &known.disks {
+                cgroup
+                    .settings
+                    .push(format!("io.max={disk} {rates}").into());
+            }
+            cgroup.io = true;
+        }
+        // Every cgroup has that file, without any controller.
+        cgroup.time = find(Limit::CpuTime).is_some() || cgroup.memory || cgroup.tasks;
+        cgroup
+    }
+
+    fn say(&mut self, file: &str, value: u64) {
+        self.settings.push(format!("{file}={value}").into());
+    }
+
+    /// The step that has it made, where it holds anything, and the rules that it serves.
+    pub(super) fn step(&self) -> Option<(OwnedStep, Vec<Rule>)> {
+        let rules: Vec<Rule> = [
+            (self.memory, Rule::Memory),
+            (self.tasks, Rule::Processes),
+            (self.cpu, Rule::Cpu),
+            (self.io, Rule::Io),
+            (self.time, Rule::CpuTime),
+        ]
+        .into_iter()
+        .filter_map(|(holds, rule)| holds.then_some(rule))
+        .collect();
+        (!rules.is_empty()).then(|| {
+            let settings = self.settings.clone();
+            (Step::Cgroup { settings }, rules)
+        })
+    }
+}
