@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 
 use belljar::{
     HostFacts, Plan, Policy, Preset, Rule, Strength,
-    policy::{Refusal, facts::Ability, facts::Bounds, manifest::Bound, plan},
+    policy::{
+        Refusal,
+        facts::{Ability, Bounds, JarCgroups},
+        manifest::Bound,
+        plan,
+    },
     verify::{Ask, verify},
 };
 use belljar_plan::Limit;
@@ -34,6 +39,12 @@ fn machine(preset: Preset) -> HostFacts {
         landlock_abi: 7,
         fixed_code: true,
         processes_counted: yes(),
+        jar_cgroups: JarCgroups {
+            can_be_made: yes(),
+            place: "/sys/fs/cgroup/jars".to_owned(),
+            controllers: ["memory", "pids", "cpu", "io"].map(str::to_owned).into(),
+            disks: vec!["8:0".to_owned()],
+        },
         bounds: Bounds {
             open_files: u64::MAX,
             file_size: u64::MAX,
@@ -72,24 +83,64 @@ fn planned(policy: &Policy, facts: &HostFacts) -> Result<Plan, Refusal> {
     plan(&verified, policy, facts)
 }
 
+fn lacking() -> Ability {
+    Ability::Unavailable {
+        cause: "a test says so".into(),
+        remedy: String::new(),
+    }
+}
+
+fn without_cgroup(facts: HostFacts) -> HostFacts {
+    HostFacts {
+        jar_cgroups: JarCgroups {
+            can_be_made: lacking(),
+            place: String::new(),
+            controllers: Vec::new(),
+            disks: Vec::new(),
+        },
+        ..facts
+    }
+}
+
+fn without_namespaces(facts: HostFacts) -> HostFacts {
+    HostFacts {
+        namespaces: lacking(),
+        ..facts
+    }
+}
+
 /// The plan of a jar with all its layers.
 fn whole(preset: Preset) -> Plan {
     planned(&policy(preset), &machine(preset)).expect("a plan")
 }
 
-/// The plan without namespaces, every loss accepted.
-fn lower() -> Plan {
-    let mut facts = machine(Preset::Standard);
-    facts.namespaces = Ability::Unavailable {
-        cause: "a test says so".into(),
-        remedy: String::new(),
-    };
-    let accepting = Rule::ALL
+/// A plan in which every loss is accepted.
+fn accepting(preset: Preset, facts: &HostFacts) -> Plan {
+    let policy = Rule::ALL
         .iter()
-        .fold(policy(Preset::Standard), |policy, rule| {
-            policy.best_effort(*rule)
-        });
-    planned(&accepting, &facts).expect("a plan of the lower tier")
+        .fold(policy(preset), |policy, rule| policy.best_effort(*rule));
+    planned(&policy, facts).expect("a plan of what is left")
+}
+
+/// What the page tells of: a machine where nothing is missing, one without cgroups,
+/// one without namespaces, and one without either.
+struct Plans {
+    whole: Plan,
+    no_cgroup: Plan,
+    no_namespaces: Plan,
+    neither: Plan,
+}
+
+impl Plans {
+    fn make() -> Self {
+        let lower = without_namespaces(machine(Preset::Standard));
+        Self {
+            whole: whole(Preset::Strict),
+            no_cgroup: accepting(Preset::Strict, &without_cgroup(machine(Preset::Strict))),
+            no_namespaces: accepting(Preset::Standard, &lower),
+            neither: accepting(Preset::Standard, &without_cgroup(lower)),
+        }
+    }
 }
 
 /// Whether a violation of the rule can end a jar, in some preset.
@@ -115,19 +166,27 @@ fn rule_of(plan: &Plan, rule: Rule) -> &belljar_plan::plan::PlannedRule {
 
 #[test]
 fn the_table_of_rules_is_what_the_planner_does() {
-    let plans: Vec<Plan> = Preset::ALL.iter().map(|preset| whole(*preset)).collect();
-    let lower = lower();
+    let demanding: Vec<Plan> = Preset::ALL.iter().map(|preset| whole(*preset)).collect();
+    let plans = Plans::make();
     let mut expected = String::new();
     for rule in Rule::ALL {
-        let demanded: Vec<&str> = plans
+        let demanded: Vec<&str> = demanding
             .iter()
             .map(|plan| word(rule_of(plan, *rule).requested))
             .collect();
+        let held: Vec<&str> = [
+            &plans.whole,
+            &plans.no_cgroup,
+            &plans.no_namespaces,
+            &plans.neither,
+        ]
+        .into_iter()
+        .map(|plan| word(rule_of(plan, *rule).planned.strength))
+        .collect();
         expected.push_str(&format!(
-            "| [{rule}](#{rule}) | {} | {} | {} | {} |\n",
+            "| [{rule}](#{rule}) | {} | {} | {} |\n",
             demanded.join(" | "),
-            word(rule_of(&plans[2], *rule).planned.strength),
-            word(rule_of(&lower, *rule).planned.strength),
+            held.join(" | "),
             if is_seen(*rule) { "yes" } else { "no" },
         ));
     }
@@ -138,13 +197,38 @@ fn the_table_of_rules_is_what_the_planner_does() {
     );
 }
 
+/// The plans' own words for a rule: what holds it where nothing is missing, and what
+/// is different where something is.
+fn quotes(plans: &Plans, rule: Rule) -> Vec<String> {
+    let quote = |plan: &Plan| {
+        let planned = &rule_of(plan, rule).planned;
+        format!("{}: {}", planned.strength, planned.mechanism)
+    };
+    let whole = quote(&plans.whole);
+    let no_cgroup = quote(&plans.no_cgroup);
+    let no_namespaces = quote(&plans.no_namespaces);
+    let neither = quote(&plans.neither);
+    let mut quotes = vec![whole.clone()];
+    if no_cgroup != whole {
+        quotes.push(format!("Without a cgroup, {no_cgroup}"));
+    }
+    quotes.push(match no_namespaces == whole {
+        true => "Without namespaces, the same".to_owned(),
+        false => format!("Without namespaces, {no_namespaces}"),
+    });
+    if neither != no_cgroup && neither != no_namespaces {
+        quotes.push(format!("Without either, {neither}"));
+    }
+    quotes
+}
+
 #[test]
 fn every_rule_has_a_section_with_promise_mechanism_and_what_gets_past_it() {
     let sections: BTreeMap<String, String> = sections(&page::read(PAGE))
         .into_iter()
         .map(|section| (section.title, section.text))
         .collect();
-    let (strict, lower) = (whole(Preset::Strict), lower());
+    let plans = Plans::make();
     let mut faults = Vec::new();
     for rule in Rule::ALL {
         let Some(text) = sections.get(rule.word()) else {
@@ -157,17 +241,7 @@ fn every_rule_has_a_section_with_promise_mechanism_and_what_gets_past_it() {
             }
         }
         let text = plain(text);
-        let quote = |plan: &Plan| {
-            let planned = &rule_of(plan, *rule).planned;
-            format!("{}: {}", planned.strength, planned.mechanism)
-        };
-        let (whole, without) = (quote(&strict), quote(&lower));
-        let without = if without == whole {
-            "Without namespaces, the same".to_owned()
-        } else {
-            format!("Without namespaces, {without}")
-        };
-        for quote in [whole, without] {
+        for quote in quotes(&plans, *rule) {
             if !text.contains(&plain(&quote)) {
                 faults.push(format!("{rule}: does not quote the plan: {quote}"));
             }
