@@ -130,6 +130,7 @@ fn measure(
         preset: Preset::Standard,
         // Beside it sockets of the machine may be seen, so that what connects is held.
         write: Some(granted),
+        cpu_time: false,
     };
     let mut quiet = Neighbour::default();
     let mut flooded = Neighbour::default();
@@ -201,6 +202,7 @@ impl Neighbour {
             arguments: &[kind.word, "ask", extent.calls],
             preset: Preset::Standard,
             write: Some(granted),
+            cpu_time: false,
         })?;
         for line in said.lines() {
             let nanoseconds = line.parse().map_err(|_| said.clone())?;

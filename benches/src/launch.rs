@@ -27,11 +27,12 @@ enum Way {
     PlanFor,
     Plan,
     Library(Start, Decided),
+    WithCgroup,
     Client(Start),
     Floor(Start),
 }
 
-const WAYS: [(Way, &str); 11] = [
+const WAYS: [(Way, &str); 12] = [
     (Way::Facts, "- facts of the machine (for standard)"),
     (Way::PlanFor, "- Jar::plan_for such facts"),
     (Way::Plan, "Jar::plan: both, no launch"),
@@ -48,6 +49,7 @@ const WAYS: [(Way, &str); 11] = [
         Way::Library(Start::Parked, Decided::Before),
         "Jar::prepare before, child parked",
     ),
+    (Way::WithCgroup, "Jar::launch with a cgroup of its own"),
     (Way::Client(Start::Fresh), "launcher alone, plan prepared"),
     (Way::Client(Start::Parked), "launcher alone, child parked"),
     (Way::Floor(Start::Fresh), FLOOR),
@@ -129,6 +131,12 @@ fn section(
             Way::Library(Start::Fresh, Decided::Anew),
         ));
     }
+    verdicts.push(Verdict::ratio(
+        "Jar::launch with a cgroup / without",
+        Some(1.3),
+        of(Way::WithCgroup),
+        of(Way::Library(Start::Fresh, Decided::Anew)),
+    ));
     for row in &mut rows {
         row.compare(floor.map(|floor| floor.p50));
     }
@@ -167,6 +175,11 @@ impl Launchers {
                 .as_mut()
                 .map_err(|error| error.clone())?
                 .launch(noop, start, decided),
+            Way::WithCgroup => self
+                .library
+                .as_mut()
+                .map_err(|error| error.clone())?
+                .launch_with_cgroup(noop),
             Way::Client(start) => {
                 let launched = self
                     .client

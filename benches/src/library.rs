@@ -7,10 +7,13 @@ use std::{
 
 use belljar::{
     HostFacts, Jar, LaunchError, Outcome, Parking, Policy, Prepared, Running, Stdio,
-    policy::{UnixPath, manifest::Place},
+    policy::{
+        UnixPath,
+        manifest::{Bound, Place},
+    },
     set_parking,
 };
-use belljar_plan::{Plan, Preset};
+use belljar_plan::{Limit, Plan, Preset};
 
 use tokio::io::AsyncReadExt as _;
 
@@ -30,6 +33,9 @@ pub(crate) struct What<'a> {
     pub(crate) preset: Preset,
     /// A granted directory.
     pub(crate) write: Option<&'a Path>,
+    /// With its limit of processor time, which takes a cgroup of the jar's own where one
+    /// can be made. The floor has none, so that without it both do the same.
+    pub(crate) cpu_time: bool,
 }
 
 impl<'a> What<'a> {
@@ -40,12 +46,16 @@ impl<'a> What<'a> {
             arguments: &[],
             preset: Preset::Strict,
             write: None,
+            cpu_time: false,
         }
     }
 
     fn jar(&self) -> Result<Jar, String> {
         let mut policy = Policy::default();
         policy.flags.preset = Some(self.preset);
+        if !self.cpu_time {
+            policy.flags.limits.insert(Limit::CpuTime, Bound::default());
+        }
         if let Some(path) = self.write {
             let text = path.to_str().ok_or("the directory's name is no text")?;
             policy.flags.write.push(Place {
@@ -155,6 +165,16 @@ impl Library {
             }
             _ => self.once(program),
         }
+    }
+
+    /// The same, in a cgroup of its own, where one can be made.
+    pub(crate) fn launch_with_cgroup(&self, program: &Path) -> Result<Vec<Duration>, String> {
+        set_parking(Parking::None);
+        let what = What {
+            cpu_time: true,
+            ..What::strict(program)
+        };
+        self.timed(what.jar()?.launch())
     }
 
     fn once(&self, program: &Path) -> Result<Vec<Duration>, String> {

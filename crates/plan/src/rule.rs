@@ -201,7 +201,12 @@ mod tests {
     #[test]
     fn a_limit_and_its_rule_share_one_word() {
         for limit in Limit::ALL {
-            assert_eq!(limit.word(), limit.rule().word());
+            // What disks are used for has several rates and one rule.
+            let word = match limit.rule() {
+                Rule::Io => limit.word().split('_').next(),
+                _ => Some(limit.word()),
+            };
+            assert_eq!(word, Some(limit.rule().word()));
         }
     }
 

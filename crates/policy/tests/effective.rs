@@ -133,7 +133,7 @@ fn a_request_not_granted_refuses_with_the_flag_and_the_policy_line_that_would_gr
 fn an_optional_request_is_dropped_and_reported() {
     let asks = plugin(
         "[filesystem]\nread = [{ path = '/data/a', optional = true }]\nwrite = [{ path = '/gone', optional = true }]\n\
-         [network]\nconnect = [{ to = 'x:1', optional = true }]\n[limits]\nio = { value = '1MB', optional = true }\n\
+         [network]\nconnect = [{ to = 'x:1', optional = true }]\n\
          [process]\njit = { optional = true }\n[env]\nset.LD_PRELOAD = { value = 'x', optional = true }\n",
     );
     let got = decide(&asks, &Policy::default());
@@ -154,16 +154,15 @@ fn an_optional_request_is_dropped_and_reported() {
             ),
             ("process.jit", "is not granted by preset strict"),
             ("network.connect x:1", "is unsupported in this version"),
-            ("limits.io 1MB", "is unsupported in this version"),
         ]
     );
 }
 
 #[test]
-fn requests_for_network_cpu_and_io_are_refused_as_unsupported() {
-    let asks = plugin("[network]\nconnect = ['x:1']\n[limits]\ncpu = '50%'\nio = '1MB'\n");
+fn requests_for_network_are_refused_as_unsupported() {
+    let asks = plugin("[network]\nconnect = ['x:1']\n");
     let reasons = unmet(&asks, &policy("network.connect = ['x:1']"));
-    assert_eq!(reasons.len(), 3);
+    assert_eq!(reasons.len(), 1);
     for (reason, _) in reasons {
         assert!(reason.contains("unsupported"), "{reason}");
     }

@@ -38,7 +38,7 @@ fn every_table_is_read_with_the_line_of_each_request() {
 [limits]
 memory = "64MiB"
 processes = { soft = 5, hard = 10, action = "stop" }
-cpu = { value = "50%", optional = true }
+cpu = { hard = "50%", optional = true }
 [filesystem]
 read = ["/data",
   { path = "/srv//x/", at = "/in", optional = true }]

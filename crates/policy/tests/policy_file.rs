@@ -142,8 +142,12 @@ fn what_cannot_be_is_refused_with_its_place() {
             "f line 1: unknown rule `nestling`; did you mean `nesting`?",
         ),
         (
-            "[limits]\ncpu = '50%'",
-            "f line 2: limit `cpu` is unsupported in this version",
+            "[limits]\ncpu = { soft = '50%' }",
+            "f line 2: `limits.cpu`: a rate has no soft value, since what goes beyond it is slowed; write `cpu = \"50%\"`",
+        ),
+        (
+            "[limits]\nio_read = '5'",
+            "f line 2: `limits.io_read`: `5` has no unit; write `io_read = \"10MiB/s\"`",
         ),
         (
             "[limits]\nwall = { hard = 5, optional = true }",

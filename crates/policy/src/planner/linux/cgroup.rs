@@ -1,9 +1,17 @@
 //! What a cgroup of the jar's own holds, where the machine lets one be made;
 //! cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
 
-use belljar_plan::{Bytes, Limit, Rule, Step, plan::PlannedLimit, step::OwnedStep};
+use belljar_plan::{
+    Bytes, Limit, Rule, Step,
+    plan::{Dropped, PlannedLimit},
+    step::OwnedStep,
+};
 
-use crate::facts::HostFacts;
+use crate::{
+    facts::HostFacts,
+    units::format_value,
+    verified::{Subject, Verified},
+};
 
 /// What the kernel holds for a jar before its program runs: tables, namespaces,
 /// mounts, the first pages of its first process.
@@ -84,6 +92,41 @@ impl Cgroup {
         // Every cgroup has that file, without any controller.
         cgroup.time = find(Limit::CpuTime).is_some() || cgroup.memory || cgroup.tasks;
         cgroup
+    }
+
+    /// Takes out rates that nothing holds here and that a manifest alone asks for as
+    /// optional; gives them as dropped.
+    pub(super) fn without_optional(
+        &self,
+        limits: &mut Vec<PlannedLimit>,
+        verified: &Verified,
+    ) -> Vec<Dropped> {
+        let Subject::Plugin(plugin) = &verified.subject else {
+            return Vec::new();
+        };
+        let mut dropped = Vec::new();
+        limits.retain(|planned| {
+            let held = match planned.limit.rule() {
+                Rule::Cpu => self.cpu,
+                Rule::Io => self.io,
+                _ => true,
+            };
+            let asked = plugin.manifest.limits.get(&planned.limit);
+            let optional =
+                asked.is_some_and(|asked| asked.optional && asked.origin == planned.origin);
+            if held || !optional {
+                return true;
+            }
+            let value = planned
+                .hard
+                .map(|hard| format!(" {}", format_value(planned.limit, hard)));
+            dropped.push(Dropped {
+                request: format!("limits.{}{}", planned.limit, value.unwrap_or_default()),
+                reason: "no cgroup here holds a rate".to_owned(),
+            });
+            false
+        });
+        dropped
     }
 
     fn say(&mut self, file: &str, value: u64) {

@@ -97,7 +97,7 @@ pub(super) fn plan(
                 .to_owned(),
         });
     }
-    let limits = limits::planned(effective, &facts.bounds);
+    let mut limits = limits::planned(effective, &facts.bounds);
     let filter = filter::planned(verified, effective, facts, namespaces);
     filter::unseen(effective, filter.as_ref(), facts)?;
     filter::unobserved(effective, filter.as_ref(), facts)?;
@@ -118,6 +118,7 @@ pub(super) fn plan(
     let mut steps = Steps::default();
     let of_tree = root.tree.steps();
     let cgroup = Cgroup::planned(&limits, facts, own_bytes(&of_tree));
+    let unheld = cgroup.without_optional(&mut limits, verified);
     before(&mut steps, &root, namespaces, &cgroup, effective, facts);
     own_root(&mut steps, &of_tree, facts, domain.is_ok());
     files(&mut steps, of_tree, &hidden, &limits, effective, facts);
@@ -195,7 +196,7 @@ pub(super) fn plan(
         image,
         terminal: effective.terminal.is_some(),
         said: effective.said.clone(),
-        dropped: [&effective.dropped[..], &unseen].concat(),
+        dropped: [&effective.dropped[..], &unseen, &unheld].concat(),
         weakenings: effective.weakenings.clone(),
         notes: [
             notes(facts),

@@ -1,0 +1,164 @@
+//! A cgroup of the jar's own: which limits it holds by which settings, and what becomes of
+//! them where none can be had.
+
+#[expect(dead_code, reason = "the planner's own tests use the rest")]
+mod common;
+
+use belljar_plan::{Limit, Plan, Preset, Resource, Rule, Step, Strength};
+use belljar_policy::{
+    HostFacts, Policy, Refusal,
+    facts::{Ability, JarCgroups},
+    manifest::Bound,
+};
+use common::{machine, rule, true_program};
+
+fn with(controllers: &[&str], disks: &[&str]) -> HostFacts {
+    let all = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    HostFacts {
+        jar_cgroups: JarCgroups {
+            can_be_made: Ability::Available,
+            place: "/sys/fs/cgroup/given".into(),
+            controllers: all(controllers),
+            disks: all(disks),
+        },
+        ..machine()
+    }
+}
+
+fn limited(limits: &[(Limit, u64)]) -> Policy {
+    limits
+        .iter()
+        .fold(Policy::of(Preset::Strict), |policy, (limit, hard)| {
+            let bound = Bound {
+                hard: Some(*hard),
+                ..Bound::default()
+            };
+            policy.limit(*limit, bound).unwrap()
+        })
+}
+
+fn planned(policy: &Policy, facts: &HostFacts) -> Result<Plan, Refusal> {
+    belljar_policy::plan(&true_program(), policy, facts)
+}
+
+fn settings(plan: &Plan) -> Option<Vec<String>> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::Cgroup { settings } => {
+            Some(settings.iter().map(|setting| setting.escaped()).collect())
+        }
+        _ => None,
+    })
+}
+
+fn bounds(plan: &Plan, wanted: Resource) -> bool {
+    plan.steps
+        .iter()
+        .any(|step| matches!(step, Step::Rlimit { resource, .. } if *resource == wanted))
+}
+
+#[test]
+fn each_controller_holds_its_limits_and_no_others() {
+    let policy = limited(&[
+        (Limit::Memory, 64 << 20),
+        (Limit::Cpu, 500),
+        (Limit::IoRead, 1 << 20),
+        (Limit::IoWriteOps, 50),
+    ]);
+    let plan = planned(
+        &policy,
+        &with(&["memory", "pids", "cpu", "io"], &["8:0", "8:16"]),
+    )
+    .unwrap();
+    let said = settings(&plan).expect("a cgroup");
+    // With what the jar itself takes.
+    let most: u64 = said[0]
+        .strip_prefix("memory.max=")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((64 << 20..80 << 20).contains(&most), "{most}");
+    assert_eq!(
+        said[1..],
+        [
+            "memory.swap.max=0",
+            "memory.oom.group=1",
+            "pids.max=51",
+            "cpu.max=50000 100000",
+            "io.max=8:0 rbps=1048576 wiops=50",
+            "io.max=8:16 rbps=1048576 wiops=50",
+        ]
+    );
+    for held in [Rule::Memory, Rule::Processes, Rule::Cpu, Rule::Io] {
+        let planned = rule(&plan, held);
+        assert_eq!(planned.planned.strength, Strength::Kernel, "{planned:?}");
+        let step = usize::from(planned.steps[0]);
+        assert!(matches!(plan.steps[step], Step::Cgroup { .. }));
+    }
+    // It would be met first, or be in the way of what only reserves.
+    assert!(!bounds(&plan, Resource::Data) && !bounds(&plan, Resource::Processes));
+
+    let plan = planned(&limited(&[]), &with(&["pids"], &[])).unwrap();
+    assert_eq!(settings(&plan).unwrap(), ["pids.max=51"]);
+    assert_eq!(
+        rule(&plan, Rule::Memory).planned.strength,
+        Strength::Supervisor
+    );
+    assert!(bounds(&plan, Resource::Data));
+}
+
+#[test]
+fn without_controllers_a_cgroup_counts_time_and_where_none_can_be_made_there_is_no_step() {
+    let plan = planned(&limited(&[]), &with(&[], &[])).unwrap();
+    assert!(settings(&plan).unwrap().is_empty());
+    let mechanism = &rule(&plan, Rule::CpuTime).planned.mechanism;
+    assert!(mechanism.contains("cpu.stat"), "{mechanism}");
+    // Nothing of it would be looked at.
+    let standard = planned(&Policy::of(Preset::Standard), &with(&[], &[])).unwrap();
+    assert_eq!(settings(&standard), None);
+    assert_eq!(settings(&planned(&limited(&[]), &machine()).unwrap()), None);
+}
+
+#[test]
+fn a_rate_that_nothing_holds_is_refused_with_the_way_to_it_or_accepted() {
+    for (limit, name, facts, words) in [
+        (
+            Limit::Cpu,
+            Rule::Cpu,
+            machine(),
+            "no cgroup for jars can be made",
+        ),
+        (
+            Limit::Cpu,
+            Rule::Cpu,
+            with(&["memory"], &[]),
+            "lack the controller `cpu`",
+        ),
+        (
+            Limit::IoRead,
+            Rule::Io,
+            with(&["io"], &[]),
+            "no disk that io.max bounds",
+        ),
+    ] {
+        let policy = limited(&[(limit, 1000)]);
+        let Err(Refusal::Unmet { unmet }) = planned(&policy, &facts) else {
+            panic!("{limit} is held by nothing");
+        };
+        assert_eq!(unmet.len(), 1);
+        assert_eq!(unmet[0].rule, name);
+        assert!(unmet[0].reason.contains(words), "{}", unmet[0].reason);
+        let accept = format!("--best-effort {name}");
+        assert!(unmet[0].remedy.contains(&accept), "{}", unmet[0].remedy);
+        let plan = planned(&policy.best_effort(name), &facts).unwrap();
+        assert_eq!(rule(&plan, name).planned.strength, Strength::None);
+    }
+}
+
+#[test]
+fn the_kernel_takes_no_less_than_a_hundredth_of_a_processor() {
+    for (share, quota) in [(10, 1000), (15, 1500), (2500, 250_000)] {
+        let plan = planned(&limited(&[(Limit::Cpu, share)]), &with(&["cpu"], &[])).unwrap();
+        let expected = format!("cpu.max={quota} 100000");
+        assert_eq!(settings(&plan).unwrap(), [expected]);
+    }
+}
