@@ -1,16 +1,17 @@
 //! `cargo xtask`: builds, checks and tests the project, and installs what that
 //! needs. Nothing here is part of Belljar itself.
 
+mod apt;
 mod attacks;
 mod cache;
 mod deny;
+mod kernels;
 mod needs;
 mod packages;
 mod schema;
 mod stage;
 mod test;
 mod user;
-mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -46,8 +47,13 @@ fn main() -> ExitCode {
         Some("attacks") => attacks::run(&rest),
         Some("schema") => schema::run(&rest),
         Some("packages") => packages::install(packages::ALL)
-            .and_then(|()| vm::prepare())
-            .map(|_| ExitCode::SUCCESS),
+            .and_then(|()| kernels::prepare(&kernels::USUAL))
+            .map(|prepared| {
+                for note in prepared.notes {
+                    eprintln!("xtask: {note}");
+                }
+                ExitCode::SUCCESS
+            }),
         // The runner that cargo starts test programs through; not for people.
         Some(user::RUNNER) => Err(user::become_user_and_run(&rest)),
         Some("help" | "--help" | "-h") => {

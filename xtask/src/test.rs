@@ -11,12 +11,11 @@ use std::{
 };
 
 use crate::{
-    cache, deny,
+    cache, deny, kernels,
     needs::{self, Who, value_for},
     packages,
     stage::{Stages, Verdict},
     user::User,
-    vm,
 };
 
 /// The programs that tests start.
@@ -156,23 +155,30 @@ fn build(stages: &mut Stages) -> bool {
 }
 
 /// Gets what tests of other kernels need; where it is not to be had, they are skipped.
-fn machine(stages: &mut Stages) -> Option<PathBuf> {
-    vm::prepare()
-        .map_err(|why| stages.remarks.push(format!("no virtual machine: {why}")))
-        .ok()
+fn machine(stages: &mut Stages, lane: Lane) -> Option<PathBuf> {
+    match kernels::prepare(lane.kernels()) {
+        Ok(prepared) => {
+            stages.remarks.extend(prepared.notes);
+            Some(prepared.folder)
+        }
+        Err(why) => {
+            stages.remarks.push(format!("no virtual machine: {why}"));
+            None
+        }
+    }
 }
 
 /// Runs the tests as this user, and again as an unprivileged one where this is root.
 fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
     let room = Room::new()?;
-    let machine = machine(stages);
+    let machine = machine(stages, lane);
     let mut run = |name: String, mut command: Command, who: Who| {
         command
             .env(needs::HAS, value_for(words, who))
             .env(needs::SKIPS, room.skips());
         room.name_programs(&mut command);
         if let Some(folder) = &machine {
-            command.env(vm::FOLDER, folder);
+            command.env(kernels::FOLDER, folder);
         }
         stages.run(&name, lane.bound(), &mut command);
     };
@@ -242,6 +248,13 @@ impl Kind {
 }
 
 impl Lane {
+    fn kernels(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &kernels::USUAL,
+            Self::Long => &kernels::EVERY,
+        }
+    }
+
     fn bound(self) -> Duration {
         match self {
             Self::All => 8 * MINUTE,
