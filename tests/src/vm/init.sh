@@ -17,6 +17,13 @@ export PATH=/usr/bin
 /bin/busybox --install -s /usr/bin 2> /dev/null
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# As under an init that keeps its services apart: every controller is on below the
+# root, and no process is in it.
+for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
+done
+mkdir /sys/fs/cgroup/commands
+echo $$ > /sys/fs/cgroup/commands/cgroup.procs
 mount -t devtmpfs devtmpfs /dev
 mkdir /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
@@ -35,6 +42,11 @@ ip link set lo up
 for module in $(cat /machine/modules); do
     insmod "/machine/$module" || exit 1
 done
+if [ -b /dev/vda ]; then
+    mkdir /disk
+    mount -t ext4 -o prjquota /dev/vda /disk || exit 1
+    chmod 1777 /disk
+fi
 
 # What a command wrote is kept here until it has ended; more does not fit.
 mount -t tmpfs -o mode=700,size=1m tmpfs /machine/results

@@ -67,7 +67,11 @@ fn another_kernel_is_what_was_recorded_of_it_and_keeps_nothing_of_the_trial() {
     ]);
     for (who, result) in ["root", "user"].iter().zip(&results[1..3]) {
         assert_eq!(result.stderr, b"", "{result:?}");
-        let facts = facts(&result.stdout);
+        // The machines that were recorded had their commands in the root.
+        let facts = result
+            .text()
+            .replace("/sys/fs/cgroup/commands", "/sys/fs/cgroup");
+        let facts = self::facts(facts.as_bytes());
         if let Some(recorded) = recorded(&facts.release, who) {
             assert_eq!(of_kernel(&facts), of_kernel(&recorded), "{who}");
         }
