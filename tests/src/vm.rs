@@ -23,13 +23,14 @@ use std::{
     fmt,
     fs::{self, File},
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use frames::{Frame, Frames};
+use image::Added;
 use kernel::Kernel;
 pub use kernel::KernelName;
 
@@ -150,7 +151,7 @@ pub struct Vm {
     memory: u32,
     /// Its size in bytes.
     disk: Option<u64>,
-    added: Vec<(String, PathBuf)>,
+    added: Added,
     without_modules: bool,
 }
 
@@ -162,7 +163,7 @@ pub fn vm() -> Vm {
         parameters: Vec::new(),
         memory: 512,
         disk: None,
-        added: Vec::new(),
+        added: Added::default(),
         without_modules: false,
     }
 }
@@ -170,7 +171,7 @@ pub fn vm() -> Vm {
 /// Whether everything is there for one, with this kernel or any.
 pub(crate) fn is_possible(kernel: Option<KernelName>) -> bool {
     cfg!(target_arch = "x86_64")
-        && [QEMU, image::BUSYBOX, image::SETPRIV]
+        && [QEMU, image::BUSYBOX, image::SETPRIV, image::ENV]
             .iter()
             .all(|program| Path::new(program).exists())
         && Kernel::find(kernel).is_some()
@@ -219,7 +220,21 @@ impl Vm {
     /// whole path of the other.
     #[must_use]
     pub fn program(mut self, at: &str, from: &Path) -> Self {
-        self.added.push((at.to_owned(), from.to_owned()));
+        self.added.programs.push((at.to_owned(), from.to_owned()));
+        self
+    }
+
+    /// Adds a file of this machine, for all to read.
+    #[must_use]
+    pub fn file(mut self, at: &str, from: &Path) -> Self {
+        self.added.files.push((at.to_owned(), from.to_owned()));
+        self
+    }
+
+    /// Adds a directory where anyone can make files.
+    #[must_use]
+    pub fn directory(mut self, at: &str) -> Self {
+        self.added.directories.push(at.to_owned());
         self
     }
 
@@ -239,34 +254,51 @@ impl Vm {
     /// Where the machine does not come as far as the first command.
     #[must_use]
     pub fn run(&self, commands: &[VmCommand]) -> Vec<VmResult> {
+        let mut results = Vec::new();
+        self.run_each(commands, |result| results.push(result.clone()));
+        results
+    }
+
+    /// The same, and gives what became of each as soon as that is known.
+    ///
+    /// # Panics
+    /// The same.
+    pub fn run_each(&self, commands: &[VmCommand], mut told: impl FnMut(&VmResult)) {
         let kernel = Kernel::find(self.kernel).expect("a kernel: cargo xtask test gets it");
         let modules = match self.without_modules {
             true => Vec::new(),
             false => kernel.modules(self.disk.is_some()),
         };
         let base = image::base(&modules, &self.added);
-        let mut results = Vec::new();
-        while results.len() < commands.len() {
-            results.extend(self.boot(&kernel, &base, &commands[results.len()..]));
+        let mut done = 0;
+        while done < commands.len() {
+            done += self.boot(&kernel, &base, &commands[done..], &mut told);
         }
-        results
     }
 
-    /// One boot: runs commands until one ends the machine, at least the first.
-    fn boot(&self, kernel: &Kernel, base: &[u8], commands: &[VmCommand]) -> Vec<VmResult> {
+    /// One boot: runs commands until one ends the machine, at least the first, and
+    /// gives how many.
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        base: &[u8],
+        commands: &[VmCommand],
+        told: &mut dyn FnMut(&VmResult),
+    ) -> usize {
         let mut machine = Machine::start(self, kernel, base, commands);
-        let mut results = Vec::new();
+        let mut done = 0;
         let mut running = false;
         let mut deadline = Instant::now() + BOOT;
-        while results.len() < commands.len() {
+        while done < commands.len() {
             let end = match machine.hear(deadline) {
-                Heard::Frame(Frame::Begin(number)) if number == results.len() => {
+                Heard::Frame(Frame::Begin(number)) if number == done => {
                     running = true;
                     deadline = Instant::now() + commands[number].bound + GRACE;
                     continue;
                 }
-                Heard::Frame(Frame::End(number, result)) if running && number == results.len() => {
-                    results.push(result);
+                Heard::Frame(Frame::End(number, result)) if running && number == done => {
+                    told(&result);
+                    done += 1;
                     running = false;
                     deadline = Instant::now() + GRACE;
                     continue;
@@ -276,16 +308,17 @@ impl Vm {
                 Heard::End => machine.how_it_ended(),
             };
             if running {
-                results.push(VmResult::of_machine(end));
+                told(&VmResult::of_machine(end));
+                done += 1;
             }
             assert!(
-                !results.is_empty(),
+                done > 0,
                 "{end:?} before the first command: {}",
                 machine.console()
             );
             break;
         }
-        results
+        done
     }
 }
 

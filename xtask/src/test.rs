@@ -14,8 +14,9 @@ use crate::{
     cache, deny, kernels,
     needs::{self, Who, value_for},
     packages,
-    stage::{Stages, Verdict},
+    stage::{Stages, Verdict, output},
     user::User,
+    vm,
 };
 
 /// The programs that tests start.
@@ -138,7 +139,7 @@ enum Lane {
 }
 
 /// Builds the programs under test and the tests, and says whether both could be.
-fn build(stages: &mut Stages) -> bool {
+pub(crate) fn build(stages: &mut Stages) -> bool {
     let mut build = |name, args: &[&str]| stages.run(name, 15 * MINUTE, &mut cargo(args));
     let broken = [
         "build",
@@ -207,6 +208,7 @@ fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), St
             .remarks
             .push("tests that need root were skipped: run this as root for both".to_owned());
     }
+    vm::on_kernels(stages, &room, lane.kernels(), words)?;
     stages.remarks.extend(room.remarks());
     Ok(())
 }
@@ -324,6 +326,14 @@ impl Room {
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Takes out of the programs what only a debugger reads, half of them: a
+    /// machine has them in memory.
+    pub(crate) fn strip(&self) -> Result<(), String> {
+        let programs = PROGRAMS.map(|program| self.0.join(program));
+        let (done, said) = output(Command::new("strip").arg("--strip-debug").args(programs));
+        done.then_some(()).ok_or_else(|| format!("strip: {said}"))
     }
 
     /// Tells the tests of a command where the programs are.

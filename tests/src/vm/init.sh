@@ -38,6 +38,9 @@ done
 chmod 755 /run
 chown 1000:1000 /home/user
 hostname machine
+# As login managers leave it: how many files a process may have open, and may ask for.
+ulimit -Hn 524288
+ulimit -Sn 1024
 ip link set lo up
 for module in $(cat /machine/modules); do
     insmod "/machine/$module" || exit 1
@@ -64,7 +67,9 @@ run() {
     printf '%s begin %s\n' "$nonce" "$number" >&3
     (
         cd /
-        exec setsid env -i PATH=/usr/bin:/bin HOME="$home" \
+        # A shell ignores SIGINT and SIGQUIT for what it starts beside itself; env(1)
+        # of coreutils undoes it.
+        exec setsid /machine/env --default-signal=INT,QUIT -i PATH=/usr/bin:/bin HOME="$home" \
             /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
     ) < /dev/null > out 2> err 3>&- &
     command=$!
