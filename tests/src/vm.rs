@@ -206,7 +206,8 @@ impl Vm {
     }
 
     /// Adds a disk, mounted at `/disk` where anyone can make files: ext4, which
-    /// counts and bounds what a project holds. A machine that takes the place of
+    /// counts and bounds what a project holds. `/tmp` and `/var/tmp` are on it too,
+    /// and not file systems in memory. A machine that takes the place of
     /// one that ended gets an empty one.
     #[must_use]
     pub fn disk(self, bytes: u64) -> Self {
@@ -228,6 +229,13 @@ impl Vm {
     #[must_use]
     pub fn file(mut self, at: &str, from: &Path) -> Self {
         self.added.files.push((at.to_owned(), from.to_owned()));
+        self
+    }
+
+    /// Adds a symbolic link.
+    #[must_use]
+    pub fn link(mut self, at: &str, target: &str) -> Self {
+        self.added.links.push((at.to_owned(), target.to_owned()));
         self
     }
 

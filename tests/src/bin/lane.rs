@@ -1,7 +1,9 @@
 //! Runs test programs in virtual machines, one kernel after its name: `cargo xtask vm`
 //! starts this. What the programs say is passed on.
 //!
-//!     lane KERNEL SECONDS NAME[,ARGUMENT...]=PROGRAM...
+//!     lane KERNEL SECONDS WHO:NAME[,ARGUMENT...]=PROGRAM...
+//!
+//! WHO is `root` or `both`, the other being the machine's ordinary user.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -13,7 +15,11 @@ use std::{
 use belljar_tests::{KernelName, Vm, VmCommand, VmEnd, VmResult, output, vm};
 
 /// Enough for the first file system, its programs, and jars beside one another.
-const MEMORY: u32 = 1536;
+const MEMORY: u32 = 1200;
+
+/// Temporary files are on it, whose ids can be mapped, as those of a system in
+/// memory can since 6.3 only.
+const DISK: u64 = 1 << 30;
 
 /// What is said to be there, so that a test that needs it is not skipped.
 const HAS: [&str; 2] = [
@@ -54,13 +60,9 @@ fn main() -> ExitCode {
     let bound = Duration::from_secs(bound.expect("seconds"));
 
     let room = tempfile::tempdir().expect("a temporary directory");
-    let mut machine = vm().on(kernel).memory(MEMORY);
-    for tool in TOOLS
-        .map(Path::new)
-        .into_iter()
-        .filter(|tool| tool.exists())
-    {
-        machine = machine.program(&tool.to_string_lossy(), tool);
+    let mut machine = vm().on(kernel).memory(MEMORY).disk(DISK);
+    for tool in TOOLS.map(Path::new) {
+        machine = add_tool(machine, tool);
     }
     for directory in modules_of_interpreters() {
         machine = add_tree(machine, &directory);
@@ -76,9 +78,15 @@ fn main() -> ExitCode {
         let stripped = room.path().join(number.to_string());
         strip(path, &stripped);
         machine = machine.program(&at, &stripped).directory(&scratch_of(path));
-        for root in [true, false] {
+        let (who, name) = name.split_once(':').expect("who runs it");
+        let roots: &[bool] = if who == "both" {
+            &[true, false]
+        } else {
+            &[true]
+        };
+        for &root in roots {
             let command = command(&at, root, &arguments).within(bound);
-            runs.push((root, name.clone(), command));
+            runs.push((root, name.to_owned(), command));
         }
     }
     let commands: Vec<VmCommand> = runs.iter().map(|(.., command)| command.clone()).collect();
@@ -94,6 +102,21 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// A runtime is known by the name that a link leads to.
+fn add_tool(machine: Vm, tool: &Path) -> Vm {
+    let at = tool.to_string_lossy();
+    match tool.read_link() {
+        Ok(target) if target.components().count() == 1 => {
+            let place = tool.with_file_name(&target);
+            machine
+                .program(&place.to_string_lossy(), tool)
+                .link(&at, &target.to_string_lossy())
+        }
+        _ if tool.exists() => machine.program(&at, tool),
+        _ => machine,
     }
 }
 

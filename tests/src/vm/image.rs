@@ -30,6 +30,8 @@ pub(super) struct Added {
     pub(super) programs: Vec<(String, PathBuf)>,
     /// Files of this machine.
     pub(super) files: Vec<(String, PathBuf)>,
+    /// Symbolic links, and what they say.
+    pub(super) links: Vec<(String, String)>,
     /// Directories where anyone can make files.
     pub(super) directories: Vec<String>,
 }
@@ -87,6 +89,9 @@ pub(super) fn base(modules_of: &[PathBuf], added: &Added) -> Vec<u8> {
         (SETPRIV, Path::new(SETPRIV)),
         ("/machine/env", Path::new(ENV)),
     ];
+    for (at, target) in &added.links {
+        archive.link(at, target);
+    }
     for (at, path) in &added.files {
         archive.file(at, 0o644, &read(path));
     }

@@ -32,10 +32,7 @@ ln -s /proc/self/fd /dev/fd
 ln -s fd/0 /dev/stdin
 ln -s fd/1 /dev/stdout
 ln -s fd/2 /dev/stderr
-for place in /run /var/tmp /tmp; do
-    mount -t tmpfs tmpfs "$place"
-done
-chmod 755 /run
+mount -t tmpfs -o mode=755 tmpfs /run
 chown 1000:1000 /home/user
 hostname machine
 # As login managers leave it: how many files a process may have open, and may ask for.
@@ -50,6 +47,14 @@ if [ -b /dev/vda ]; then
     mount -t ext4 -o prjquota /dev/vda /disk || exit 1
     chmod 1777 /disk
 fi
+for place in /var/tmp /tmp; do
+    if [ -d /disk ]; then
+        mkdir -p -m 1777 "/disk$place"
+        mount -o bind "/disk$place" "$place"
+    else
+        mount -t tmpfs tmpfs "$place"
+    fi
+done
 
 # What a command wrote is kept here until it has ended; more does not fit.
 mount -t tmpfs -o mode=700,size=1m tmpfs /machine/results
