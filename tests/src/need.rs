@@ -2,6 +2,8 @@
 
 use std::{fs::OpenOptions, io::Write, path::Path, process::Command};
 
+use crate::KernelName;
+
 /// Something that not every machine or user has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -25,6 +27,8 @@ pub enum Need {
     Landlock,
     /// What a virtual machine is made of; see [`vm`](crate::vm()).
     Vm,
+    /// The same with this kernel.
+    Kernel(KernelName),
 }
 
 impl Need {
@@ -40,6 +44,7 @@ impl Need {
             Self::Rust => "rust",
             Self::Landlock => "landlock",
             Self::Vm => "vm",
+            Self::Kernel(name) => name.word(),
         }
     }
 
@@ -57,7 +62,8 @@ impl Need {
             Self::Program(name) => Path::new("/usr/bin").join(name).exists(),
             Self::Rust => crate::toolchain().is_some(),
             Self::Landlock => belljar_attacks::landlock_version() >= 2,
-            Self::Vm => crate::vm::is_possible(),
+            Self::Vm => crate::vm::is_possible(None),
+            Self::Kernel(name) => crate::vm::is_possible(Some(name)),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),
         }

@@ -1,10 +1,13 @@
 //! A virtual machine for attacks that need another kernel than this one's, or
 //! that may do harm: reboot it, bring it down, take it over.
 //!
-//! One boot of a Debian kernel in an emulated computer without network or disk
-//! runs a list of commands, as its root or as an ordinary user. It shares
+//! One boot of a Debian kernel in an emulated computer without network runs a
+//! list of commands, as its root or as an ordinary user. It shares
 //! nothing with the machine of the tests but the list and two serial ports,
 //! needs no root, and takes some 3 seconds of a processor before the first command.
+//!
+//! Of cgroups the machine has version 2 alone, with every controller, and the
+//! commands are in one of their own below the root, `/sys/fs/cgroup/commands`.
 //!
 //! Commands of one boot see what those before them did to the machine. A command
 //! that is root there could read the memory of the first process and forge what
@@ -20,18 +23,22 @@ use std::{
     fmt,
     fs::{self, File},
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use frames::{Frame, Frames};
+use image::Added;
 use kernel::Kernel;
+pub use kernel::KernelName;
 
 use crate::spawn;
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+const MKFS: &str = "/sbin/mkfs.ext4";
 
 /// How long a kernel may take to its first command.
 const BOOT: Duration = Duration::from_secs(180);
@@ -136,33 +143,106 @@ impl VmResult {
 }
 
 /// A virtual machine to be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Vm {
-    added: Vec<(String, PathBuf)>,
+    kernel: Option<KernelName>,
+    parameters: Vec<String>,
+    /// In MiB.
+    memory: u32,
+    /// Its size in bytes.
+    disk: Option<u64>,
+    added: Added,
     without_modules: bool,
 }
 
 /// Begins a virtual machine; a test that does needs [`Need::Vm`](crate::Need::Vm).
 #[must_use]
 pub fn vm() -> Vm {
-    Vm::default()
+    Vm {
+        kernel: None,
+        parameters: Vec::new(),
+        memory: 512,
+        disk: None,
+        added: Added::default(),
+        without_modules: false,
+    }
 }
 
-/// Whether everything is there for one.
-pub(crate) fn is_possible() -> bool {
+/// Whether everything is there for one, with this kernel or any.
+pub(crate) fn is_possible(kernel: Option<KernelName>) -> bool {
     cfg!(target_arch = "x86_64")
-        && [QEMU, image::BUSYBOX, image::SETPRIV]
+        && [QEMU, image::BUSYBOX, image::SETPRIV, image::ENV]
             .iter()
             .all(|program| Path::new(program).exists())
-        && Kernel::find().is_some()
+        && Kernel::find(kernel).is_some()
 }
 
 impl Vm {
+    /// Boots this kernel; a test that does needs [`Need::Kernel`](crate::Need::Kernel).
+    #[must_use]
+    pub fn on(self, kernel: KernelName) -> Self {
+        Self {
+            kernel: Some(kernel),
+            ..self
+        }
+    }
+
+    /// Tells the kernel more, as a boot loader would: `lsm=…`, or `sysctl.` before
+    /// the name of a setting; the kernel's admin-guide/kernel-parameters.rst.
+    #[must_use]
+    pub fn boot_with(mut self, parameter: &str) -> Self {
+        self.parameters.push(parameter.to_owned());
+        self
+    }
+
+    /// How much memory the machine has instead of 512 MiB. The first file system,
+    /// with all that was added, is in it.
+    #[must_use]
+    pub fn memory(self, mebibytes: u32) -> Self {
+        Self {
+            memory: mebibytes,
+            ..self
+        }
+    }
+
+    /// Adds a disk, mounted at `/disk` where anyone can make files: ext4, which
+    /// counts and bounds what a project holds. `/tmp` and `/var/tmp` are on it too,
+    /// and not file systems in memory. A machine that takes the place of
+    /// one that ended gets an empty one.
+    #[must_use]
+    pub fn disk(self, bytes: u64) -> Self {
+        Self {
+            disk: Some(bytes),
+            ..self
+        }
+    }
+
     /// Adds a program of this machine, with the libraries that it loads, at a
     /// whole path of the other.
     #[must_use]
     pub fn program(mut self, at: &str, from: &Path) -> Self {
-        self.added.push((at.to_owned(), from.to_owned()));
+        self.added.programs.push((at.to_owned(), from.to_owned()));
+        self
+    }
+
+    /// Adds a file of this machine, for all to read.
+    #[must_use]
+    pub fn file(mut self, at: &str, from: &Path) -> Self {
+        self.added.files.push((at.to_owned(), from.to_owned()));
+        self
+    }
+
+    /// Adds a symbolic link.
+    #[must_use]
+    pub fn link(mut self, at: &str, target: &str) -> Self {
+        self.added.links.push((at.to_owned(), target.to_owned()));
+        self
+    }
+
+    /// Adds a directory where anyone can make files.
+    #[must_use]
+    pub fn directory(mut self, at: &str) -> Self {
+        self.added.directories.push(at.to_owned());
         self
     }
 
@@ -182,54 +262,72 @@ impl Vm {
     /// Where the machine does not come as far as the first command.
     #[must_use]
     pub fn run(&self, commands: &[VmCommand]) -> Vec<VmResult> {
-        let kernel = Kernel::find().expect("a kernel: cargo xtask test gets it");
-        let modules = match self.without_modules {
-            true => Vec::new(),
-            false => kernel.modules(),
-        };
-        let base = image::base(&modules, &self.added);
         let mut results = Vec::new();
-        while results.len() < commands.len() {
-            results.extend(boot(&kernel, &base, &commands[results.len()..]));
-        }
+        self.run_each(commands, |result| results.push(result.clone()));
         results
     }
-}
 
-/// One boot: runs commands until one ends the machine, at least the first.
-fn boot(kernel: &Kernel, base: &[u8], commands: &[VmCommand]) -> Vec<VmResult> {
-    let mut machine = Machine::start(kernel, base, commands);
-    let mut results = Vec::new();
-    let mut running = false;
-    let mut deadline = Instant::now() + BOOT;
-    while results.len() < commands.len() {
-        let end = match machine.hear(deadline) {
-            Heard::Frame(Frame::Begin(number)) if number == results.len() => {
-                running = true;
-                deadline = Instant::now() + commands[number].bound + GRACE;
-                continue;
-            }
-            Heard::Frame(Frame::End(number, result)) if running && number == results.len() => {
-                results.push(result);
-                running = false;
-                deadline = Instant::now() + GRACE;
-                continue;
-            }
-            Heard::Frame(frame) => panic!("the machine told out of order: {frame:?}"),
-            Heard::Nothing => VmEnd::Hung,
-            Heard::End => machine.how_it_ended(),
+    /// The same, and gives what became of each as soon as that is known.
+    ///
+    /// # Panics
+    /// The same.
+    pub fn run_each(&self, commands: &[VmCommand], mut told: impl FnMut(&VmResult)) {
+        let kernel = Kernel::find(self.kernel).expect("a kernel: cargo xtask test gets it");
+        let modules = match self.without_modules {
+            true => Vec::new(),
+            false => kernel.modules(self.disk.is_some()),
         };
-        if running {
-            results.push(VmResult::of_machine(end));
+        let base = image::base(&modules, &self.added);
+        let mut done = 0;
+        while done < commands.len() {
+            done += self.boot(&kernel, &base, &commands[done..], &mut told);
         }
-        assert!(
-            !results.is_empty(),
-            "{end:?} before the first command: {}",
-            machine.console()
-        );
-        break;
     }
-    results
+
+    /// One boot: runs commands until one ends the machine, at least the first, and
+    /// gives how many.
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        base: &[u8],
+        commands: &[VmCommand],
+        told: &mut dyn FnMut(&VmResult),
+    ) -> usize {
+        let mut machine = Machine::start(self, kernel, base, commands);
+        let mut done = 0;
+        let mut running = false;
+        let mut deadline = Instant::now() + BOOT;
+        while done < commands.len() {
+            let end = match machine.hear(deadline) {
+                Heard::Frame(Frame::Begin(number)) if number == done => {
+                    running = true;
+                    deadline = Instant::now() + commands[number].bound + GRACE;
+                    continue;
+                }
+                Heard::Frame(Frame::End(number, result)) if running && number == done => {
+                    told(&result);
+                    done += 1;
+                    running = false;
+                    deadline = Instant::now() + GRACE;
+                    continue;
+                }
+                Heard::Frame(frame) => panic!("the machine told out of order: {frame:?}"),
+                Heard::Nothing => VmEnd::Hung,
+                Heard::End => machine.how_it_ended(),
+            };
+            if running {
+                told(&VmResult::of_machine(end));
+                done += 1;
+            }
+            assert!(
+                done > 0,
+                "{end:?} before the first command: {}",
+                machine.console()
+            );
+            break;
+        }
+        done
+    }
 }
 
 /// What came next.
@@ -250,7 +348,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, base: &[u8], commands: &[VmCommand]) -> Self {
+    fn start(vm: &Vm, kernel: &Kernel, base: &[u8], commands: &[VmCommand]) -> Self {
         let room = tempfile::Builder::new()
             .prefix("vm-test-")
             .tempdir()
@@ -263,18 +361,29 @@ impl Machine {
                 file.write_all(&image::commands(&nonce, commands))
             })
             .expect("the machine's files");
+        let parameters = ["console=ttyS0 quiet panic=-1 oops=panic syscall.x32=y"]
+            .into_iter()
+            .chain(vm.parameters.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let mut disk = Vec::new();
+        if let Some(bytes) = vm.disk {
+            let file = room.path().join("disk");
+            make_disk(&file, bytes);
+            let drive = format!("file={},format=raw,if=virtio", file.display());
+            disk.extend(["-drive".to_owned(), drive]);
+        }
         let console = format!("file:{}", room.path().join("console").display());
         let mut emulator = spawn(
             Command::new(image::SETPRIV)
                 .args(["--pdeathsig", "KILL", "--", QEMU])
                 .args(["-nodefaults", "-no-user-config", "-display", "none"])
                 .args(["-sandbox", "on,elevateprivileges=deny,spawn=deny"])
-                .args(["-accel", "tcg", "-cpu", "max", "-m", "512", "-nic", "none"])
+                .args(["-accel", "tcg", "-cpu", "max", "-nic", "none"])
+                .args(["-m", &vm.memory.to_string()])
+                .args(disk)
                 .args(["-no-reboot", "-serial", &console, "-serial", "stdio"])
-                .args([
-                    "-append",
-                    "console=ttyS0 quiet panic=-1 oops=panic syscall.x32=y",
-                ])
+                .args(["-append", &parameters])
                 .arg("-kernel")
                 .arg(&kernel.image)
                 .arg("-initrd")
@@ -347,6 +456,28 @@ impl Drop for Machine {
         let _ = self.emulator.kill();
         let _ = self.emulator.wait();
     }
+}
+
+/// Makes a file that is an ext4 with quotas of projects; mkfs.ext4(8). It takes
+/// room as it is filled.
+fn make_disk(file: &Path, bytes: u64) {
+    File::create(file)
+        .and_then(|made| made.set_len(bytes))
+        .expect("the disk's file");
+    let done = crate::output(
+        Command::new(MKFS)
+            .args([
+                "-q",
+                "-O",
+                "project,quota",
+                "-E",
+                "quotatype=prjquota",
+                "-m",
+                "0",
+            ])
+            .arg(file),
+    );
+    assert!(done.status.success(), "{MKFS}: {done:?}");
 }
 
 /// A word that nobody guesses.

@@ -1,9 +1,11 @@
 //! `cargo xtask`: builds, checks and tests the project, and installs what that
 //! needs. Nothing here is part of Belljar itself.
 
+mod apt;
 mod attacks;
 mod cache;
 mod deny;
+mod kernels;
 mod needs;
 mod packages;
 mod schema;
@@ -25,9 +27,12 @@ cargo xtask COMMAND
   bench     measurements with their peers; arguments are passed on
   attacks   runs every attack as each user and shows what stopped it; with
             `--write` writes docs/attacks.md
+  vm        runs the tests whose outcome is a kernel's in virtual machines of the
+            kernels 6.1 and 6.12, or with `--all` of every one, or of those
+            named by `--kernel`: 5.10, 6.1, 6.12, sid
   schema    writes docs/schemas anew from the types
   packages  installs the Debian packages that tests and benches need, as root;
-            otherwise prints the command that does; and gets the kernel of the
+            otherwise prints the command that does; and gets the kernels of the
             tests' virtual machine
   help      this text
 
@@ -44,10 +49,16 @@ fn main() -> ExitCode {
         Some("long") => test::long(&rest),
         Some("bench") => test::bench(&rest),
         Some("attacks") => attacks::run(&rest),
+        Some("vm") => vm::run(&rest),
         Some("schema") => schema::run(&rest),
         Some("packages") => packages::install(packages::ALL)
-            .and_then(|()| vm::prepare())
-            .map(|_| ExitCode::SUCCESS),
+            .and_then(|()| kernels::prepare(&kernels::USUAL))
+            .map(|prepared| {
+                for note in prepared.notes {
+                    eprintln!("xtask: {note}");
+                }
+                ExitCode::SUCCESS
+            }),
         // The runner that cargo starts test programs through; not for people.
         Some(user::RUNNER) => Err(user::become_user_and_run(&rest)),
         Some("help" | "--help" | "-h") => {

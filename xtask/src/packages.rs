@@ -144,7 +144,19 @@ pub(crate) const ALL: &[Package] = &[
     Package {
         name: "xz-utils",
         probes: &["/usr/bin/xz"],
-        reason: "unpacks its kernel once, which an emulated processor would take seconds for at each boot",
+        reason: "unpacks its kernels and their modules once, which an emulated processor would take seconds for at each boot",
+        lane: Lane::Machine,
+    },
+    Package {
+        name: "zstd",
+        probes: &["/usr/bin/zstd"],
+        reason: "the same for kernels since 6.12",
+        lane: Lane::Machine,
+    },
+    Package {
+        name: "e2fsprogs",
+        probes: &["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"],
+        reason: "makes its disk, whose file system counts what a project holds",
         lane: Lane::Machine,
     },
     Package {
@@ -234,15 +246,6 @@ pub(crate) fn command_for(names: &[&str]) -> String {
         "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
         names.join(" ")
     )
-}
-
-/// Tells apt what the archive has now, where this process may; a failure is seen by what follows.
-pub(crate) fn update() {
-    if cache::is_root() {
-        let _ = Command::new("timeout")
-            .args(["-k", "5s", "120s", "apt-get", "update", "-q"])
-            .status();
-    }
 }
 
 fn apt(args: &[&str]) -> bool {

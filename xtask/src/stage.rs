@@ -67,18 +67,55 @@ impl Stages {
         input: Stdio,
     ) -> Verdict {
         println!("\n=== {name}");
-        let begun = Instant::now();
-        let (verdict, counts) = match self.watch(name, bound, command.stdin(input)) {
-            Ok(ended) => ended,
-            Err(error) => {
-                self.remarks.push(format!(
-                    "{name}: {:?} did not start: {error}",
-                    command.get_program()
-                ));
-                (Verdict::Failed, Counts::default())
+        let ended = watch(bound, command.stdin(input), &mut |line| {
+            let mut out = std::io::stdout().lock();
+            out.write_all(line)?;
+            out.write_all(b"\n")
+        });
+        self.ended(name, ended)
+    }
+
+    /// Runs stages beside one another. What each wrote is passed on when it has ended.
+    pub(crate) fn run_together(&mut self, runs: Vec<(String, Duration, Command)>) {
+        thread::scope(|scope| {
+            let (sender, ends) = mpsc::channel();
+            for (name, bound, mut command) in runs {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let mut text = format!("\n=== {name}\n").into_bytes();
+                    let ended = watch(bound, command.stdin(Stdio::null()), &mut |line| {
+                        text.extend_from_slice(line);
+                        text.push(b'\n');
+                        Ok(())
+                    });
+                    // The other side is there until all have ended.
+                    let _ = sender.send((name, text, ended));
+                });
             }
-        };
-        self.add(name, begun.elapsed(), counts, verdict);
+            drop(sender);
+            for (name, text, ended) in ends {
+                // Counted even where nobody reads it.
+                let _ = std::io::stdout().lock().write_all(&text);
+                self.ended(&name, ended);
+            }
+        });
+    }
+
+    fn ended(&mut self, name: &str, ended: Watched) -> Verdict {
+        let Watched {
+            time,
+            counts,
+            failed,
+            verdict,
+        } = ended;
+        for test in failed {
+            self.failed_names.push(format!("{name}: {test}"));
+        }
+        let verdict = verdict.unwrap_or_else(|error| {
+            self.remarks.push(format!("{name}: {error}"));
+            Verdict::Failed
+        });
+        self.add(name, time, counts, verdict);
         verdict
     }
 
@@ -104,46 +141,6 @@ impl Stages {
             counts,
             verdict,
         });
-    }
-
-    fn watch(
-        &mut self,
-        name: &str,
-        bound: Duration,
-        command: &mut Command,
-    ) -> std::io::Result<(Verdict, Counts)> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let (ended, over) = mpsc::channel::<()>();
-        let pid = child.id();
-        let watchdog = thread::spawn(move || match over.recv_timeout(bound) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                end_tree(pid);
-                true
-            }
-            _ => false,
-        });
-        let mut counts = Counts::default();
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line?;
-            let mut out = std::io::stdout().lock();
-            out.write_all(&line)?;
-            out.write_all(b"\n")?;
-            let line = String::from_utf8_lossy(&line);
-            counts.add(&line);
-            if let Some(test) = failed_test(&line) {
-                self.failed_names.push(format!("{name}: {test}"));
-            }
-        }
-        let status = child.wait()?;
-        drop(ended);
-        let too_long = watchdog.join().unwrap_or(false);
-        let verdict = match (too_long, status.success()) {
-            (true, _) => Verdict::TooLong,
-            (false, true) => Verdict::Ok,
-            (false, false) => Verdict::Failed,
-        };
-        Ok((verdict, counts))
     }
 
     /// Prints what failed, the table, and the closing line.
@@ -219,6 +216,65 @@ impl Counts {
                 _ => {}
             }
         }
+    }
+}
+
+/// What came of a program that was watched.
+struct Watched {
+    time: Duration,
+    counts: Counts,
+    /// Tests that it named.
+    failed: Vec<String>,
+    verdict: std::io::Result<Verdict>,
+}
+
+/// Runs a program to its end or for as long as it may take, and gives each line that it writes.
+fn watch(
+    bound: Duration,
+    command: &mut Command,
+    said: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> Watched {
+    let begun = Instant::now();
+    let mut counts = Counts::default();
+    let mut failed = Vec::new();
+    let mut run = || {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{:?} did not start: {error}", command.get_program()))
+            .map_err(std::io::Error::other)?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (ended, over) = mpsc::channel::<()>();
+        let pid = child.id();
+        let watchdog = thread::spawn(move || match over.recv_timeout(bound) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                end_tree(pid);
+                true
+            }
+            _ => false,
+        });
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            said(&line)?;
+            let line = String::from_utf8_lossy(&line);
+            counts.add(&line);
+            failed.extend(failed_test(&line).map(str::to_owned));
+        }
+        let status = child.wait()?;
+        drop(ended);
+        let too_long = watchdog.join().unwrap_or(false);
+        Ok(match (too_long, status.success()) {
+            (true, _) => Verdict::TooLong,
+            (false, true) => Verdict::Ok,
+            (false, false) => Verdict::Failed,
+        })
+    };
+    let verdict = run();
+    Watched {
+        time: begun.elapsed(),
+        counts,
+        failed,
+        verdict,
     }
 }
 

@@ -11,10 +11,10 @@ use std::{
 };
 
 use crate::{
-    cache, deny,
+    cache, deny, kernels,
     needs::{self, Who, value_for},
     packages,
-    stage::{Stages, Verdict},
+    stage::{Stages, Verdict, output},
     user::User,
     vm,
 };
@@ -139,7 +139,7 @@ enum Lane {
 }
 
 /// Builds the programs under test and the tests, and says whether both could be.
-fn build(stages: &mut Stages) -> bool {
+pub(crate) fn build(stages: &mut Stages) -> bool {
     let mut build = |name, args: &[&str]| stages.run(name, 15 * MINUTE, &mut cargo(args));
     let broken = [
         "build",
@@ -156,23 +156,30 @@ fn build(stages: &mut Stages) -> bool {
 }
 
 /// Gets what tests of other kernels need; where it is not to be had, they are skipped.
-fn machine(stages: &mut Stages) -> Option<PathBuf> {
-    vm::prepare()
-        .map_err(|why| stages.remarks.push(format!("no virtual machine: {why}")))
-        .ok()
+fn machine(stages: &mut Stages, lane: Lane) -> Option<PathBuf> {
+    match kernels::prepare(lane.kernels()) {
+        Ok(prepared) => {
+            stages.remarks.extend(prepared.notes);
+            Some(prepared.folder)
+        }
+        Err(why) => {
+            stages.remarks.push(format!("no virtual machine: {why}"));
+            None
+        }
+    }
 }
 
 /// Runs the tests as this user, and again as an unprivileged one where this is root.
 fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), String> {
     let room = Room::new()?;
-    let machine = machine(stages);
+    let machine = machine(stages, lane);
     let mut run = |name: String, mut command: Command, who: Who| {
         command
             .env(needs::HAS, value_for(words, who))
             .env(needs::SKIPS, room.skips());
         room.name_programs(&mut command);
         if let Some(folder) = &machine {
-            command.env(vm::FOLDER, folder);
+            command.env(kernels::FOLDER, folder);
         }
         stages.run(&name, lane.bound(), &mut command);
     };
@@ -201,6 +208,7 @@ fn run_tests(stages: &mut Stages, words: &[String], lane: Lane) -> Result<(), St
             .remarks
             .push("tests that need root were skipped: run this as root for both".to_owned());
     }
+    vm::on_kernels(stages, &room, lane.kernels(), words)?;
     stages.remarks.extend(room.remarks());
     Ok(())
 }
@@ -242,6 +250,13 @@ impl Kind {
 }
 
 impl Lane {
+    fn kernels(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &kernels::USUAL,
+            Self::Long => &kernels::EVERY,
+        }
+    }
+
     fn bound(self) -> Duration {
         match self {
             Self::All => 8 * MINUTE,
@@ -311,6 +326,14 @@ impl Room {
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Takes out of the programs what only a debugger reads, half of them: a
+    /// machine has them in memory.
+    pub(crate) fn strip(&self) -> Result<(), String> {
+        let programs = PROGRAMS.map(|program| self.0.join(program));
+        let (done, said) = output(Command::new("strip").arg("--strip-debug").args(programs));
+        done.then_some(()).ok_or_else(|| format!("strip: {said}"))
     }
 
     /// Tells the tests of a command where the programs are.

@@ -1,239 +1,299 @@
-//! The kernel for the tests' virtual machine: a Debian package, fetched by apt
-//! and unpacked into the cache. Nothing of it is installed on this machine. The
-//! tests' side is `tests/src/vm.rs`.
+//! `cargo xtask vm`: the tests whose outcome is a kernel's, in virtual machines of
+//! other kernels than this machine's, as root and as a user there.
 
 use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    collections::BTreeMap,
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
 
-use crate::{cache, packages, stage::output};
+use crate::{
+    cache, kernels, needs, packages,
+    stage::{Stages, Verdict},
+    test::{Room, build, cargo, prepare_cache},
+};
 
-/// Tells the tests which folder it is in.
-pub(crate) const FOLDER: &str = "BELLJAR_VM";
+/// A test program for the machines.
+struct Suite {
+    package: &'static str,
+    test: &'static str,
+    /// As the machine's user too, beside its root: those that take little.
+    both: bool,
+    /// Its arguments: names of the tests that are run, or `--skip` and one that is not.
+    which: &'static [&'static str],
+}
 
-/// Depends on the newest kernel that the archive has. The `cloud` one is
-/// smaller, but has no x32 calls to attack.
-const NEWEST: &str = "linux-image-amd64";
-
-/// What of the package is unpacked: not the drivers of hardware, three quarters of it.
-const PARTS: &[&str] = &[
-    "./boot/vmlinuz-*",
-    "./lib/modules/*/modules.*",
-    "./lib/modules/*/kernel/arch/*",
-    "./lib/modules/*/kernel/crypto/*",
-    "./lib/modules/*/kernel/drivers/block/*",
-    "./lib/modules/*/kernel/drivers/tty/*",
-    "./lib/modules/*/kernel/drivers/virtio/*",
-    "./lib/modules/*/kernel/fs/*",
-    "./lib/modules/*/kernel/lib/*",
-    "./lib/modules/*/kernel/net/*",
+/// An emulated processor is some twenty times slower than this machine's. So these are
+/// tests whose outcome is the kernel's, and no test that tries a launch at every moment,
+/// waits for a grace, or compares with what only a whole system has.
+const SUITES: &[Suite] = &[
+    Suite {
+        package: "belljar",
+        test: "process",
+        both: true,
+        which: &[],
+    },
+    Suite {
+        package: "belljar",
+        test: "seccomp",
+        both: true,
+        // The other reads headers.
+        which: &["the_kernel_answers_as_the_evaluator"],
+    },
+    Suite {
+        package: "belljar",
+        test: "landlock",
+        both: true,
+        which: &[],
+    },
+    Suite {
+        package: "belljar",
+        test: "launcher",
+        both: true,
+        // A launch waits for a child that is made ahead no longer than a millisecond.
+        which: &[
+            "--skip",
+            "what_changes_in_a_grant_while_a_child_is_parked_stays_hidden",
+        ],
+    },
+    Suite {
+        package: "belljar",
+        test: "review",
+        both: true,
+        which: &[],
+    },
+    Suite {
+        package: "belljar",
+        test: "jar",
+        both: true,
+        which: &[
+            // It copies `true` as another name, which a busybox goes by.
+            "--skip",
+            "a_program_replaced_after_it_was_prepared_never_runs",
+            // It wants a sample of what grows, at an emulator's pace.
+            "--skip",
+            "a_granted_directory_that_grows_over_the_limit_ends_the_jar",
+        ],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "landlock",
+        both: false,
+        which: &[
+            "report_names_the_version",
+            "grants_in_grants_keep",
+            "guest_confines_itself_further",
+            "seventeenth_domain",
+        ],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "sockets",
+        both: false,
+        which: &[
+            "a_socket_of_the_machine_in_a_granted_directory",
+            "whoever_connects_in_a_guest_s_stead",
+        ],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "denials",
+        both: false,
+        which: &[
+            "a_denied_call_is_an_event_with_everything_named",
+            "a_violation_ends_the_jar_where_the_policy_says_so",
+            "a_program_that_asks_for_an_executable_stack_is_refused_in_strict",
+        ],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "lifeline",
+        both: false,
+        which: &[
+            "killed_launcher_is_lost",
+            "killed_supervisor_takes_a_running_jar_along",
+            "first_process_cannot_be_attached_to",
+        ],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "endings",
+        both: false,
+        which: &["cpu_time_is_124", "file_size_ends", "memory_is_124"],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "grants",
+        both: false,
+        which: &["what_a_jar_writes_is_the_operator_s", "deny_inside_a_grant"],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "presets",
+        both: false,
+        which: &["kernel_info_of_the_machine"],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "faults",
+        both: false,
+        which: &["tiny_limits_end"],
+    },
 ];
 
-/// Counted up when what is made of the package changes.
-const FORM: u32 = 1;
+/// Two kernels beside one another have this long together.
+const BOUND: Duration = Duration::from_secs(10 * 60);
 
-/// How long the package may take to come, as timeout(1) reads it.
-const FETCH: &str = "180s";
+/// How long one program may take in the machine.
+const BOUND_OF_ONE: u64 = 240;
 
-/// Has the packages and the kernel there, and gives the kernel's folder; or why
-/// there is none.
-pub(crate) fn prepare() -> Result<PathBuf, String> {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return Ok(folder.into());
+/// The kernel on which nothing has the full tier, so that the suites do not run there:
+/// what Belljar says on it is asked from outside.
+const WITHOUT_JARS: &str = "5.10";
+
+/// Runs the suites on the usual kernels, on every one, or on those that are named.
+pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
+    let wanted = wanted(args)?;
+    packages::install(packages::for_tests())?;
+    prepare_cache()?;
+    let mut stages = Stages::default();
+    if build(&mut stages) {
+        let room = Room::new()?;
+        on_kernels(&mut stages, &room, &wanted, &needs::said()?)?;
     }
-    if !cfg!(target_arch = "x86_64") {
-        return Err("its kernel is for x86_64".to_owned());
-    }
-    packages::install(packages::for_machine()).map_err(|why| why.replace("\n\n", " "))?;
-    let all = cache::dir().join("vm");
-    let current = all.join("current");
-    let get = || newest().and_then(|package| have(&all, &package));
-    let folder = get().or_else(|_| {
-        // Without a network the one that was used before does. Where there is
-        // none, what apt knows may be older than the archive.
-        fs::canonicalize(&current).or_else(|_| {
-            packages::update();
-            get()
-        })
-    })?;
-    point(&current, &folder).map(|()| folder)
+    Ok(stages.close())
 }
 
-/// The newest kernel's package, as far as apt knows.
-fn newest() -> Result<String, String> {
-    let said = Command::new("apt-cache")
-        .args(["depends", NEWEST])
-        .stderr(Stdio::null())
-        .output()
-        .map_err(|error| format!("apt-cache: {error}"))?;
-    String::from_utf8_lossy(&said.stdout)
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-"))
-        .map(str::to_owned)
-        .ok_or_else(|| format!("apt knows of no package {NEWEST}"))
-}
-
-/// The folder of a package, which it is fetched into where it is missing.
-fn have(all: &Path, package: &str) -> Result<PathBuf, String> {
-    let folder = all.join(package);
-    // Written last, and told apart from what another xtask made.
-    let mark = Path::new("made");
-    let parts = format!("{FORM}\n{}", PARTS.join("\n"));
-    if fs::read_to_string(folder.join(mark)).is_ok_and(|had| had == parts) {
-        return Ok(folder);
-    }
-    let room = all.join(format!("new-{}", std::process::id()));
-    let done = fetch(&room, package).and_then(|()| {
-        let placed = (|| {
-            fs::write(room.join(mark), &parts)?;
-            if folder.exists() {
-                fs::remove_dir_all(&folder)?;
+fn wanted(args: &[OsString]) -> Result<Vec<&'static str>, String> {
+    let known = || {
+        let words = kernels::EVERY.join(", ");
+        format!("vm takes `--all`, or `--kernel` with one of {words}")
+    };
+    let mut wanted = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--all") => wanted.extend(kernels::EVERY),
+            Some("--kernel") => {
+                let word = args.next().and_then(|word| word.to_str());
+                let found = kernels::EVERY.iter().find(|name| Some(**name) == word);
+                wanted.push(*found.ok_or_else(known)?);
             }
-            fs::rename(&room, &folder)
-        })();
-        placed.map_err(|error| format!("{}: {error}", folder.display()))
-    });
-    if done.is_err() {
-        let _ = fs::remove_dir_all(&room);
-    }
-    done.map(|()| folder)
-}
-
-fn fetch(room: &Path, package: &str) -> Result<(), String> {
-    fs::create_dir_all(room).map_err(|error| format!("{}: {error}", room.display()))?;
-    download(room, package)?;
-    let archive = fs::read_dir(room)
-        .ok()
-        .and_then(|entries| {
-            entries
-                .flatten()
-                .map(|entry| entry.path())
-                .find(|path| path.extension().is_some_and(|end| end == "deb"))
-        })
-        .ok_or_else(|| format!("{package}: apt-get brought no file"))?;
-    unpack(room, &archive)?;
-    let _ = fs::remove_file(&archive);
-    list_modules(room)?;
-    uncompress(room).map_err(|error| format!("{package}: its kernel: {error}"))
-}
-
-fn download(room: &Path, package: &str) -> Result<(), String> {
-    let mut apt = Command::new("timeout");
-    apt.args(["-k", "5s", FETCH, "apt-get", "-q", "download", package])
-        .current_dir(room);
-    let (done, said) = output(&mut apt);
-    let error = said.lines().rfind(|line| line.starts_with("E:"));
-    done.then_some(())
-        .ok_or_else(|| format!("{package}: {}", error.unwrap_or("no answer in time")))
-}
-
-fn unpack(room: &Path, archive: &Path) -> Result<(), String> {
-    let says = |error: io::Error| format!("{}: {error}", archive.display());
-    let mut files = Command::new("dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(archive)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(says)?;
-    let stdout = files.stdout.take().expect("stdout is piped");
-    let taken = Command::new("tar")
-        .args(["-x", "--no-same-owner", "--wildcards", "-C"])
-        .arg(room)
-        .args(PARTS)
-        .stdin(stdout)
-        .status()
-        .map_err(says)?;
-    let given = files.wait().map_err(says)?;
-    if taken.success() && given.success() {
-        Ok(())
-    } else {
-        Err(format!("{}: it could not be unpacked", archive.display()))
-    }
-}
-
-/// Makes modules.dep(5), which a package makes when it is installed.
-fn list_modules(room: &Path) -> Result<(), String> {
-    let release = fs::read_dir(room.join("lib/modules"))
-        .ok()
-        .and_then(|mut entries| Some(entries.next()?.ok()?.file_name()))
-        .ok_or("the package of the kernel has no modules")?;
-    let (done, said) = output(
-        Command::new("busybox")
-            .args(["depmod", "-b"])
-            .arg(room)
-            .arg(release),
-    );
-    done.then_some(())
-        .ok_or_else(|| format!("busybox depmod: {said}"))
-}
-
-/// Puts the kernel itself in place of the program that unpacks it, where it is
-/// packed with xz: an emulator boots either, and this one in half the time.
-fn uncompress(room: &Path) -> io::Result<()> {
-    for packed in fs::read_dir(room.join("boot"))? {
-        let packed = packed?.path();
-        let bytes = fs::read(&packed)?;
-        let Some(payload) = payload(&bytes).filter(|payload| payload.starts_with(b"\xfd7zXZ\0"))
-        else {
-            continue;
-        };
-        let (input, output) = (room.join("payload"), packed.with_file_name("vmlinux"));
-        fs::write(&input, payload)?;
-        let status = Command::new("xz")
-            .arg("-dc")
-            .stdin(fs::File::open(&input)?)
-            .stdout(fs::File::create(&output)?)
-            .status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("xz: {status}")));
+            _ => return Err(known()),
         }
-        fs::remove_file(&input)?;
-        fs::remove_file(&packed)?;
+    }
+    if wanted.is_empty() {
+        wanted.extend(kernels::USUAL);
+    }
+    Ok(wanted)
+}
+
+/// A stage for each kernel, two at a time. What is built has to be there.
+pub(crate) fn on_kernels(
+    stages: &mut Stages,
+    room: &Room,
+    wanted: &[&'static str],
+    has: &[String],
+) -> Result<(), String> {
+    let folder = match kernels::prepare(&with_current(wanted)) {
+        Ok(prepared) => {
+            for note in prepared.notes {
+                if !stages.remarks.contains(&note) {
+                    stages.remarks.push(note);
+                }
+            }
+            prepared.folder
+        }
+        Err(why) => {
+            stages.remarks.push(format!("no kernels: {why}"));
+            PathBuf::new()
+        }
+    };
+    let executables = executables()?;
+    room.strip()?;
+    for pair in wanted.chunks(2) {
+        let mut runs = Vec::new();
+        for word in pair {
+            let name = format!("kernel {word}");
+            let is_there = folder
+                .parent()
+                .is_some_and(|all| all.join(format!("linux-{word}")).exists());
+            if is_there {
+                let mut command = command(word, &executables)?;
+                command.env(kernels::FOLDER, &folder);
+                room.name_programs(&mut command);
+                runs.push((name, BOUND, command));
+            } else {
+                let said = has.iter().any(|had| *had == format!("linux-{word}"));
+                let verdict = if said {
+                    Verdict::Failed
+                } else {
+                    Verdict::NotDone
+                };
+                stages.note(&name, Duration::ZERO, verdict);
+            }
+        }
+        stages.run_together(runs);
     }
     Ok(())
 }
 
-/// What a kernel's image carries packed, without the length behind it; the
-/// kernel's arch/x86/boot.rst.
-fn payload(image: &[u8]) -> Option<&[u8]> {
-    let word = |at: usize| {
-        let bytes = image.get(at..at + 4)?.try_into().ok()?;
-        usize::try_from(u32::from_le_bytes(bytes)).ok()
+/// The current one is where the others are looked for.
+fn with_current(wanted: &[&'static str]) -> Vec<&'static str> {
+    let mut all = kernels::USUAL.to_vec();
+    all.extend(wanted);
+    all
+}
+
+fn command(word: &str, executables: &BTreeMap<String, String>) -> Result<Command, String> {
+    let path = |package: &str, test: &str| {
+        executables
+            .get(&format!("{package}/{test}"))
+            .ok_or_else(|| format!("cargo built no test {test} of {package}"))
     };
-    let sectors = usize::from(*image.get(0x1f1)?);
-    let start = (sectors + 1) * 512 + word(0x248)?;
-    let length = word(0x24c)?.checked_sub(4)?;
-    image.get(start..start.checked_add(length)?)
+    if word == WITHOUT_JARS {
+        let mut command = Command::new(path("belljar-tests", "kernels")?);
+        command.args(["--ignored", "long_without_jars"]);
+        return Ok(command);
+    }
+    let mut command = Command::new(cache::target().join("debug/lane"));
+    command.args([format!("linux-{word}"), BOUND_OF_ONE.to_string()]);
+    for suite in SUITES {
+        let which: String = suite.which.iter().map(|word| format!(",{word}")).collect();
+        let name = format!("{}/{}", suite.package, suite.test);
+        let path = path(suite.package, suite.test)?;
+        let who = if suite.both { "both" } else { "root" };
+        command.arg(format!("{who}:{name}{which}={path}"));
+    }
+    Ok(command)
 }
 
-/// Makes a link name `folder`, in one step.
-fn point(link: &Path, folder: &Path) -> Result<(), String> {
-    if fs::read_link(link).is_ok_and(|now| now == folder) {
-        return Ok(());
-    }
-    let new = link.with_extension(std::process::id().to_string());
-    symlink(folder, &new)
-        .and_then(|()| fs::rename(&new, link))
-        .map_err(|error| format!("{}: {error}", link.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn payload_of_a_kernel_is_found_behind_its_setup() {
-        let mut image = vec![0; 1024 + 16 + 10];
-        image[0x1f1] = 1;
-        image[0x248] = 16;
-        image[0x24c] = 10;
-        image[1024 + 16..].copy_from_slice(b"packed\x01\x02\x03\x04");
-        assert_eq!(payload(&image), Some(&b"packed"[..]));
-        assert_eq!(payload(&image[..1040]), None);
-        assert_eq!(payload(b"no kernel"), None);
-    }
+/// The test programs that were built, by `PACKAGE/TEST`.
+fn executables() -> Result<BTreeMap<String, String>, String> {
+    let said = cargo(&["test", "--workspace", "--no-run", "--message-format=json"])
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    // One JSON document a line; the Cargo book, "External tools".
+    Ok(said
+        .lines()
+        .filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let target = &line["target"];
+            let is_test = target["kind"][0] == "test";
+            let package = PathBuf::from(line["manifest_path"].as_str()?);
+            let directory = package.parent()?.file_name()?.to_str()?.to_owned();
+            let package = match directory.as_str() {
+                "tests" => "belljar-tests".to_owned(),
+                _ => directory,
+            };
+            is_test.then_some((
+                format!("{package}/{}", target["name"].as_str()?),
+                line["executable"].as_str()?.to_owned(),
+            ))
+        })
+        .collect())
 }

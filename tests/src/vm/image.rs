@@ -17,11 +17,27 @@ use crate::{belljar, guest, output};
 /// Where busybox-static has it.
 pub(super) const BUSYBOX: &str = "/bin/busybox";
 
+/// That of coreutils: undoes what a shell did to signals, as busybox's cannot.
+pub(super) const ENV: &str = "/usr/bin/env";
+
 /// util-linux's: takes on ids, as busybox's cannot.
 pub(super) const SETPRIV: &str = "/usr/bin/setpriv";
 
+/// What a test adds, each at a whole path of the machine.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    /// Programs and libraries of this machine, with what they load.
+    pub(super) programs: Vec<(String, PathBuf)>,
+    /// Files of this machine.
+    pub(super) files: Vec<(String, PathBuf)>,
+    /// Symbolic links, and what they say.
+    pub(super) links: Vec<(String, String)>,
+    /// Directories where anyone can make files.
+    pub(super) directories: Vec<String>,
+}
+
 /// All of the machine but the commands of one boot.
-pub(super) fn base(modules_of: &[PathBuf], added: &[(String, PathBuf)]) -> Vec<u8> {
+pub(super) fn base(modules_of: &[PathBuf], added: &Added) -> Vec<u8> {
     let mut archive = Archive::default();
     // /usr holds all, as on every system that belljar knows.
     for name in ["bin", "sbin", "lib", "lib64"] {
@@ -41,6 +57,9 @@ pub(super) fn base(modules_of: &[PathBuf], added: &[(String, PathBuf)]) -> Vec<u
         "var/tmp",
     ] {
         archive.directory(&format!("/{name}"), 0o755);
+    }
+    for name in &added.directories {
+        archive.directory(name, 0o1777);
     }
     archive.directory("/machine", 0o700);
     archive.directory("/machine/results", 0o700);
@@ -68,10 +87,20 @@ pub(super) fn base(modules_of: &[PathBuf], added: &[(String, PathBuf)]) -> Vec<u
         ("/usr/bin/belljar", belljar()),
         ("/usr/bin/belljar-guest", guest()),
         (SETPRIV, Path::new(SETPRIV)),
+        ("/machine/env", Path::new(ENV)),
     ];
-    let added = added.iter().map(|(at, path)| (at.as_str(), path.as_path()));
+    for (at, target) in &added.links {
+        archive.link(at, target);
+    }
+    for (at, path) in &added.files {
+        archive.file(at, 0o644, &read(path));
+    }
+    let programs = added
+        .programs
+        .iter()
+        .map(|(at, path)| (at.as_str(), path.as_path()));
     let mut libraries = BTreeSet::new();
-    for (at, path) in own.into_iter().chain(added) {
+    for (at, path) in own.into_iter().chain(programs) {
         archive.file(at, 0o755, &read(path));
         libraries.extend(libraries_of(path));
     }

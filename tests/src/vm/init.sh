@@ -17,6 +17,13 @@ export PATH=/usr/bin
 /bin/busybox --install -s /usr/bin 2> /dev/null
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# As under an init that keeps its services apart: every controller is on below the
+# root, and no process is in it.
+for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
+done
+mkdir /sys/fs/cgroup/commands
+echo $$ > /sys/fs/cgroup/commands/cgroup.procs
 mount -t devtmpfs devtmpfs /dev
 mkdir /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
@@ -25,15 +32,28 @@ ln -s /proc/self/fd /dev/fd
 ln -s fd/0 /dev/stdin
 ln -s fd/1 /dev/stdout
 ln -s fd/2 /dev/stderr
-for place in /run /var/tmp /tmp; do
-    mount -t tmpfs tmpfs "$place"
-done
-chmod 755 /run
+mount -t tmpfs -o mode=755 tmpfs /run
 chown 1000:1000 /home/user
 hostname machine
+# As login managers leave it: how many files a process may have open, and may ask for.
+ulimit -Hn 524288
+ulimit -Sn 1024
 ip link set lo up
 for module in $(cat /machine/modules); do
     insmod "/machine/$module" || exit 1
+done
+if [ -b /dev/vda ]; then
+    mkdir /disk
+    mount -t ext4 -o prjquota /dev/vda /disk || exit 1
+    chmod 1777 /disk
+fi
+for place in /var/tmp /tmp; do
+    if [ -d /disk ]; then
+        mkdir -p -m 1777 "/disk$place"
+        mount -o bind "/disk$place" "$place"
+    else
+        mount -t tmpfs tmpfs "$place"
+    fi
 done
 
 # What a command wrote is kept here until it has ended; more does not fit.
@@ -52,7 +72,9 @@ run() {
     printf '%s begin %s\n' "$nonce" "$number" >&3
     (
         cd /
-        exec setsid env -i PATH=/usr/bin:/bin HOME="$home" \
+        # A shell ignores SIGINT and SIGQUIT for what it starts beside itself; env(1)
+        # of coreutils undoes it.
+        exec setsid /machine/env --default-signal=INT,QUIT -i PATH=/usr/bin:/bin HOME="$home" \
             /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
     ) < /dev/null > out 2> err 3>&- &
     command=$!

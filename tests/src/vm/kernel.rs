@@ -1,4 +1,4 @@
-//! The kernel of the virtual machine: where it is, and its modules.
+//! The kernels of the virtual machine: where they are, and their modules.
 
 use std::{
     env, fs,
@@ -22,6 +22,48 @@ const MODULES: &[&str] = &[
     "sctp",
 ];
 
+/// What the disk of a machine that has one wants. Newer kernels have some of it
+/// without a module.
+const OF_DISKS: &[&str] = &["virtio_pci", "virtio_blk", "ext4", "quota_v2"];
+
+/// What only older kernels have as a module.
+const WITHIN_NEWER: &[&str] = &["crc32c_generic", "virtio_pci"];
+
+/// A kernel that tests know by name; xtask's `kernels.rs` has their packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelName {
+    /// 5.10, of Debian 11: no full tier.
+    Bullseye510,
+    /// 6.1, of Debian 12; a test gets it that asks for none.
+    Bookworm61,
+    /// 6.12, of Debian 12's backports and of Debian 13.
+    Backports612,
+    /// The newest that Debian has.
+    Sid,
+}
+
+impl KernelName {
+    /// Every kernel, the oldest first.
+    pub const ALL: [Self; 4] = [
+        Self::Bullseye510,
+        Self::Bookworm61,
+        Self::Backports612,
+        Self::Sid,
+    ];
+
+    /// Its folder in xtask's cache; and the word in `BELLJAR_TEST_HAS` by which
+    /// it is there.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bullseye510 => "linux-5.10",
+            Self::Bookworm61 => "linux-6.1",
+            Self::Backports612 => "linux-6.12",
+            Self::Sid => "linux-sid",
+        }
+    }
+}
+
 /// A kernel package, unpacked.
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -32,11 +74,16 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of `BELLJAR_VM`, else the one that `cargo xtask test` keeps in its cache.
-    pub(super) fn find() -> Option<Self> {
+    /// The kernel of `BELLJAR_VM`, or the named one beside it; else those that
+    /// `cargo xtask test` keeps in its cache.
+    pub(super) fn find(name: Option<KernelName>) -> Option<Self> {
         let folder = match env::var_os(FOLDER) {
             Some(folder) => PathBuf::from(folder),
             None => cache()?.join("vm/current"),
+        };
+        let folder = match name {
+            Some(name) => folder.parent()?.join(name.word()),
+            None => folder,
         };
         let only = |place: &str, start: &str| {
             fs::read_dir(folder.join(place))
@@ -55,18 +102,22 @@ impl Kernel {
     }
 
     /// The files of the modules, each after those that it needs.
-    pub(super) fn modules(&self) -> Vec<PathBuf> {
+    pub(super) fn modules(&self, with_disk: bool) -> Vec<PathBuf> {
         // `a.ko: b.ko c.ko`, relative to this file's directory; modules.dep(5)
         let list = self.modules.join("modules.dep");
         let list = fs::read_to_string(&list).unwrap_or_else(|error| panic!("{list:?}: {error}"));
         let mut wanted = Vec::new();
-        for name in MODULES {
+        let of_disks = if with_disk { OF_DISKS } else { &[] };
+        for name in MODULES.iter().chain(of_disks) {
             let file = format!("/{name}.ko");
             let line = list
                 .lines()
-                .find(|line| line.split(':').next().is_some_and(|of| of.ends_with(&file)))
-                .unwrap_or_else(|| panic!("this kernel has no module {name}"));
-            add_with_needs(&list, line, &mut wanted);
+                .find(|line| line.split(':').next().is_some_and(|of| of.ends_with(&file)));
+            match line {
+                Some(line) => add_with_needs(&list, line, &mut wanted),
+                None if WITHIN_NEWER.contains(name) => {}
+                None => panic!("this kernel has no module {name}"),
+            }
         }
         wanted.iter().map(|path| self.modules.join(path)).collect()
     }
