@@ -4,12 +4,8 @@
 
 use std::time::Duration;
 
-use belljar_tests::{Need, VmCommand, VmEnd, VmResult, need, vm};
+use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};
 use serde_json::Value;
-
-/// Cgroups as a machine of today has them.
-const MOUNT: &str =
-    "mkdir -p /sys/fs/cgroup; grep -q cgroup2 /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup";
 
 /// What is left of jars, which should be nothing.
 const LEFT: &str = "find /sys/fs/cgroup -name 'belljar-jar-*'";
@@ -72,18 +68,101 @@ impl Told {
 
 const MIB: u64 = 1 << 20;
 
+/// What `cargo xtask test` has; the rest is for `cargo xtask long`.
+const USUAL: [KernelName; 2] = [KernelName::Bookworm61, KernelName::Backports612];
+const FIRST: [KernelName; 1] = [KernelName::Bookworm61];
+const OTHERS: [KernelName; 2] = [KernelName::Backports612, KernelName::Sid];
+
+fn on_each(kernels: &[KernelName], test: impl Fn(KernelName)) {
+    for &kernel in kernels {
+        if need(Need::Kernel(kernel)) {
+            eprintln!("{}", kernel.word());
+            test(kernel);
+        }
+    }
+}
+
 #[test]
 fn the_kernel_holds_memory_in_every_form_and_a_jar_at_its_limit_ends_for_that() {
-    if !need(Need::Vm) {
-        return;
+    on_each(&USUAL, memory);
+}
+
+#[test]
+fn tasks_are_counted_by_the_kernel_and_time_of_all_that_ever_were() {
+    on_each(&FIRST, tasks);
+}
+
+#[test]
+fn a_jar_is_slowed_to_its_part_of_a_processor_and_prove_sees_it() {
+    on_each(&FIRST, share);
+}
+
+#[test]
+fn a_user_has_what_is_delegated_and_without_that_is_told_what_would_help() {
+    on_each(&FIRST, delegated);
+}
+
+#[test]
+fn what_a_killed_belljar_left_is_swept_and_what_is_another_s_is_not() {
+    on_each(&FIRST, leftovers);
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask long`"]
+fn long_every_kernel_holds_the_same_limits() {
+    for test in [memory, tasks, share, disk, delegated, leftovers] {
+        on_each(&OTHERS, test);
     }
+}
+
+#[test]
+fn what_is_written_to_a_disk_is_slowed_to_its_rate() {
+    on_each(&FIRST, disk);
+}
+
+fn disk(kernel: KernelName) {
+    // Each a file of its own: what was written first stays with the cgroup that wrote it.
+    let timed = |at: &str, flags: &str| {
+        let write = format!("dd if=/dev/zero of={at}/file bs=256k count=12 conv=fsync 2>/dev/null");
+        shell(&format!(
+            "mkdir {at} && chmod 777 {at}; begun=$(cut -d' ' -f1 /proc/uptime);
+             belljar run --no-record {flags} --write {at} -- sh -c '{write}' >&2;
+             echo \"$? $begun $(cut -d' ' -f1 /proc/uptime)\"; {LEFT}"
+        ))
+    };
+    let results = vm().on(kernel).disk(64 << 20).run(&[
+        timed("/disk/slow", "--io-write 512KiB/s"),
+        timed("/disk/fast", "--io-write 1GiB/s"),
+        shell("belljar explain --io-read 1MiB/s -- true | cat"),
+    ]);
+    let took = |result: &VmResult| {
+        let text = result.text();
+        let numbers: Vec<f64> = text
+            .split_whitespace()
+            .map(|number| number.parse().unwrap_or_else(|_| panic!("{result:?}")))
+            .collect();
+        assert_eq!(numbers.len(), 3, "{result:?}");
+        assert!(numbers[0] == 0.0, "{result:?}");
+        numbers[2] - numbers[1]
+    };
+    // 3 MiB take 6 seconds, of which the kernel lets a slice through at once.
+    let (slowed, free) = (took(&results[0]), took(&results[1]));
+    assert!(
+        slowed > 4.5 && slowed > free,
+        "{slowed} s, and {free} s without"
+    );
+    let planned = results[2].text();
+    assert!(planned.contains("io.max"), "{planned}");
+}
+
+fn memory(kernel: KernelName) {
     // Of the second and the third no task's own memory tells.
     let grown = [
         "sh -c 'x=1234567890123456; while :; do x=$x$x; done'",
         "sh -c 'dd if=/dev/zero of=/tmp/large bs=1M count=200; sleep 60'",
         "sh -c 'for i in $(seq 100); do dd if=/dev/zero of=/dev/shm/$i bs=1M count=4; done; sleep 60'",
     ];
-    let mut commands = vec![shell(MOUNT)];
+    let mut commands = Vec::new();
     commands.extend(grown.map(|program| shell(&run(&format!("--memory 32MiB -- {program}")))));
     // What Belljar itself puts there is not the guest's.
     commands.push(shell(
@@ -95,8 +174,8 @@ fn the_kernel_holds_memory_in_every_form_and_a_jar_at_its_limit_ends_for_that() 
     // Whoever ends as the kernel would end it forges nothing.
     commands.push(shell(&run("--memory 32MiB -- sh -c 'kill -9 $$'")));
     commands.push(shell(&run("--memory 32MiB -- sh -c 'exit 137'")));
-    let results = vm().run(&commands);
-    for result in &results[1..4] {
+    let results = vm().on(kernel).run(&commands);
+    for result in &results[..3] {
         let told = told(result);
         assert_eq!(told.report["outcome"]["limit"], "memory", "{told:?}");
         assert_eq!(told.status, 124);
@@ -108,49 +187,39 @@ fn the_kernel_holds_memory_in_every_form_and_a_jar_at_its_limit_ends_for_that() 
         assert!(told.usage("memory_peak") <= 40 * MIB, "{told:?}");
         assert!(told.stderr.contains("limit reached: memory"), "{told:?}");
     }
-    let large = told(&results[4]);
+    let large = told(&results[3]);
     assert_eq!(large.report["outcome"]["kind"], "exited", "{large:?}");
-    let killed = told(&results[5]);
+    let killed = told(&results[4]);
     assert_eq!(killed.report["outcome"]["kind"], "signaled", "{killed:?}");
     assert!(!killed.hit("memory"));
-    assert_eq!(told(&results[6]).report["outcome"]["kind"], "exited");
+    assert_eq!(told(&results[5]).report["outcome"]["kind"], "exited");
 }
 
-#[test]
-fn tasks_are_counted_by_the_kernel_and_time_of_all_that_ever_were() {
-    if !need(Need::Vm) {
-        return;
-    }
+fn tasks(kernel: KernelName) {
     let many = "for i in $(seq 30); do sleep 2 & done; wait";
     let orphans = "for i in 1 2 3; do ( ( i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done ) & ) ; done; sleep 4";
-    let results = vm().run(&[
-        shell(MOUNT),
+    let results = vm().on(kernel).run(&[
         shell(&run(&format!("--processes 10 -- sh -c '{many}'"))),
         shell(&run("--processes 10 -- sh -c 'sleep 0.1 & wait'")),
         shell(&run(&format!("--cpu-time 100s -- sh -c '{orphans}'"))),
     ]);
-    let bounded = told(&results[1]);
+    let bounded = told(&results[0]);
     assert!(bounded.hit("processes"), "{bounded:?}");
     assert!(bounded.usage("tasks_peak") <= 11);
     let (mechanism, strength) = bounded.rule("processes");
     assert!(mechanism.contains("pids.max"), "{mechanism}");
     assert_eq!(strength, "kernel");
-    assert!(!told(&results[2]).hit("processes"));
-    let orphans = told(&results[3]);
+    assert!(!told(&results[1]).hit("processes"));
+    let orphans = told(&results[2]);
     let (mechanism, _) = orphans.rule("cpu_time");
     assert!(mechanism.contains("cpu.stat"), "{mechanism}");
     let used = orphans.usage("user_ns") + orphans.usage("system_ns");
     assert!(used > 100_000_000, "{orphans:?}");
 }
 
-#[test]
-fn a_jar_is_slowed_to_its_part_of_a_processor_and_prove_sees_it() {
-    if !need(Need::Vm) {
-        return;
-    }
+fn share(kernel: KernelName) {
     let spin = "for i in 1 2; do (while :; do :; done) & done; sleep 4; kill $(jobs -p)";
-    let results = vm().run(&[
-        shell(MOUNT),
+    let results = vm().on(kernel).run(&[
         shell(&run(&format!("--cpu 20% -- sh -c '{spin}'"))),
         shell(&run(&format!("-- sh -c '{spin}'"))),
         shell("belljar prove --json --cpu 50% -- sh"),
@@ -161,14 +230,14 @@ fn a_jar_is_slowed_to_its_part_of_a_processor_and_prove_sees_it() {
         let used = told.usage("user_ns") + told.usage("system_ns");
         used * 100 / told.usage("wall_ns")
     };
-    let slowed = told(&results[1]);
+    let slowed = told(&results[0]);
     assert_eq!(slowed.rule("cpu").1, "kernel", "{slowed:?}");
-    let free = told(&results[2]);
+    let free = told(&results[1]);
     assert_eq!(free.rule("cpu").1, "none");
     assert!(share(&slowed) <= 30, "{}% {slowed:?}", share(&slowed));
     assert!(share(&free) > 2 * share(&slowed), "{free:?}");
 
-    let proof: Value = serde_json::from_slice(&results[3].stdout).expect("JSON");
+    let proof: Value = serde_json::from_slice(&results[2].stdout).expect("JSON");
     let rules = proof["rules"].as_array().expect("a list");
     let cpu = rules
         .iter()
@@ -177,19 +246,15 @@ fn a_jar_is_slowed_to_its_part_of_a_processor_and_prove_sees_it() {
     assert_eq!(cpu["verdict"], "held", "{cpu}");
 
     for words in ["`--cpu 50%`", "`--io-read 10MiB/s`"] {
-        let said = String::from_utf8_lossy(&results[4].stderr).into_owned();
+        let said = String::from_utf8_lossy(&results[3].stderr).into_owned();
         assert!(said.contains(words), "{said}");
     }
-    let refused = String::from_utf8_lossy(&results[5].stderr).into_owned();
+    let refused = String::from_utf8_lossy(&results[4].stderr).into_owned();
     assert!(refused.contains("no disk that io.max bounds"), "{refused}");
     assert!(refused.contains("--best-effort io"), "{refused}");
 }
 
-#[test]
-fn a_user_has_what_is_delegated_and_without_that_is_told_what_would_help() {
-    if !need(Need::Vm) {
-        return;
-    }
+fn delegated(kernel: KernelName) {
     let delegate = "mkdir /sys/fs/cgroup/given && echo '+memory +pids +cpu' > /sys/fs/cgroup/cgroup.subtree_control &&
         chown 1000:1000 /sys/fs/cgroup/given /sys/fs/cgroup/given/cgroup.procs /sys/fs/cgroup/given/cgroup.subtree_control &&
         echo ready";
@@ -205,8 +270,7 @@ fn a_user_has_what_is_delegated_and_without_that_is_told_what_would_help() {
             "su user -s /bin/sh -c 'exec \"$0\" \"$@\"' --",
         ))
     };
-    let results = vm().run(&[
-        shell(MOUNT),
+    let results = vm().on(kernel).run(&[
         shell(delegate),
         inside(&run(
             "--memory 32MiB --cpu 50% -- sh -c 'x=1234567890123456; while :; do x=$x$x; done'",
@@ -214,13 +278,13 @@ fn a_user_has_what_is_delegated_and_without_that_is_told_what_would_help() {
         VmCommand::user(["sh", "-c", &run("--memory 32MiB -- true")]),
         VmCommand::user(["belljar", "run", "--cpu", "50%", "--", "true"]),
     ]);
-    assert_eq!(results[1].text(), "ready\n", "{results:?}");
-    let given = told(&results[2]);
+    assert_eq!(results[0].text(), "ready\n", "{results:?}");
+    let given = told(&results[1]);
     assert_eq!(given.report["outcome"]["limit"], "memory", "{given:?}");
     assert_eq!(given.rule("memory").1, "kernel");
-    let without = told(&results[3]);
+    let without = told(&results[2]);
     assert_eq!(without.rule("memory").1, "supervisor");
-    let refused = String::from_utf8_lossy(&results[4].stderr).into_owned();
+    let refused = String::from_utf8_lossy(&results[3].stderr).into_owned();
     assert!(refused.contains("belongs to somebody else"), "{refused}");
     assert!(refused.contains("Delegate=yes"), "{refused}");
 }
@@ -229,11 +293,7 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-#[test]
-fn what_a_killed_belljar_left_is_swept_and_what_is_another_s_is_not() {
-    if !need(Need::Vm) {
-        return;
-    }
+fn leftovers(kernel: KernelName) {
     let killed = format!(
         "mkdir /sys/fs/cgroup/other; belljar run --no-record -- sleep 100 & sleep 5; kill -9 $!; sleep 1; {LEFT} | wc -l;
          belljar run --no-record -- true; {LEFT} | wc -l; ls -d /sys/fs/cgroup/other"
@@ -245,19 +305,16 @@ fn what_a_killed_belljar_left_is_swept_and_what_is_another_s_is_not() {
         "mount -o remount,ro /sys/fs/cgroup; belljar run --no-record --cpu 50% -- true; {}; mount -o remount,rw /sys/fs/cgroup",
         run("-- true")
     );
-    let results = vm().run(&[
-        shell(MOUNT),
-        shell(&killed),
-        shell(&beside),
-        shell(&read_only),
-    ]);
+    let results = vm()
+        .on(kernel)
+        .run(&[shell(&killed), shell(&beside), shell(&read_only)]);
     assert_eq!(
-        results[1].text(),
+        results[0].text(),
         "1\n0\n/sys/fs/cgroup/other\n",
         "{results:?}"
     );
-    assert_eq!(results[2].text(), "1\n0\n", "{results:?}");
-    let without = told(&results[3]);
+    assert_eq!(results[1].text(), "1\n0\n", "{results:?}");
+    let without = told(&results[2]);
     assert_eq!(without.rule("memory").1, "supervisor");
     assert!(without.stderr.contains("read-only"), "{without:?}");
 }

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use belljar_plan::{Limit, Outcome};
+use belljar_plan::{Limit, Outcome, Rule, Strength};
 use belljar_tests::{Ended, Plugin, both_presets, jar};
 use tempfile::TempDir;
 
@@ -403,16 +403,10 @@ fn none_lifts_a_limit_by_flag_only() {
 
 #[test]
 fn what_is_not_built_is_refused_as_unsupported() {
-    for more in [
-        "[network]\nconnect = [\"example.org:443\"]",
-        "[limits]\ncpu = \"50%\"",
-        "[limits]\nio = \"1MiB\"",
-    ] {
-        let plugin = Plugin::new(more);
-        let ended = jar().plugin(plugin.path(), &["exit", "0"]).end();
-        assert_eq!(ended.status.code(), Some(125), "{ended:#?}");
-        assert!(ended.stderr.contains("unsupported"), "{ended:#?}");
-    }
+    let plugin = Plugin::new("[network]\nconnect = [\"example.org:443\"]");
+    let ended = jar().plugin(plugin.path(), &["exit", "0"]).end();
+    assert_eq!(ended.status.code(), Some(125), "{ended:#?}");
+    assert!(ended.stderr.contains("unsupported"), "{ended:#?}");
     let plugin =
         Plugin::new("[network]\nconnect = [{ to = \"example.org:443\", optional = true }]");
     let ended = jar().plugin(plugin.path(), &["exit", "0"]).end();
@@ -420,6 +414,21 @@ fn what_is_not_built_is_refused_as_unsupported() {
         ended.status.code() == Some(0) && ended.report().dropped.len() == 1,
         "{ended:#?}"
     );
+}
+
+#[test]
+fn a_rate_that_is_optional_is_held_or_dropped_and_never_promised_in_vain() {
+    let plugin = Plugin::new("[limits]\ncpu = { hard = \"50%\", optional = true }");
+    let ended = jar().plugin(plugin.path(), &["exit", "0"]).end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let report = ended.report();
+    let dropped = report
+        .dropped
+        .iter()
+        .any(|dropped| dropped.request == "limits.cpu 50%");
+    let rule = report.enforcement.iter().find(|row| row.rule == Rule::Cpu);
+    let held = rule.is_some_and(|row| row.applied == Strength::Kernel);
+    assert!(dropped != held, "{report:#?}");
 }
 
 #[test]

@@ -119,19 +119,21 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
                     .to_owned(),
             );
         }
-        Rule::Memory
-            if let Ability::Unavailable { cause, remedy } = &facts.jar_cgroups.can_be_made =>
-        {
-            return (
-                format!("it is held by the supervisor, since there is no cgroup for jars: {cause}"),
-                remedy.clone(),
-            );
-        }
         Rule::Memory if planned.planned.strength == Strength::Supervisor => {
-            return (
-                "it is held by the supervisor, since the cgroups here have no memory controller".to_owned(),
-                "have it handed on (`Delegate=memory`, or `+memory` in cgroup.subtree_control above), or demand `supervisor`".to_owned(),
-            );
+            return match &facts.jar_cgroups.can_be_made {
+                Ability::Unavailable { cause, remedy } => (
+                    format!(
+                        "it is held by the supervisor, since there is no cgroup for jars: {cause}"
+                    ),
+                    remedy.clone(),
+                ),
+                Ability::Available => (
+                    "it is held by the supervisor, since the cgroups here have no memory controller"
+                        .to_owned(),
+                    "have it handed on (`Delegate=memory`, or `+memory` in cgroup.subtree_control above), or demand `supervisor`"
+                        .to_owned(),
+                ),
+            };
         }
         _ if planned.planned.strength == Strength::Supervisor => {
             return (
