@@ -110,7 +110,7 @@ fn what_a_killed_belljar_left_is_swept_and_what_is_another_s_is_not() {
 #[test]
 #[ignore = "takes minutes: `cargo xtask long`"]
 fn long_every_kernel_holds_the_same_limits() {
-    for test in [memory, tasks, share, disk, delegated, leftovers] {
+    for test in [memory, least, tasks, share, disk, delegated, leftovers] {
         on_each(&OTHERS, test);
     }
 }
@@ -193,6 +193,16 @@ fn memory(kernel: KernelName) {
     assert_eq!(killed.report["outcome"]["kind"], "signaled", "{killed:?}");
     assert!(!killed.hit("memory"));
     assert_eq!(told(&results[5]).report["outcome"]["kind"], "exited");
+}
+
+/// Less than the set-up takes is told as what it is too. The kernel tries for half a
+/// minute to find memory.
+fn least(kernel: KernelName) {
+    let tiny = run("--memory 4KiB -- sh -c 'x=1234567890123456; while :; do x=$x$x; done'");
+    let results = vm().on(kernel).run(&[shell(&tiny)]);
+    let least = told(&results[0]);
+    assert_eq!(least.report["outcome"]["limit"], "memory", "{least:?}");
+    assert_eq!(least.status, 124);
 }
 
 fn tasks(kernel: KernelName) {

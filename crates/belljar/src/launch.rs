@@ -323,6 +323,7 @@ impl Decided {
     fn outcome(&self, failure: &Failure) -> Outcome {
         match failure {
             Failure::Lost => Outcome::Lost,
+            Failure::Limit(limit) => Outcome::Limit { limit: *limit },
             Failure::Before { what, errno } => Outcome::SetupFailed {
                 step: what.clone(),
                 errno: *errno,

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::{Event, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
+use belljar_plan::{Event, Limit, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 #[cfg(test)]
@@ -272,6 +272,8 @@ pub(crate) enum Failure {
     Step { index: usize, errno: i32 },
     /// Something of Belljar's own failed before the first step.
     Before { what: String, errno: i32 },
+    /// A limit ended the jar before its program ran.
+    Limit(Limit),
     /// The launcher was lost.
     Lost,
 }

@@ -248,6 +248,10 @@ impl Plan {
             }
             Step::Device { name, .. } => Some(name.escaped()),
             Step::Workdir { path } | Step::Exec { path, .. } => Some(path.escaped()),
+            Step::Cgroup { settings } => {
+                let settings: Vec<String> = settings.iter().map(Bytes::escaped).collect();
+                (!settings.is_empty()).then(|| settings.join(", "))
+            }
             Step::Rlimit { resource, .. } => Some(format!("{resource:?}").to_lowercase()),
             _ => None,
         };

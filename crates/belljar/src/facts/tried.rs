@@ -125,7 +125,7 @@ fn learn(facts: &mut HostFacts, plan: &Plan, failure: &Failure) {
         Failure::Before { what, errno } => {
             facts.tasks = cannot(what, &io::Error::from_raw_os_error(*errno));
         }
-        Failure::Lost => {
+        Failure::Lost | Failure::Limit(_) => {
             facts.tasks = unavailable(
                 "the launcher or the jar's first process was killed while it set up a jar",
                 "look in the kernel's log and in the audit log for what killed it: a seccomp filter around this process, \

@@ -42,6 +42,12 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
     match up {
         Ok(up) => Box::pin(run(job, &link, number, news, up)).await,
         Err((failure, receipts)) => {
+            let out_of_memory = job.cgroup.as_deref().is_some_and(OwnCgroup::out_of_memory);
+            let failure = match out_of_memory {
+                // Whatever was missing then, this is why.
+                true => Failure::Limit(Limit::Memory),
+                false => failure,
+            };
             tracing::debug!(target: "belljar", jar = job.id, ?failure, "launch failed");
             drop(job.lease.take());
             drop(job.cgroup.take());

@@ -188,19 +188,29 @@ impl Watch {
         let Some(seen) = seen else {
             return FIRST;
         };
+        // What the kernel ends is not waited for, and counted by it meanwhile.
+        let by_kernel = |limit| limit == Limit::Memory && self.own_memory.is_some();
+        let waited_for = |limit: &Limit| match self.bound(*limit) {
+            Some(bound) => bound.soft != u64::MAX || !by_kernel(*limit),
+            None => false,
+        };
         let watched = [Limit::Memory, Limit::CpuTime, Limit::Processes, Limit::Disk];
-        if !watched.iter().any(|limit| self.bound(*limit).is_some()) {
+        if !watched.iter().any(waited_for) {
             return IDLE.max(took * 10);
         }
         let edge = |limit, used: u64| {
-            [self.soft(limit), self.hard(limit)]
+            let hard = match by_kernel(limit) {
+                true => u64::MAX,
+                false => self.hard(limit),
+            };
+            [self.soft(limit), hard]
                 .into_iter()
                 .filter(|edge| *edge >= used)
                 .min()
                 .unwrap_or(u64::MAX)
                 .saturating_sub(used)
         };
-        let memory = match edge(Limit::Memory, seen.memory) {
+        let memory = match edge(Limit::Memory, self.of_guest(seen.memory)) {
             u64::MAX.. => LATEST,
             left => Duration::from_nanos(left.saturating_mul(1_000_000_000 / (GROWTH >> 20)) >> 20),
         };
@@ -279,6 +289,17 @@ mod tests {
             settings: vec!["memory.max=160".into()],
         }];
         let mut watch = Watch::new(&plan);
+        // It is waited for the event, and for nothing behind that.
+        let seen_of = |memory| {
+            Some(Seen {
+                memory,
+                tasks: 1,
+                ..Seen::default()
+            })
+        };
+        let little = Duration::from_micros(50);
+        assert!(watch.pause(seen_of(49), little, 2) < LATEST);
+        assert_eq!(watch.pause(seen_of(120), little, 2), LATEST);
         let mut seen = |memory| {
             watch.take(Seen {
                 memory,
