@@ -315,9 +315,17 @@ fn leftovers(kernel: KernelName) {
         "mount -o remount,ro /sys/fs/cgroup; belljar run --no-record --cpu 50% -- true; {}; mount -o remount,rw /sys/fs/cgroup",
         run("-- true")
     );
-    let results = vm()
-        .on(kernel)
-        .run(&[shell(&killed), shell(&beside), shell(&read_only)]);
+    // A controller that its owner takes back holds nothing any more.
+    let taken_back = format!(
+        "(sleep 5; echo -memory > /sys/fs/cgroup/cgroup.subtree_control || echo kept >&2) & {}; echo +memory > /sys/fs/cgroup/cgroup.subtree_control",
+        run("-- sleep 100")
+    );
+    let results = vm().on(kernel).run(&[
+        shell(&killed),
+        shell(&beside),
+        shell(&read_only),
+        shell(&taken_back),
+    ]);
     assert_eq!(
         results[0].text(),
         "1\n0\n/sys/fs/cgroup/other\n",
@@ -327,4 +335,9 @@ fn leftovers(kernel: KernelName) {
     let without = told(&results[2]);
     assert_eq!(without.rule("memory").1, "supervisor");
     assert!(without.stderr.contains("read-only"), "{without:?}");
+    let taken_back = told(&results[3]);
+    assert_eq!(
+        taken_back.report["outcome"]["kind"], "lost",
+        "{taken_back:?}"
+    );
 }

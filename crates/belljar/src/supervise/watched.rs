@@ -393,6 +393,8 @@ async fn look(pause: Duration, jar: Jar, near: u64) -> (Option<Seen>, Duration) 
     let disk = jar.scratch.and_then(|scratch| sys::taken(&scratch).ok());
     let disk = disk.map(|taken| (taken.bytes, taken.full));
     let seen = match counted {
+        // What holds no more is not watched instead: the jar ends as one that cannot be seen.
+        Some(_) if jar.cgroup.is_some_and(|cgroup| cgroup.has_lost_a_limit()) => None,
         // The kernel counts, and nothing has to be looked for among tasks.
         Some(Counted {
             memory: Some(memory),

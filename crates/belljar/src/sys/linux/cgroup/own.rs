@@ -220,6 +220,9 @@ pub(crate) struct OwnCgroup {
     place: PathBuf,
     parent: OwnedFd,
     name: String,
+    /// The files that hold its limits: gone with their controller, which whoever owns the
+    /// place can take back.
+    holding: Vec<String>,
     /// Held with a lock, by which others see that its maker lives.
     directory: OwnedFd,
 }
@@ -259,7 +262,7 @@ impl OwnCgroup {
             });
         }
         drop(ready);
-        let made = Self::new(place, parent)?;
+        let mut made = Self::new(place, parent)?;
         for setting in settings {
             made.set(setting)?;
         }
@@ -288,6 +291,7 @@ impl OwnCgroup {
                 place: place.to_owned(),
                 parent,
                 name,
+                holding: Vec::new(),
                 directory,
             }),
             Err(errno) => {
@@ -297,7 +301,7 @@ impl OwnCgroup {
         }
     }
 
-    fn set(&self, setting: &[u8]) -> io::Result<()> {
+    fn set(&mut self, setting: &[u8]) -> io::Result<()> {
         let wrong = || io::Error::from(Errno::INVAL);
         let text = std::str::from_utf8(setting).map_err(|_| wrong())?;
         let (file, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -314,9 +318,20 @@ impl OwnCgroup {
             _ => holds(value, said.trim_end()),
         };
         match held {
-            true => Ok(()),
+            true => {
+                self.holding.push(file.to_owned());
+                Ok(())
+            }
             false => Err(wrong()),
         }
+    }
+
+    /// A limit that was set holds no more: its controller was taken back.
+    pub(crate) fn has_lost_a_limit(&self) -> bool {
+        self.holding.iter().any(|file| {
+            let there = accessat(&self.directory, file, Access::EXISTS, AtFlags::empty());
+            there == Err(Errno::NOENT)
+        })
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {
