@@ -72,6 +72,7 @@ pub(super) fn base(modules_of: &[PathBuf], added: &Added) -> Vec<u8> {
 
     let init = include_bytes!("init.sh");
     archive.file("/init", 0o700, init);
+    archive.file("/machine/run.sh", 0o600, include_bytes!("run.sh"));
     archive.link("/usr/bin/sh", "busybox");
 
     let mut modules = String::new();

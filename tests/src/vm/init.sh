@@ -1,7 +1,6 @@
 #!/bin/busybox sh
-# The first program of the virtual machine: makes the machine ready, runs each
-# command of /machine/commands.sh, and tells of it on the second serial port.
-# When this script ends, the kernel panics.
+# The first program of the virtual machine: makes the machine ready, and runs its
+# commands by run.sh. When this script ends, the kernel panics.
 
 if [ "$1" != moved ]; then
     # pivot_root(2) refuses the initial file system as the root that is left,
@@ -56,46 +55,4 @@ for place in /var/tmp /tmp; do
     fi
 done
 
-# What a command wrote is kept here until it has ended; more does not fit.
-mount -t tmpfs -o mode=700,size=1m tmpfs /machine/results
-cd /machine/results || exit 1
-stty -F /dev/ttyS1 raw -echo
-exec 3> /dev/ttyS1
-read -r nonce < /machine/nonce
-rm /machine/nonce
-
-# run UID HOME BOUND WORDS…: one command, and what became of it.
-number=0
-run() {
-    uid=$1 home=$2 bound=$3
-    shift 3
-    printf '%s begin %s\n' "$nonce" "$number" >&3
-    (
-        cd /
-        # A shell ignores SIGINT and SIGQUIT for what it starts beside itself; env(1)
-        # of coreutils undoes it.
-        exec setsid /machine/env --default-signal=INT,QUIT -i PATH=/usr/bin:/bin HOME="$home" \
-            /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
-    ) < /dev/null > out 2> err 3>&- &
-    command=$!
-    # All but this watchdog and the first process get the signal; kill(2).
-    (
-        sleep "$bound"
-        : > late
-        kill -9 -1
-    ) < /dev/null > /dev/null 2>&1 3>&- &
-    wait "$command"
-    end=$?
-    # The watchdog, and whatever the command left behind.
-    kill -9 -1
-    wait
-    [ ! -e late ] || end=late
-    printf '%s end %s %s %s %s\n' "$nonce" "$number" "$end" "$(stat -c %s out)" "$(stat -c %s err)" >&3
-    cat out err >&3
-    rm -rf ./*
-    number=$((number + 1))
-}
-
-. /machine/commands.sh
-# Told of all; whoever waits for that ends the machine.
-sleep 1000
+. /machine/run.sh
