@@ -8,6 +8,7 @@ use belljar_tests::{bare, both_presets, jar};
 #[derive(Debug)]
 struct Came {
     made: u64,
+    bytes: u64,
     errno: i32,
 }
 
@@ -23,6 +24,7 @@ fn came(stdout: &str, kind: &str) -> Came {
         .collect();
     Came {
         made: numbers[0].unsigned_abs(),
+        bytes: numbers[1].unsigned_abs(),
         errno: i32::try_from(numbers[2]).expect("an error's number"),
     }
 }
@@ -109,6 +111,22 @@ fn each_bomb_is_stopped_by_its_limit() {
             }
         }
     });
+}
+
+/// `strict` leaves the buffers of sockets as large as the machine makes them where nobody asks.
+#[test]
+fn buffers_of_sockets_are_not_enlarged_in_strict() {
+    let ended = jar()
+        .preset("strict")
+        .flags(["--open-files", "64", "--memory", "512MiB"])
+        .guest("bomb", ["socket_pairs=400"])
+        .end();
+    let came = came(&ended.stdout, "socket_pairs");
+    let size = std::fs::read_to_string("/proc/sys/net/core/wmem_default").expect("a size");
+    let size: u64 = size.trim().parse().expect("a number");
+    assert_eq!(came.errno, MFILE, "{came:?}");
+    // Each end takes one write more than fits.
+    assert!(came.bytes <= came.made * 4 * size, "{came:?}");
 }
 
 /// Without a jar the same bombs come to their own ends.
