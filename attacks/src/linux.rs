@@ -2,6 +2,7 @@
 
 pub(crate) mod abi;
 pub(crate) mod arch;
+pub(crate) mod bombs;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
 pub(crate) mod files;

@@ -149,6 +149,11 @@ fn wait(pid: i32) -> io::Result<End> {
     })
 }
 
+/// Waits for a child, however it ends.
+pub(crate) fn wait_for(pid: i32) -> io::Result<()> {
+    wait(pid).map(drop)
+}
+
 /// What a child exits with that came through.
 pub(crate) const CAME_THROUGH: i32 = 200;
 

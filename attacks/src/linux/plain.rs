@@ -20,7 +20,7 @@ use std::{
 };
 
 use crate::{
-    arch, jars,
+    arch, bombs, jars,
     kernel::{self, Arg, call},
     races, rights, tries, unix,
 };
@@ -56,6 +56,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "kill_by_group" => races::kill_by_group(args),
         "check_then_read" => races::check_then_read(args),
         "swap_paths" => races::swap_paths(args),
+        "bomb" => bombs::bomb(args),
         "try_all" => tries::try_all(args),
         _ => return None,
     };

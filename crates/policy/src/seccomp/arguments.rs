@@ -377,6 +377,11 @@ fn socket_option(strict: bool) -> Decision {
                 vec![low(1, SOL_TCP), low(2, TCP_ULP)],
                 quietly(Errno::Noprotoopt, "a protocol above TCP inside the kernel"),
             ),
+            // What lies in a buffer is memory that no sampling of tasks sees.
+            clause(
+                vec![low(1, SOL_SOCKET), among(2, BUFFER_SIZES)],
+                quietly(Errno::Perm, "a larger buffer of a socket"),
+            ),
         ]);
     }
     Decision {

@@ -239,6 +239,8 @@ pub(super) const SOL_SOCKET: u32 = 1;
 pub(super) const SOL_TCP: u32 = 6;
 /// `SO_ATTACH_FILTER`, `SO_ATTACH_BPF`, `SO_ATTACH_REUSEPORT_CBPF`, `SO_ATTACH_REUSEPORT_EBPF`
 pub(super) const ATTACHED_PROGRAMS: [u32; 4] = [26, 50, 51, 52];
+/// `SO_SNDBUF`, `SO_RCVBUF`, and both with `FORCE`.
+pub(super) const BUFFER_SIZES: [u32; 4] = [7, 8, 32, 33];
 /// `SO_PASSPIDFD`, `SO_PEERPIDFD`: descriptors of the task at the other end.
 pub(super) const PASSES_TASKS: u32 = 76;
 pub(super) const TASK_OF_PEER: u32 = 77;

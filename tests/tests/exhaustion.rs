@@ -1,0 +1,142 @@
+//! Bombs of what there is only so much of, each against the limit that bounds it, in
+//! numbers of what was made. Each stops by itself at some times its limit.
+#![cfg(target_os = "linux")]
+
+use belljar_tests::{bare, both_presets, jar};
+
+/// How far one bomb came, and the error that stopped it, 0 where none did.
+#[derive(Debug)]
+struct Came {
+    made: u64,
+    bytes: u64,
+    errno: i32,
+}
+
+fn came(stdout: &str, kind: &str) -> Came {
+    let line = stdout
+        .lines()
+        .find(|line| line.starts_with(&format!("{kind} ")) && !line.ends_with("so far"))
+        .unwrap_or_else(|| panic!("no line of {kind}: {stdout}"));
+    let numbers: Vec<i64> = line
+        .split(' ')
+        .skip(1)
+        .map(|word| word.parse().expect("a number"))
+        .collect();
+    Came {
+        made: numbers[0].unsigned_abs(),
+        bytes: numbers[1].unsigned_abs(),
+        errno: i32::try_from(numbers[2]).expect("an error's number"),
+    }
+}
+
+const PERM: i32 = 1;
+const AGAIN: i32 = 11;
+const MFILE: i32 = 24;
+const NOSPC: i32 = 28;
+const NOMEM: i32 = 12;
+const NOSYS: i32 = 38;
+const TOOMANYREFS: i32 = 109;
+
+/// Kind, how many are tried, the most that may be made under the flags of [`bounded`], and
+/// how the next one fails.
+const BOUNDED: &[(&str, u64, u64, i32)] = &[
+    // processes
+    ("tasks", 200, 20, AGAIN),
+    ("zombies", 200, 20, AGAIN),
+    ("threads", 200, 20, AGAIN),
+    // open_files, of one process and of what lies in its user's sockets
+    ("descriptors", 400, 64, MFILE),
+    ("eventfds", 400, 64, MFILE),
+    ("timerfds", 400, 64, MFILE),
+    ("epolls", 400, 64, MFILE),
+    ("inotifies", 400, 64, MFILE),
+    ("pipes", 400, 32, MFILE),
+    ("passed_descriptors", 800, 66, TOOMANYREFS),
+    // RLIMIT_SIGPENDING
+    ("timers", 3000, 1024, AGAIN),
+    ("signals", 3000, 1024, AGAIN),
+    // RLIMIT_MEMLOCK, in MiB
+    ("locked_memory", 30, 8, NOMEM),
+    // disk, in MiB and in files; both places are one scratch
+    ("shm_files", 100, 16, NOSPC),
+    ("files", 20_000, 1024, NOSPC),
+    // seccomp
+    ("keys", 10, 0, PERM),
+    ("fault_handlers", 10, 0, PERM),
+    ("rings", 10, 0, NOSYS),
+    ("namespaces", 1, 0, PERM),
+    ("mounts", 1, 0, PERM),
+];
+
+/// Of these `strict` has none; the others have as many as RLIMIT_MSGQUEUE holds.
+const NOT_IN_STRICT: &[(&str, i32)] = &[
+    ("posix_queues", PERM),
+    ("semaphores", PERM),
+    ("message_queues", PERM),
+    ("segments", PERM),
+    ("memory_files", PERM),
+    ("shared_maps", PERM),
+    ("contexts", NOSYS),
+];
+
+#[test]
+fn each_bomb_is_stopped_by_its_limit() {
+    both_presets(|preset| {
+        let strict = preset == "strict";
+        let asked: Vec<String> = BOUNDED
+            .iter()
+            .map(|(kind, tried, ..)| format!("{kind}={tried}"))
+            .chain(NOT_IN_STRICT.iter().map(|(kind, _)| format!("{kind}=60")))
+            .collect();
+        let ended = jar()
+            .preset(preset)
+            .flags(["--processes", "20", "--open-files", "64"])
+            .flags(["--disk", "16MiB", "--memory", "512MiB"])
+            .guest("bomb", asked)
+            .end();
+        for (kind, _, most, errno) in BOUNDED {
+            let came = came(&ended.stdout, kind);
+            assert!(
+                came.made <= *most && came.errno == *errno,
+                "{kind}: {came:?}"
+            );
+            eprintln!("{preset} {kind}: {} of {most}", came.made);
+        }
+        for (kind, errno) in NOT_IN_STRICT {
+            let came = came(&ended.stdout, kind);
+            if strict {
+                assert!(came.made == 0 && came.errno == *errno, "{kind}: {came:?}");
+            } else if *kind == "posix_queues" {
+                assert!(came.made < 60 && came.errno == MFILE, "{came:?}");
+            }
+        }
+    });
+}
+
+/// `strict` leaves the buffers of sockets as large as the machine makes them where nobody asks.
+#[test]
+fn buffers_of_sockets_are_not_enlarged_in_strict() {
+    let ended = jar()
+        .preset("strict")
+        .flags(["--open-files", "64", "--memory", "512MiB"])
+        .guest("bomb", ["socket_pairs=400"])
+        .end();
+    let came = came(&ended.stdout, "socket_pairs");
+    let size = std::fs::read_to_string("/proc/sys/net/core/wmem_default").expect("a size");
+    let size: u64 = size.trim().parse().expect("a number");
+    assert_eq!(came.errno, MFILE, "{came:?}");
+    // Each end takes one write more than fits.
+    assert!(came.bytes <= came.made * 4 * size, "{came:?}");
+}
+
+/// Without a jar the same bombs come to their own ends.
+#[test]
+fn each_bomb_goes_on_where_nothing_stops_it() {
+    let harmless = ["tasks", "zombies", "threads", "eventfds", "epolls", "files"];
+    let asked = harmless.map(|kind| format!("{kind}=100"));
+    let control = bare(["bomb".to_owned()].into_iter().chain(asked));
+    for kind in harmless {
+        let came = came(&control.stdout, kind);
+        assert!(came.made == 100 && came.errno == 0, "{kind}: {came:?}");
+    }
+}
