@@ -15,6 +15,7 @@ pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod namespaces;
+pub(crate) mod obey;
 pub(crate) mod plain;
 pub(crate) mod privileges;
 pub(crate) mod programs;

@@ -22,7 +22,7 @@ use std::{
 use crate::{
     arch, bombs, jars,
     kernel::{self, Arg, call},
-    races, rights, tries, unix,
+    obey, races, rights, tries, unix,
 };
 
 /// Runs the plain program of this name, if there is one.
@@ -57,6 +57,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "check_then_read" => races::check_then_read(args),
         "swap_paths" => races::swap_paths(args),
         "bomb" => bombs::bomb(args),
+        "obey" => obey::obey(),
         "try_all" => tries::try_all(args),
         _ => return None,
     };

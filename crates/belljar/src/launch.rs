@@ -453,6 +453,10 @@ impl Decided {
             sink: sink.clone(),
             lease,
             cgroup: cgroup.map(Arc::new),
+            most: self
+                .basis
+                .policy
+                .most(plan.plugin.as_ref().map(|plugin| plugin.name.as_str())),
             grants,
             parked: Arc::clone(&engine.parked),
             asked: asked_of,

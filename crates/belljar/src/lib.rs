@@ -93,7 +93,7 @@ pub use self::{
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
-    supervise::{Control, Events, Running},
+    supervise::{Control, Events, Running, UpdateError},
 };
 
 /// Has writes of this process that exceed its limit on file size (`ulimit -f`) fail

@@ -10,7 +10,7 @@ use std::{
 
 use belljar_plan::{
     Limit, Outcome, Plan, Report,
-    report::{Denials, LimitReport, Usage},
+    report::{Denials, LimitChange, LimitReport, Usage},
 };
 
 use crate::sys;
@@ -112,6 +112,7 @@ pub(crate) fn without_plan(jar: &str, task: Option<&str>, outcome: Outcome) -> R
         outcome,
         limits_hit: Vec::new(),
         limits: Vec::new(),
+        limit_changes: Vec::new(),
         usage: Usage::default(),
         enforcement: Vec::new(),
         landlock: None,
@@ -137,7 +138,7 @@ pub(crate) fn of_plan(
     Report {
         plugin: plan.plugin.clone(),
         plan_digest: Some(digest.to_owned()),
-        limits: limits(plan, &Usage::default()),
+        limits: limits(plan, &Usage::default(), &[]),
         enforcement: receipts.enforcement(plan),
         landlock: receipts.landlock(plan),
         dropped: plan.dropped.clone(),
@@ -147,16 +148,26 @@ pub(crate) fn of_plan(
     }
 }
 
-/// Every limit with how much of it was used.
-pub(crate) fn limits(plan: &Plan, usage: &Usage) -> Vec<LimitReport> {
+/// Every limit with its last value and how much of it was used.
+pub(crate) fn limits(plan: &Plan, usage: &Usage, changes: &[LimitChange]) -> Vec<LimitReport> {
+    let last = |limit| changes.iter().rfind(|change| change.limit == limit);
     plan.limits
         .iter()
-        .map(|planned| LimitReport {
-            limit: planned.limit,
-            soft: planned.soft,
-            hard: planned.hard,
-            used: used(planned.limit, usage),
-            decided_by: planned.origin.clone(),
+        .map(|planned| {
+            let last = last(planned.limit);
+            let values = last.map_or((planned.soft, planned.hard), |change| {
+                (change.after.soft, change.after.hard)
+            });
+            LimitReport {
+                limit: planned.limit,
+                soft: values.0,
+                hard: values.1,
+                used: used(planned.limit, usage),
+                decided_by: match last {
+                    Some(_) => "the host, while it ran".to_owned(),
+                    None => planned.origin.clone(),
+                },
+            }
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 //! the host holds of it is [`Running`].
 
 mod bucket;
+mod change;
 mod decide;
 mod denials;
 mod growth;
@@ -14,11 +15,13 @@ mod watch;
 mod watched;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use belljar_plan::{Event, Limit, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
+use belljar_policy::{manifest::Bound, policy::Said};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 #[cfg(test)]
@@ -26,6 +29,8 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
     receipts::tests::plan(steps, Vec::new())
 }
 
+use self::change::Update;
+pub use self::change::UpdateError;
 pub(crate) use self::{growth::Grants, receipts::Receipts, task::supervise};
 use crate::{
     launch::{Again, Engine},
@@ -51,9 +56,10 @@ impl Events {
 }
 
 /// What a host asks of a jar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Asked {
     Signal(i32),
+    Limits(Update),
     Stop {
         by: StoppedBy,
         signal: i32,
@@ -86,6 +92,31 @@ impl Control {
     pub fn kill(&self) {
         // As above.
         let _ = self.0.send(Asked::Kill);
+    }
+
+    /// Has other values of limits hold for the jar from now on. What a [`Bound`] does
+    /// not say stays, and soft comes down to hard. Units are those of [`Limit`].
+    ///
+    /// All are looked at before the first is changed. They are changed in order; where
+    /// the kernel refuses one, those before it are changed. Each change is an event and
+    /// in the report. A limit that is below what the jar uses takes effect at once:
+    /// memory and times end it, a number of tasks or descriptors refuses further ones.
+    ///
+    /// What a cgroup or the supervisor holds can be changed both ways. What the kernel
+    /// holds for each process (`open_files`, `file_size`, and without a cgroup
+    /// `processes`; `cpu_time`, and without a cgroup `memory`, where they come above the
+    /// bound of each process that stands behind them) can only be lowered, but by a host with
+    /// CAP_SYS_RESOURCE; getrlimit(2). Freezes the jar for some milliseconds meanwhile,
+    /// where it has a cgroup.
+    ///
+    /// # Errors
+    /// [`UpdateError`], for the first that cannot be changed.
+    pub async fn update_limits(&self, limits: &[(Limit, Bound)]) -> Result<(), UpdateError> {
+        let (update, done) = Update::new(limits)?;
+        if self.0.send(Asked::Limits(update)).is_err() {
+            return Err(UpdateError::Ended);
+        }
+        done.await.unwrap_or(Err(UpdateError::Ended))
     }
 }
 
@@ -186,6 +217,25 @@ impl Running {
         self.control.kill();
     }
 
+    /// See [`Control::update_limits`].
+    ///
+    /// ```
+    /// use belljar::{Jar, Limit, UpdateError, policy::manifest::Bound};
+    /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+    /// let running = Jar::program("make").launch().await?;
+    /// // It was started with 2 GiB, and another jar is to have most of that now.
+    /// let memory = Bound { hard: Some(512 << 20), ..Bound::default() };
+    /// running.update_limits(&[(Limit::Memory, memory)]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn update_limits(&self, limits: &[(Limit, Bound)]) -> Result<(), UpdateError> {
+        self.control.update_limits(limits).await
+    }
+
     /// Waits until nothing of the jar is left, and tells how it ended. A report
     /// always comes, and the same one each time.
     ///
@@ -243,6 +293,8 @@ pub(crate) struct Job {
     pub(crate) lease: Option<Lease>,
     /// The jar's own; removed when nobody looks at it any more.
     pub(crate) cgroup: Option<Arc<OwnCgroup>>,
+    /// The most that its policy lets it have of each limit.
+    pub(crate) most: BTreeMap<Limit, Said<Bound>>,
     /// What the guest may write to on the machine, where that is limited.
     pub(crate) grants: Option<Grants>,
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     plan::PluginName,
-    report::{Edge, LimitHit},
+    report::{Edge, LimitChange, LimitHit},
     rule::{Limit, Rule},
 };
 
@@ -15,9 +15,12 @@ use crate::{
 #[serde(tag = "event")]
 #[non_exhaustive]
 pub enum Event {
-    /// A limit was reached, for the first time.
+    /// A limit was reached, for the first time since it was set or changed.
     #[serde(rename = "sandbox.limit")]
     Limit(LimitReached),
+    /// The host changed a limit.
+    #[serde(rename = "sandbox.limit_changed")]
+    LimitChanged(LimitChanged),
     /// A guest tried what is denied, and was refused.
     #[serde(rename = "sandbox.violation")]
     Violation(Box<Violation>),
@@ -38,6 +41,21 @@ pub struct LimitReached {
     pub limit: Limit,
     /// Its soft or its hard value.
     pub at: Edge,
+}
+
+/// The host changed a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitChanged {
+    /// Counts the jar's events, from 1. What a host was too slow to hear is missing.
+    pub id: u64,
+    /// The jar's unique id.
+    pub jar: String,
+    /// The host's own name for the run.
+    pub task: Option<String>,
+    /// What runs, where it is a plugin.
+    pub plugin: Option<PluginName>,
+    /// Which, from what to what, and when.
+    pub change: LimitChange,
 }
 
 /// A denied call. Whatever the guest chose in it is a number or escaped for people.

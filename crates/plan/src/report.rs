@@ -33,8 +33,11 @@ pub struct Report {
     pub outcome: Outcome,
     /// Limits that were reached, whether or not that ended the jar.
     pub limits_hit: Vec<LimitHit>,
-    /// Every limit that was set.
+    /// Every limit that was set, with its last value.
     pub limits: Vec<LimitReport>,
+    /// Limits that the host changed while the jar ran, in order.
+    #[serde(default)]
+    pub limit_changes: Vec<LimitChange>,
     /// What was used.
     pub usage: Usage,
     /// Every rule: asked, planned, applied.
@@ -65,6 +68,30 @@ pub struct LimitHit {
     pub limit: Limit,
     /// Its soft or its hard value.
     pub at: Edge,
+}
+
+/// A limit that the host changed while the jar ran. Units are those of [`Limit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitChange {
+    /// Which.
+    pub limit: Limit,
+    /// What held until then.
+    pub before: LimitValues,
+    /// What holds from then on.
+    pub after: LimitValues,
+    /// When: nanoseconds from the start of pid 1.
+    pub wall_ns: u64,
+}
+
+/// The two values of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitValues {
+    /// Where an event is raised.
+    pub soft: Option<u64>,
+    /// Where it is enforced.
+    pub hard: Option<u64>,
 }
 
 /// Which of a limit's two values.

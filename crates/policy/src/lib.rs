@@ -42,7 +42,7 @@ pub use self::{
     facts::HostFacts,
     manifest::Manifest,
     path::UnixPath,
-    planner::{digest, plan},
+    planner::{Change, change, digest, plan},
     policy::{Flags, Policy},
     refusal::Refusal,
     verified::Verified,

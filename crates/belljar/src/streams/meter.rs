@@ -19,8 +19,8 @@ pub(crate) struct Meter {
     stdout: AtomicU64,
     stderr: AtomicU64,
     total: AtomicU64,
-    soft: u64,
-    hard: u64,
+    soft: AtomicU64,
+    hard: AtomicU64,
     crossed: Notify,
 }
 
@@ -30,9 +30,18 @@ impl Meter {
             stdout: AtomicU64::new(0),
             stderr: AtomicU64::new(0),
             total: AtomicU64::new(0),
-            soft: soft.unwrap_or(u64::MAX),
-            hard: hard.unwrap_or(u64::MAX),
+            soft: AtomicU64::new(soft.unwrap_or(u64::MAX)),
+            hard: AtomicU64::new(hard.unwrap_or(u64::MAX)),
             crossed: Notify::new(),
+        }
+    }
+
+    /// Has other limits hold from now on.
+    pub(crate) fn change(&self, soft: Option<u64>, hard: Option<u64>) {
+        self.soft.store(soft.unwrap_or(u64::MAX), Relaxed);
+        self.hard.store(hard.unwrap_or(u64::MAX), Relaxed);
+        if self.over_soft() || self.over_hard() {
+            self.crossed.notify_one();
         }
     }
 
@@ -46,10 +55,11 @@ impl Meter {
         .fetch_add(count, Relaxed);
         let before = self.total.fetch_add(count, Relaxed);
         let after = before.saturating_add(count);
-        if (before <= self.soft && after > self.soft) || after > self.hard {
+        let (soft, hard) = (self.soft.load(Relaxed), self.hard.load(Relaxed));
+        if (before <= soft && after > soft) || after > hard {
             self.crossed.notify_one();
         }
-        usize::try_from(self.hard.saturating_sub(before)).map_or(bytes, |left| left.min(bytes))
+        usize::try_from(hard.saturating_sub(before)).map_or(bytes, |left| left.min(bytes))
     }
 
     /// Returns when a limit was crossed.
@@ -58,11 +68,11 @@ impl Meter {
     }
 
     pub(crate) fn over_soft(&self) -> bool {
-        self.total.load(Relaxed) > self.soft
+        self.total.load(Relaxed) > self.soft.load(Relaxed)
     }
 
     pub(crate) fn over_hard(&self) -> bool {
-        self.total.load(Relaxed) > self.hard
+        self.total.load(Relaxed) > self.hard.load(Relaxed)
     }
 
     /// stdout, stderr.
@@ -85,6 +95,18 @@ mod tests {
         assert_eq!(meter.count(Stream::Stdout, 5), 0);
         assert!(meter.over_hard());
         assert_eq!(meter.counted(), (9, 6));
+    }
+
+    #[test]
+    fn a_limit_that_comes_down_below_what_was_counted_is_crossed_at_once() {
+        let meter = Meter::new(None, Some(100));
+        meter.count(Stream::Stdout, 20);
+        meter.change(Some(5), Some(10));
+        assert!(meter.over_soft() && meter.over_hard());
+        assert_eq!(meter.count(Stream::Stdout, 1), 0);
+        meter.change(None, Some(30));
+        assert!(!meter.over_soft() && !meter.over_hard());
+        assert_eq!(meter.count(Stream::Stdout, 50), 9);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use belljar_plan::{
     message::Event as Record,
     observation::Observations,
     outcome::StoppedBy,
-    report::{Edge, Usage, denial_id},
+    report::{Edge, LimitChange, Usage, denial_id},
 };
 use tokio::sync::mpsc;
 
@@ -145,6 +145,7 @@ async fn run(
     let wall = up.started.elapsed();
     let (tally, observations) = watched.told();
     let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
+    let changes = watched.changes;
     if last.is_none() {
         if !namespaces(&job.plan).pid {
             // Its first process has learnt of it, and ends what it adopted.
@@ -163,6 +164,7 @@ async fn run(
         killed,
         tally,
         observations,
+        changes,
     };
     let report = conclude(&job, &mut asked, &up, &mut connected, watch, ending).await;
     finish(job, report).await;
@@ -226,6 +228,7 @@ struct Ending {
     killed: bool,
     tally: Tally,
     observations: Option<Observations>,
+    changes: Vec<LimitChange>,
 }
 
 /// Drains what is left, decides, and puts the report together.
@@ -286,7 +289,8 @@ async fn conclude(
     symptoms.extend(undelivered);
     let plan: &Plan = &job.plan;
     let mut report = report::of_plan(&job.id, job.task.as_deref(), plan, &job.digest, outcome);
-    report.limits = report::limits(plan, &usage);
+    report.limits = report::limits(plan, &usage, &ending.changes);
+    report.limit_changes = ending.changes;
     report.limits_hit = watch.hits;
     report.usage = usage;
     report.enforcement = up.receipts.enforcement(plan);
@@ -306,7 +310,7 @@ async fn conclude(
 async fn asked_to_end(asked: &mut mpsc::UnboundedReceiver<Asked>) {
     loop {
         match asked.recv().await {
-            Some(Asked::Signal(_)) => {}
+            Some(Asked::Signal(_) | Asked::Limits(_)) => {}
             Some(Asked::Stop { .. } | Asked::Kill) => return,
             None => std::future::pending().await,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use belljar_plan::{
     Limit, Plan, Step, Strength,
-    report::{Edge, LimitHit},
+    report::{Edge, LimitHit, LimitValues},
 };
 
 /// Memory grows at most this fast on the machines that we know, bytes a second.
@@ -41,10 +41,12 @@ struct Bound {
 #[derive(Debug)]
 pub(crate) struct Watch {
     bounds: Vec<(Limit, Bound)>,
-    /// A limit is claimed that holds only as long as the jar's tasks can be seen.
-    must_see: bool,
+    /// Limits that something is said to hold.
+    claimed: Vec<Limit>,
     /// Where the kernel holds memory: how much of it is the jar's own, and not the guest's.
     own_memory: Option<u64>,
+    /// What was told since the limit was set or changed.
+    told: Vec<LimitHit>,
     /// Every limit that was reached, in order, each once.
     pub(crate) hits: Vec<LimitHit>,
     /// The most that was seen of each.
@@ -70,15 +72,15 @@ impl Watch {
                 planned.rule == limit.rule() && planned.planned.strength != Strength::None
             })
         };
-        let bounds: Vec<(Limit, Bound)> = bounds.collect();
-        let must_see = [Limit::Memory, Limit::CpuTime].into_iter().any(|limit| {
-            let is_it = |(name, bound): &(Limit, Bound)| *name == limit && bound.hard != u64::MAX;
-            bounds.iter().any(is_it) && claimed(limit)
-        });
         Self {
-            bounds,
-            must_see,
+            bounds: bounds.collect(),
+            claimed: Limit::ALL
+                .iter()
+                .copied()
+                .filter(|limit| claimed(*limit))
+                .collect(),
             own_memory: own_memory(plan),
+            told: Vec::new(),
             hits: Vec::new(),
             peak: Seen::default(),
             looked: false,
@@ -103,9 +105,34 @@ impl Watch {
         self.bound(limit).map_or(u64::MAX, |bound| bound.hard)
     }
 
+    /// The values that hold of a limit; none where it was not set at the launch.
+    pub(crate) fn holds(&self, limit: Limit) -> Option<LimitValues> {
+        let edge = |value| (value != u64::MAX).then_some(value);
+        self.bound(limit).map(|bound| LimitValues {
+            soft: edge(bound.soft),
+            hard: edge(bound.hard),
+        })
+    }
+
     /// A limit of this jar holds only as long as its tasks can be seen.
-    pub(crate) const fn must_see(&self) -> bool {
-        self.must_see
+    pub(crate) fn must_see(&self) -> bool {
+        [Limit::Memory, Limit::CpuTime]
+            .into_iter()
+            .any(|limit| self.hard(limit) != u64::MAX && self.claimed.contains(&limit))
+    }
+
+    /// Has other values of a limit hold from now on, and tells of them anew.
+    pub(crate) fn change(&mut self, limit: Limit, LimitValues { soft, hard }: LimitValues) {
+        if let Some((_, bound)) = self.bounds.iter_mut().find(|(name, _)| *name == limit) {
+            bound.soft = soft.unwrap_or(u64::MAX);
+            bound.hard = hard.unwrap_or(u64::MAX);
+        }
+        self.told.retain(|hit| hit.limit != limit);
+    }
+
+    /// Whether it was told since it was set or changed.
+    pub(crate) fn has_told(&self, limit: Limit, at: Edge) -> bool {
+        self.told.contains(&LimitHit { limit, at })
     }
 
     /// What of a cgroup's memory is the guest's.
@@ -113,18 +140,28 @@ impl Watch {
         memory.saturating_sub(self.own_memory.unwrap_or(0))
     }
 
-    /// Notes that a limit was reached; true the first time.
+    /// Notes that a limit was reached; true the first time since it was set or changed.
     pub(crate) fn hit(&mut self, limit: Limit, at: Edge) -> bool {
         let hit = LimitHit { limit, at };
-        let new = !self.hits.contains(&hit);
+        let new = !self.told.contains(&hit);
         if new {
+            self.told.push(hit);
+        }
+        if !self.hits.contains(&hit) {
             self.hits.push(hit);
         }
         new
     }
 
+    /// What was told behind the first so many.
+    fn told_since(&self, before: usize) -> Vec<LimitHit> {
+        self.told.get(before..).unwrap_or_default().to_vec()
+    }
+
     /// Takes how much granted directories have grown; `u64::MAX` is beyond counting.
-    pub(crate) fn grew(&mut self, bytes: u64) {
+    /// Gives the limits reached for the first time.
+    pub(crate) fn grew(&mut self, bytes: u64) -> Vec<LimitHit> {
+        let before = self.told.len();
         if bytes != u64::MAX {
             self.grown = self.grown.max(bytes);
         }
@@ -134,6 +171,7 @@ impl Watch {
         if bytes > self.hard(Limit::Disk) {
             self.hit(Limit::Disk, Edge::Hard);
         }
+        self.told_since(before)
     }
 
     /// Takes what was seen. Gives the limits reached for the first time, and
@@ -148,7 +186,7 @@ impl Watch {
         self.peak.cpu = self.peak.cpu.max(seen.cpu);
         self.peak.tasks = self.peak.tasks.max(seen.tasks);
         self.peak.disk = self.peak.disk.max(seen.disk);
-        let before = self.hits.len();
+        let before = self.told.len();
         let mut end = None;
         let disk = seen.disk.map_or(0, |(bytes, _)| bytes);
         for (limit, used) in [
@@ -179,7 +217,7 @@ impl Watch {
                 }
             }
         }
-        (self.hits[before..].to_vec(), end)
+        (self.told_since(before), end)
     }
 
     /// How long until the next look: short where a limit is near, and never so
@@ -273,6 +311,30 @@ mod tests {
             (vec![hit(Limit::Memory, Edge::Soft)], None)
         );
         assert_eq!(watch.take(seen), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_limit_that_was_changed_is_told_of_anew_and_reported_once() {
+        let mut watch = watch(&[(Limit::Memory, Some(10), Some(100), false)]);
+        let seen = |memory| Seen {
+            memory,
+            ..Seen::default()
+        };
+        let soft = hit(Limit::Memory, Edge::Soft);
+        assert_eq!(watch.take(seen(11)), (vec![soft], None));
+        let (soft_at, hard_at) = (Some(20), Some(50));
+        watch.change(
+            Limit::Memory,
+            LimitValues {
+                soft: soft_at,
+                hard: hard_at,
+            },
+        );
+        assert_eq!(watch.take(seen(15)), (Vec::new(), None));
+        assert_eq!(watch.take(seen(21)), (vec![soft], None));
+        let (_, end) = watch.take(seen(60));
+        assert_eq!(end, Some(Limit::Memory));
+        assert_eq!(watch.hits, [soft, hit(Limit::Memory, Edge::Hard)]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A jar while its program runs: limits, timers, stops, until its end.
 
 use std::{
+    collections::VecDeque,
     os::fd::OwnedFd,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -9,10 +10,10 @@ use std::{
 
 use belljar_plan::{
     Event, Limit,
-    event::{LimitReached, Violation},
+    event::{LimitChanged, LimitReached, Violation},
     message::{Event as Record, Request, event, request},
     observation::Observations,
-    report::{Edge, LimitHit, denial_id},
+    report::{Edge, LimitChange, LimitHit, denial_id},
 };
 use tokio::{
     sync::mpsc,
@@ -21,6 +22,7 @@ use tokio::{
 
 use super::{
     Asked, Job,
+    change::{Done, UnderWay, Update},
     decide::Cause,
     denials::{Denials, Denied, Tally},
     growth::Growth,
@@ -64,6 +66,10 @@ pub(super) struct Watched<'a> {
     grace: Option<Instant>,
     blind: u32,
     denials: Option<Denials>,
+    /// What the host wants changed, in order.
+    updates: VecDeque<Update>,
+    /// What it has changed.
+    pub(super) changes: Vec<LimitChange>,
     /// The id of the last event.
     told: u64,
 }
@@ -91,6 +97,8 @@ impl<'a> Watched<'a> {
             grace: None,
             blind: 0,
             denials,
+            updates: VecDeque::new(),
+            changes: Vec::new(),
             told: 0,
         }
     }
@@ -107,7 +115,9 @@ impl<'a> Watched<'a> {
         let mut listening = true;
         // Out of the way of everything else that has to do with `self`.
         let mut denials = self.denials.take();
+        let mut under_way = UnderWay::default();
         let last = loop {
+            under_way.begin(&mut self.updates, self.job, &self.watch, self.pid);
             let timer = self.next_timer();
             tokio::select! {
                 biased;
@@ -124,6 +134,10 @@ impl<'a> Watched<'a> {
                 () = wait(timer) => self.timers(),
                 bytes = grown(growth) => self.grew(bytes),
                 calls = heard(&mut denials) => self.denied(calls),
+                done = under_way.done() => {
+                    self.changed(done);
+                    look = self.look(None, Duration::ZERO);
+                }
                 (seen, took) = &mut look => {
                     self.saw(seen);
                     look = self.look(seen, took);
@@ -192,6 +206,7 @@ impl<'a> Watched<'a> {
         use belljar_plan::outcome::StoppedBy;
         match order {
             Asked::Signal(signal) => self.signal(signal),
+            Asked::Limits(update) => self.updates.push_back(update),
             Asked::Kill => self.stop(Cause::Stop(StoppedBy::Host)),
             Asked::Stop { by, signal, grace } => {
                 let again = self.cause.is_some();
@@ -238,6 +253,34 @@ impl<'a> Watched<'a> {
         let _ = self.job.events.try_send(Event::Limit(reached));
     }
 
+    /// What holds other limits now is watched for them, and tells of it.
+    fn changed(&mut self, done: Done) {
+        let wall = self.started.elapsed().as_nanos();
+        for change in &done.changed {
+            let change = LimitChange {
+                wall_ns: u64::try_from(wall).unwrap_or(u64::MAX),
+                ..*change
+            };
+            tracing::info!(target: "belljar", jar = self.job.id, limit = %change.limit, after = ?change.after, "limit changed");
+            self.watch.change(change.limit, change.after);
+            if change.limit == Limit::Output {
+                self.job.meter.change(change.after.soft, change.after.hard);
+            }
+            self.told += 1;
+            let told = LimitChanged {
+                id: self.told,
+                jar: self.job.id.clone(),
+                task: self.job.task.clone(),
+                plugin: self.job.plan.plugin.clone(),
+                change,
+            };
+            // Not every host listens.
+            let _ = self.job.events.try_send(Event::LimitChanged(told));
+            self.changes.push(change);
+        }
+        done.answer();
+    }
+
     fn hit(&mut self, limit: Limit, at: Edge) {
         if self.watch.hit(limit, at) {
             self.tell(LimitHit { limit, at });
@@ -255,28 +298,20 @@ impl<'a> Watched<'a> {
     }
 
     fn grew(&mut self, bytes: u64) {
-        let before = self.watch.hits.len();
-        self.watch.grew(bytes);
-        let hits = self.watch.hits.split_off(before);
-        for hit in &hits {
-            self.tell(*hit);
+        for hit in self.watch.grew(bytes) {
+            self.tell(hit);
         }
-        self.watch.hits.extend(hits);
         if bytes > self.watch.hard(Limit::Disk) {
             self.stop(Cause::Limit(Limit::Disk));
         }
     }
 
     fn wall(&self, at: Edge) -> Option<Instant> {
-        let hit = LimitHit {
-            limit: Limit::Wall,
-            at,
-        };
         let nanoseconds = match at {
             Edge::Soft => self.watch.soft(Limit::Wall),
             Edge::Hard => self.watch.hard(Limit::Wall),
         };
-        if nanoseconds == u64::MAX || self.watch.hits.contains(&hit) {
+        if nanoseconds == u64::MAX || self.watch.has_told(Limit::Wall, at) {
             return None;
         }
         self.started.checked_add(Duration::from_nanos(nanoseconds))

@@ -303,6 +303,7 @@ mod tests {
             plugin: None,
             plan_digest: None,
             outcome,
+            limit_changes: Vec::new(),
             limits_hit: Vec::new(),
             limits: vec![LimitReport {
                 limit: Limit::Memory,

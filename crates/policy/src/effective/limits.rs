@@ -149,6 +149,13 @@ impl Judge<'_> {
     }
 }
 
+/// A limit that holds, once somebody has said other values of it: what was not said
+/// stays, and soft comes down to hard.
+#[must_use]
+pub fn changed(limit: Limit, said: Bound, holds: Bound) -> Bound {
+    fill(limit, said, holds)
+}
+
 /// What was not said of a bound, from what holds otherwise. One value is the
 /// hard one, and the event stays where it was or comes down to it. Descriptors
 /// are other: soft is what holds until the guest raises it, so that a value

@@ -23,7 +23,10 @@ mod limits;
 mod paths;
 
 pub(crate) use self::paths::bounds;
-pub use self::{limits::preset_limits, paths::NOT_HERE};
+pub use self::{
+    limits::{changed, preset_limits},
+    paths::NOT_HERE,
+};
 
 /// What a launch gets, decided but not yet turned into steps.
 #[derive(Clone, Debug, PartialEq, Eq)]

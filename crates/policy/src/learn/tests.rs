@@ -105,6 +105,7 @@ fn report(code: u8, rows: Vec<Observation>) -> Report {
         outcome: Outcome::Exited { code },
         limits_hit: Vec::new(),
         limits: Vec::new(),
+        limit_changes: Vec::new(),
         usage: Usage::default(),
         enforcement: Vec::new(),
         landlock: None,

@@ -20,6 +20,7 @@ mod linux;
 mod program;
 mod tree;
 
+pub use linux::{Change, change};
 pub(crate) use linux::{file_bit, lifted};
 
 /// Makes the plan of one launch.

@@ -362,6 +362,17 @@ impl Policy {
         file::preset(word)
     }
 
+    /// The most that this policy lets a jar have of each limit, for a program or for the
+    /// plugin of a name.
+    #[must_use]
+    pub fn most(&self, plugin: Option<&str>) -> BTreeMap<Limit, Said<Bound>> {
+        let of = |policy: &Self| policy.ceilings.as_ref().map(|file| file.limits.clone());
+        let mut most = of(self).unwrap_or_default();
+        let own = plugin.and_then(|name| self.plugins.get(name)).and_then(of);
+        most.extend(own.unwrap_or_default());
+        most
+    }
+
     /// This policy for one plugin: `[plugins.NAME]` replaces what it mentions,
     /// and adds to what is denied.
     ///

@@ -1,6 +1,7 @@
 //! Linux: the launcher's process and socket, sealed files, leases of machine
 //! uids, and what `/proc` tells about a jar's tasks.
 
+mod bounds;
 pub(crate) mod cgroup;
 mod connect;
 mod directory;
@@ -28,6 +29,7 @@ use belljar_plan::{
 };
 
 pub(crate) use self::{
+    bounds::bound_all,
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
     directory::{Directory, Listed},
     files::{SHARED, Spot, open_slot, replace, seal, spot},

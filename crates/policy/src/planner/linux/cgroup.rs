@@ -28,6 +28,19 @@ const RATES: [(Limit, &str); 4] = [
     (Limit::IoWriteOps, "wiops"),
 ];
 
+/// The share of a processor, in thousandths, as the kernel wants it.
+pub(super) fn cpu_setting(thousandths: u64) -> String {
+    // Microseconds of each tenth of a second, and the kernel takes no less than one thousand.
+    let quota = thousandths.saturating_mul(PERIOD / 1000).max(1000);
+    format!("cpu.max={quota} {PERIOD}")
+}
+
+/// The key of io.max that a limit is.
+pub(super) fn rate_key(limit: Limit) -> Option<&'static str> {
+    let row = RATES.iter().find(|(of, _)| *of == limit);
+    row.map(|(_, key)| *key)
+}
+
 /// The settings of a jar's cgroup, and which limits they hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cgroup {
@@ -69,11 +82,7 @@ impl Cgroup {
             cgroup.tasks = true;
         }
         if let Some(thousandths) = hard(Limit::Cpu).filter(|_| has("cpu")) {
-            // Microseconds of each tenth of a second, and the kernel takes no less than one thousand.
-            let quota = thousandths.saturating_mul(PERIOD / 1000).max(1000);
-            cgroup
-                .settings
-                .push(format!("cpu.max={quota} {PERIOD}").into());
+            cgroup.settings.push(cpu_setting(thousandths).into());
             cgroup.cpu = true;
         }
         let rates: Vec<String> = RATES

@@ -92,8 +92,7 @@ pub(super) fn rlimits(
         bound(Resource::Data, most, most, Some(Limit::Memory));
     }
     if let Some(nanoseconds) = hard(Limit::CpuTime) {
-        // Late enough that the supervisor's own reading comes first.
-        let most = (nanoseconds.div_ceil(1_000_000_000) + 2).min(bounds.cpu);
+        let most = cpu_backstop(nanoseconds).min(bounds.cpu);
         bound(Resource::Cpu, most, most, Some(Limit::CpuTime));
     }
     // One byte instead of none: with a piped core_pattern a limit of 0 still
@@ -129,9 +128,14 @@ pub(super) fn rlimits(
     steps
 }
 
+/// Seconds, late enough that the supervisor's own reading comes first.
+pub(super) const fn cpu_backstop(nanoseconds: u64) -> u64 {
+    nanoseconds.div_ceil(1_000_000_000) + 2
+}
+
 /// `RLIMIT_DATA` is per process and counts what is reserved, not what is used:
 /// only a loose backstop behind the supervisor's sampling.
-fn data_backstop(memory: u64, tasks: Option<u64>) -> u64 {
+pub(super) fn data_backstop(memory: u64, tasks: Option<u64>) -> u64 {
     memory
         .saturating_add(256 * MIB)
         .saturating_add(tasks.unwrap_or(1024).saturating_mul(THREAD_STACK))

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod cgroup;
+mod change;
 mod code;
 mod filter;
 mod landlock;
@@ -36,6 +37,7 @@ mod shown;
 mod who;
 
 use cgroup::Cgroup;
+pub use change::{Change, change};
 pub(crate) use filter::lifted;
 use landlock::Domain;
 pub(crate) use landlock::file_bit;

@@ -304,26 +304,48 @@ impl OwnCgroup {
     fn set(&mut self, setting: &[u8]) -> io::Result<()> {
         let wrong = || io::Error::from(Errno::INVAL);
         let text = std::str::from_utf8(setting).map_err(|_| wrong())?;
-        let (file, value) = text.split_once('=').ok_or_else(wrong)?;
-        match self.write(file, value) {
+        match self.change(text) {
             // Where nothing can be swapped out, nothing has to be bounded.
-            Err(error) if file == "memory.swap.max" && is_absent(&error) && !swaps() => {
-                return Ok(());
+            Err(error) if text.starts_with("memory.swap.max=") && is_absent(&error) && !swaps() => {
+                Ok(())
             }
-            other => other?,
+            Err(error) => Err(error),
+            Ok(file) => {
+                self.holding.push(file.to_owned());
+                Ok(())
+            }
         }
+    }
+
+    /// Writes a setting, `FILE=VALUE`, and reads it back. Gives the file.
+    pub(crate) fn change<'a>(&self, setting: &'a str) -> io::Result<&'a str> {
+        let wrong = || io::Error::from(Errno::INVAL);
+        let (file, value) = setting.split_once('=').ok_or_else(wrong)?;
+        self.write(file, value)?;
         let said = self.read(file)?;
         let held = match file {
             "io.max" => rates_hold(value, &said),
             _ => holds(value, said.trim_end()),
         };
         match held {
-            true => {
-                self.holding.push(file.to_owned());
-                Ok(())
-            }
+            true => Ok(file),
             false => Err(wrong()),
         }
+    }
+
+    /// Has its tasks stand still until what is given is dropped.
+    pub(crate) async fn freeze(&self) -> io::Result<Frozen<'_>> {
+        self.write("cgroup.freeze", "1")?;
+        let frozen = Frozen(self);
+        for _ in 0..PATIENCE {
+            let events = self.read("cgroup.events").unwrap_or_default();
+            if field(&events, "frozen") == Some(1) {
+                break;
+            }
+            // A task that the kernel can't stop yet starts no other one either.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(frozen)
     }
 
     /// A limit that was set holds no more: its controller was taken back.
@@ -419,6 +441,25 @@ impl OwnCgroup {
             above = at.parent();
         }
         true
+    }
+}
+
+/// A cgroup whose tasks stand still.
+pub(crate) struct Frozen<'a>(&'a OwnCgroup);
+
+impl Frozen<'_> {
+    /// The processes in it.
+    pub(crate) fn processes(&self) -> io::Result<Vec<i32>> {
+        let list = self.0.read("cgroup.procs")?;
+        Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.write("cgroup.freeze", "0") {
+            tracing::error!(target: "belljar", name = self.0.name, %error, "cannot thaw a cgroup");
+        }
     }
 }
 
