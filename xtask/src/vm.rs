@@ -125,7 +125,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         package: "belljar-tests",
-        test: "update",
+        test: "limits",
         both: true,
         which: &[],
     },

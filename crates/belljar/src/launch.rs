@@ -365,15 +365,21 @@ impl Decided {
         };
         let known = &self.facts.jar_cgroups;
         let settings: Vec<&[u8]> = settings.iter().map(|bytes| bytes.0.as_slice()).collect();
-        OwnCgroup::make(Path::new(&known.place), &known.controllers, &settings)
-            .map(Some)
-            .map_err(|error| {
-                tracing::debug!(target: "belljar", place = known.place, %error, "cannot make a cgroup");
-                Failure::Step {
-                    index,
-                    errno: error.raw_os_error().unwrap_or(0),
-                }
-            })
+        let together = belljar_policy::together(&self.plan);
+        OwnCgroup::make(
+            Path::new(&known.place),
+            &known.controllers,
+            &settings,
+            &together,
+        )
+        .map(Some)
+        .map_err(|error| {
+            tracing::debug!(target: "belljar", place = known.place, %error, "cannot make a cgroup");
+            Failure::Step {
+                index,
+                errno: error.raw_os_error().unwrap_or(0),
+            }
+        })
     }
 
     /// Opens and makes everything that one attempt needs.

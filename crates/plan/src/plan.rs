@@ -34,6 +34,9 @@ pub struct Plan {
     pub rules: Vec<PlannedRule>,
     /// Every limit that is set.
     pub limits: Vec<PlannedLimit>,
+    /// What all jars of this host have together, at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<PlannedLimit>,
     /// What the filter of system calls is made of; none where this machine takes none.
     pub filter: Option<Filter>,
     /// Paths of the machine that were granted, with where each was said.

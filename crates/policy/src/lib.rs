@@ -42,7 +42,7 @@ pub use self::{
     facts::HostFacts,
     manifest::Manifest,
     path::UnixPath,
-    planner::{Change, change, digest, plan},
+    planner::{Change, change, digest, plan, together},
     policy::{Flags, Policy},
     refusal::Refusal,
     verified::Verified,

@@ -9,6 +9,7 @@ use belljar_policy::{
     HostFacts, Policy, Refusal,
     facts::{Ability, JarCgroups},
     manifest::Bound,
+    policy::Format,
 };
 use common::{machine, rule, true_program};
 
@@ -161,4 +162,80 @@ fn the_kernel_takes_no_less_than_a_hundredth_of_a_processor() {
         let expected = format!("cpu.max={quota} 100000");
         assert_eq!(settings(&plan).unwrap(), [expected]);
     }
+}
+
+#[test]
+fn what_all_jars_have_together_is_held_above_or_refused() {
+    let policy = Policy::parse(
+        "host.memory = \"2GiB\"\nhost.cpu = \"150%\"",
+        Format::Toml,
+        "host.toml",
+        None,
+    )
+    .unwrap();
+    let facts = with(&["memory", "cpu"], &[]);
+    let plan = planned(&policy, &facts).unwrap();
+    let above: Vec<String> = belljar_policy::together(&plan)
+        .into_iter()
+        .flat_map(|(_, _, settings)| settings)
+        .map(|setting| setting.escaped())
+        .collect();
+    assert_eq!(
+        above,
+        [
+            "memory.max=2147483648",
+            "memory.swap.max=0",
+            "cpu.max=150000 100000"
+        ]
+    );
+    let note = "no more than memory 2 GiB (host.toml line 1), cpu 150% (host.toml line 2)";
+    assert!(
+        plan.notes.iter().any(|said| said.ends_with(note)),
+        "{:?}",
+        plan.notes
+    );
+    // A jar without any limit of its own has a cgroup all the same.
+    let free = Policy {
+        flags: belljar_policy::Flags {
+            limits: [(Limit::Memory, Bound::default())].into(),
+            preset: Some(Preset::Minimal),
+            ..Default::default()
+        },
+        ..policy.clone()
+    };
+    let settings = settings(&planned(&free, &facts).unwrap()).expect("a cgroup");
+    assert!(settings.contains(&"memory.oom.group=1".to_owned()));
+
+    for (facts, words) in [
+        (with(&["memory"], &[]), "has the controller `cpu`"),
+        (machine(), "`[host] memory` (host.toml line 1)"),
+    ] {
+        let Err(Refusal::Unmet { unmet }) = planned(&policy, &facts) else {
+            panic!("nothing holds it");
+        };
+        assert!(
+            unmet.iter().any(|unmet| unmet.reason.contains(words)),
+            "{unmet:?}"
+        );
+    }
+}
+
+#[test]
+fn no_override_and_no_other_limit_is_for_all_jars() {
+    for (text, words) in [
+        (
+            "[plugins.a]\nhost.memory = \"1GiB\"",
+            "p line 2: an override cannot say what all jars have together",
+        ),
+        ("host.wall = \"5s\"", "wall"),
+        ("host.memory = 5", "p line 1"),
+        ("host.processes = 0", "p line 1"),
+    ] {
+        let error = Policy::parse(text, Format::Toml, "p", None).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let two = "host.memory = \"2GiB\"\nhost.cpu = \"50%\"";
+    let policy = Policy::parse(two, Format::Toml, "p", None).unwrap();
+    assert_eq!(policy.host[&Limit::Cpu].value, 500);
+    assert!(Policy::strict().together(Limit::Wall, 5).is_err());
 }

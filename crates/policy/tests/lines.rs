@@ -40,6 +40,10 @@ memory = "1536KiB"
 wall = { soft = "5s", hard = "90s" }
 processes = { hard = 10, action = "stop" }
 output = { soft = "1MB" }
+[host]
+memory = "2GiB"
+processes = 100
+cpu = "150%"
 [process]
 subprocesses = true
 jit = false
@@ -83,7 +87,7 @@ fn a_policy_that_says_everything_reads_back() {
         "write = [] # p line 7",
         "memory = \"1536 KiB\" # p line 10",
         "wall = { soft = \"5 s\", hard = \"90 s\" } # p line 11",
-        "output = \"best-effort\" # p line 25",
+        "output = \"best-effort\" # p line 29",
         "[plugins.\"a name\"]",
         "[plugins.one.limits]",
     ] {

@@ -2,7 +2,7 @@
 
 use belljar_plan::{Limit, Outcome, Rule, outcome::StoppedBy};
 
-use crate::sys;
+use crate::sys::{self, cgroup::Whose};
 
 /// What Belljar did about the jar first; nothing that comes later replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,9 @@ pub(crate) struct Evidence {
     pub(crate) main: Option<MainEnd>,
     /// pid 1's status by wait4(2); none where the launcher was lost.
     pub(crate) init: Option<i32>,
-    /// The jar came to its own limit of memory, and the kernel ended tasks of it.
-    pub(crate) out_of_memory: bool,
+    /// The kernel ended tasks of it, since the jar came to its own limit of memory, or all
+    /// jars of the host to theirs.
+    pub(crate) out_of_memory: Option<Whose>,
     /// More was written to stdout and stderr than the limit lets through.
     pub(crate) output_over: bool,
 }
@@ -88,8 +89,10 @@ pub(crate) fn decide(evidence: &Evidence) -> Outcome {
         (Some(Cause::Limit(Limit::Output)), _) => over,
         (None, _) if evidence.output_over => over,
         // pid 1 is killed with the rest, most often before it could tell of any.
-        (None, None) if evidence.out_of_memory => out_of_memory,
-        (None, Some(Outcome::Signaled { signal: KILL, .. })) if evidence.out_of_memory => {
+        (None, None) if evidence.out_of_memory.is_some() => out_of_memory,
+        (None, Some(Outcome::Signaled { signal: KILL, .. }))
+            if evidence.out_of_memory.is_some() =>
+        {
             out_of_memory
         }
         (_, Some(outcome)) => outcome,
@@ -107,7 +110,7 @@ pub(crate) fn symptoms(evidence: &Evidence, outcome: &Outcome) -> Vec<String> {
         match end {
             MainEnd::Signaled { signal: XFSZ, .. } => symptoms.push("file_size?".to_owned()),
             MainEnd::Signaled { signal: XCPU, .. } => symptoms.push("cpu_time?".to_owned()),
-            MainEnd::Signaled { signal: KILL, .. } if !evidence.out_of_memory => {
+            MainEnd::Signaled { signal: KILL, .. } if evidence.out_of_memory.is_none() => {
                 symptoms.push("oom_kill?".to_owned());
             }
             _ => {}
@@ -123,7 +126,7 @@ pub(crate) fn symptoms(evidence: &Evidence, outcome: &Outcome) -> Vec<String> {
     }
     match (evidence.init, evidence.main) {
         (None, _) => symptoms.push("launcher lost".to_owned()),
-        (Some(_), None) if !evidence.killed && !evidence.out_of_memory => {
+        (Some(_), None) if !evidence.killed && evidence.out_of_memory.is_none() => {
             symptoms.push("pid 1 ended without a record; oom_kill?".to_owned());
         }
         _ => {}
@@ -131,8 +134,15 @@ pub(crate) fn symptoms(evidence: &Evidence, outcome: &Outcome) -> Vec<String> {
     let memory = Outcome::Limit {
         limit: Limit::Memory,
     };
-    if evidence.out_of_memory && *outcome != memory {
-        symptoms.push("tasks of it were killed at its limit of memory".to_owned());
+    match evidence.out_of_memory {
+        Some(Whose::Own) if *outcome != memory => {
+            symptoms.push("tasks of it were killed at its limit of memory".to_owned());
+        }
+        Some(Whose::OfAll) => symptoms.push(
+            "tasks of it were killed at the limit of memory of all jars of this host ([host] memory)"
+                .to_owned(),
+        ),
+        _ => {}
     }
     if evidence.cause == Some(Cause::Blind) {
         symptoms.push("the jar's tasks could no longer be seen".to_owned());
@@ -154,7 +164,7 @@ mod tests {
         killed: false,
         main: EXITED,
         init: Some(0),
-        out_of_memory: false,
+        out_of_memory: None,
         output_over: false,
     };
 

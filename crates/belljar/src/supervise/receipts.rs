@@ -226,6 +226,7 @@ pub(crate) mod tests {
                     origin: "test".into(),
                 })
                 .collect(),
+            together: Vec::new(),
             limits: Vec::new(),
             filter: None,
             landlock: None,

@@ -23,7 +23,10 @@ use crate::{
     launch::{Again, Ahead, Begun, Link, News, parking},
     report,
     streams::{Connected, Meter, Stream},
-    sys::{self, Lease, Reachable, cgroup::OwnCgroup},
+    sys::{
+        self, Lease, Reachable,
+        cgroup::{OwnCgroup, Whose},
+    },
 };
 
 /// Output that nobody reads is given up after so long, where Belljar ended the jar.
@@ -42,11 +45,10 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
     match up {
         Ok(up) => Box::pin(run(job, &link, number, news, up)).await,
         Err((failure, receipts)) => {
-            let out_of_memory = job.cgroup.as_deref().is_some_and(OwnCgroup::out_of_memory);
-            let failure = match out_of_memory {
+            let failure = match job.cgroup.as_deref().and_then(OwnCgroup::out_of_memory) {
                 // Whatever was missing then, this is why.
-                true => Failure::Limit(Limit::Memory),
-                false => failure,
+                Some(_) => Failure::Limit(Limit::Memory),
+                None => failure,
             };
             tracing::debug!(target: "belljar", jar = job.id, ?failure, "launch failed");
             drop(job.lease.take());
@@ -264,8 +266,8 @@ async fn conclude(
         watch.hit(Limit::Output, Edge::Hard);
     }
     let cgroup = job.cgroup.as_deref();
-    let out_of_memory = cgroup.is_some_and(OwnCgroup::out_of_memory);
-    if out_of_memory {
+    let out_of_memory = cgroup.and_then(OwnCgroup::out_of_memory);
+    if out_of_memory == Some(Whose::Own) {
         watch.hit(Limit::Memory, Edge::Hard);
     }
     // pid 1 of the jar is one of those that were seen.

@@ -59,6 +59,8 @@ pub struct Effective {
     pub terminal: Option<(u16, u16)>,
     /// `--observe`
     pub observe: bool,
+    /// What all jars of this host may have together.
+    pub host: BTreeMap<Limit, Said<u64>>,
     /// What each rule must be at least, where it differs from the preset's demand.
     pub require: BTreeMap<Rule, Said<Strength>>,
     /// Rules for which less will do, with where that was said.
@@ -181,6 +183,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         hostname,
         terminal: policy.flags.terminal,
         observe: policy.flags.observe,
+        host: policy.host,
         require: policy.require,
         best_effort: policy.best_effort,
         namespaces: linux.namespaces.map_or(Namespaces::ALL, |said| said.value),

@@ -20,7 +20,7 @@ mod linux;
 mod program;
 mod tree;
 
-pub use linux::{Change, change};
+pub use linux::{Change, change, together};
 pub(crate) use linux::{file_bit, lifted};
 
 /// Makes the plan of one launch.

@@ -25,6 +25,9 @@ pub enum BuildError {
     /// A limit that is none.
     #[error("a limit of the policy")]
     Limit(#[source] UnitError),
+    /// A limit that all jars of a host cannot have together.
+    #[error("there is no limit of `{0}` for all jars together; there is memory, processes and cpu")]
+    NotTogether(Limit),
     /// A variable's name or value that cannot be.
     #[error(
         "variable `{0}` cannot be: a name must not be empty nor contain `=`, and neither may contain NUL"
@@ -135,6 +138,30 @@ impl Policy {
     pub fn limit(mut self, limit: Limit, bound: Bound) -> Result<Self, BuildError> {
         check_bound(limit, &bound, Whose::Key(limit.word())).map_err(BuildError::Limit)?;
         self.flags.limits.insert(limit, bound);
+        Ok(self)
+    }
+
+    /// Bounds what all jars of this process have together whose policy says so: `memory`,
+    /// `processes` and `cpu`, in the units of [`Limit`]. Where two policies differ, the
+    /// lower one holds for all. Only a cgroup holds it; a launch is refused where none
+    /// can be made.
+    ///
+    /// # Errors
+    /// Where it is zero, or another limit.
+    pub fn together(mut self, limit: Limit, most: u64) -> Result<Self, BuildError> {
+        let bound = Bound {
+            hard: Some(most),
+            ..Bound::default()
+        };
+        check_bound(limit, &bound, Whose::Key(limit.word())).map_err(BuildError::Limit)?;
+        if !matches!(limit, Limit::Memory | Limit::Processes | Limit::Cpu) {
+            return Err(BuildError::NotTogether(limit));
+        }
+        let said = Said {
+            value: most,
+            origin: BUILDER.to_owned(),
+        };
+        self.host.insert(limit, said);
         Ok(self)
     }
 

@@ -6,7 +6,9 @@ use belljar_plan::{Limit, Namespaces, Preset, Rule, Strength};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Ceilings, LinuxPolicy, Policy, PolicyError, Said, SeccompPolicy, caps, is_name};
+use super::{
+    Ceilings, LinuxPolicy, Policy, PolicyError, Said, SeccompPolicy, caps, host::HostTable, is_name,
+};
 use crate::{
     group::Group,
     manifest::{Bound, LimitsTable},
@@ -32,6 +34,8 @@ pub(crate) struct PolicyFile {
     filesystem: FilesystemTable,
     /// No plugin or flag gets more.
     limits: LimitsTable,
+    /// What all jars of one host may have together.
+    host: HostTable,
     /// What plugins may do in the system.
     process: ProcessTable,
     /// Environment variables.
@@ -182,6 +186,12 @@ pub(super) fn parse(
             return Err(bad(&origin, "a plugin's name cannot be empty"));
         }
         let own = value.read(&label)?;
+        if let Some(said) = own.host.values().next() {
+            return Err(bad(
+                &said.origin,
+                "an override cannot say what all jars have together; write `[host]` at the top",
+            ));
+        }
         // What the file denies stays denied, so that an override cannot allow it.
         if let (Some(all), Some(own)) = (&policy.ceilings, &own.ceilings) {
             own.check(&all.deny, &all.deny_env)?;
@@ -250,6 +260,7 @@ impl PolicyFile {
         Ok(Policy {
             preset,
             ceilings: Some(ceilings),
+            host: self.host.read()?,
             require,
             best_effort,
             linux: linux(self.linux)?,

@@ -114,6 +114,10 @@ impl Lines {
         if let Some(file) = file {
             self.ceilings(file);
         }
+        for (limit, said) in &policy.host {
+            let value = json!(format_value(*limit, said.value));
+            self.one(&format!("host.{limit}"), value, &said.origin);
+        }
         let mut demands: Vec<(&str, &str, &str)> = policy
             .require
             .iter()

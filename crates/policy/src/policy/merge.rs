@@ -14,6 +14,7 @@ impl Policy {
         self.take_out(&over);
         self.preset = over.preset.or(self.preset);
         self.flags = over.flags;
+        self.host.extend(over.host);
         for (rule, said) in over.require {
             self.best_effort.remove(&rule);
             self.require.insert(rule, said);
@@ -123,6 +124,9 @@ impl Policy {
             all(&mut file.deny_env, change);
             all(&mut file.connect, change);
             file.said.values_mut().for_each(&mut *change);
+        }
+        for said in self.host.values_mut() {
+            change(&mut said.origin);
         }
         for said in self.require.values_mut() {
             change(&mut said.origin);

@@ -15,6 +15,7 @@ mod builder;
 pub(crate) mod caps;
 mod extends;
 mod file;
+mod host;
 mod lines;
 mod merge;
 mod warnings;
@@ -39,6 +40,8 @@ pub struct Policy {
     pub ceilings: Option<Ceilings>,
     /// Ceilings for single plugins, `[plugins.NAME]`: each replaces what it mentions.
     pub plugins: BTreeMap<String, Policy>,
+    /// `[host]`: what all jars of one host may have together.
+    pub host: BTreeMap<Limit, Said<u64>>,
     /// `[require]`, `--require`
     pub require: BTreeMap<Rule, Said<Strength>>,
     /// `--best-effort`, and `[require] RULE = "best-effort"`

@@ -118,6 +118,7 @@ pub(crate) fn plan() -> Plan {
         plugin: None,
         program: "/usr/bin/tool".into(),
         rules,
+        together: Vec::new(),
         limits: Vec::new(),
         filter: Some(Filter {
             machine: "x86_64".into(),

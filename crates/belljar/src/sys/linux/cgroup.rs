@@ -12,9 +12,11 @@ use belljar_policy::facts::Hierarchy;
 
 use super::facts::read_proc;
 
+mod made;
 mod own;
+mod shared;
 
-pub(crate) use own::{Counted, Found, Missing, OwnCgroup, take_back};
+pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, take_back};
 
 /// Where cgroups of jars can be made, as far as a look tells.
 pub(crate) fn find() -> Result<Found, Missing> {

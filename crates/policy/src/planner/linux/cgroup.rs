@@ -55,13 +55,24 @@ pub(super) struct Cgroup {
     pub(super) io: bool,
     /// cpu.stat, which every task that ever was in it is counted in.
     pub(super) time: bool,
+    /// It is below one that holds what all jars have together.
+    below: bool,
 }
 
 impl Cgroup {
     /// What of the limits a cgroup here would hold. `own` is how many bytes Belljar
     /// itself puts into the jar's memory.
-    pub(super) fn planned(limits: &[PlannedLimit], facts: &HostFacts, own: u64) -> Self {
-        let mut cgroup = Self::default();
+    /// All jars of the host have what is in `together`.
+    pub(super) fn planned(
+        limits: &[PlannedLimit],
+        together: &[PlannedLimit],
+        facts: &HostFacts,
+        own: u64,
+    ) -> Self {
+        let mut cgroup = Self {
+            below: !together.is_empty(),
+            ..Self::default()
+        };
         let known = &facts.jar_cgroups;
         if !known.can_be_made.is_available() {
             return cgroup;
@@ -75,6 +86,12 @@ impl Cgroup {
             cgroup.say("memory.swap.max", 0);
             cgroup.say("memory.oom.group", 1);
             cgroup.memory = true;
+        } else if together
+            .iter()
+            .any(|planned| planned.limit == Limit::Memory)
+        {
+            // What the kernel ends for all of them, it ends whole.
+            cgroup.say("memory.oom.group", 1);
         }
         if let Some(tasks) = hard(Limit::Processes).filter(|_| has("pids")) {
             // pid 1 of the jar is one of them.
@@ -154,7 +171,7 @@ impl Cgroup {
         .into_iter()
         .filter_map(|(holds, rule)| holds.then_some(rule))
         .collect();
-        (!rules.is_empty()).then(|| {
+        (self.below || !rules.is_empty()).then(|| {
             let settings = self.settings.clone();
             (Step::Cgroup { settings }, rules)
         })

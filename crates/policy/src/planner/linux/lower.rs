@@ -21,7 +21,7 @@ use super::{
     limits, notes,
     places::grants,
     root::Root,
-    rules, subject, workdir,
+    rules, subject, together, workdir,
 };
 use crate::{
     effective::{Effective, USER},
@@ -89,7 +89,8 @@ pub(super) fn plan(
         .any(|limit| limit.covers_grants(effective.preset.value));
 
     let mut steps = Steps::default();
-    let cgroup = Cgroup::planned(&limits, facts, 0);
+    let together = together::planned(effective, facts)?;
+    let cgroup = Cgroup::planned(&limits, &together, facts, 0);
     first(&mut steps, &cgroup);
     let walls = Walls {
         namespaces: NONE,
@@ -137,6 +138,7 @@ pub(super) fn plan(
         program,
         rules: rules::planned(effective, facts, placed),
         limits,
+        together: together.clone(),
         grants: grants(verified, effective),
         hidden: Vec::new(),
         sockets: Vec::new(),
@@ -150,7 +152,12 @@ pub(super) fn plan(
         said: effective.said.clone(),
         dropped: effective.dropped.clone(),
         weakenings,
-        notes: [notes(facts), observed.into_iter().collect()].concat(),
+        notes: [
+            notes(facts),
+            together::note(&together).into_iter().collect(),
+            observed.into_iter().collect(),
+        ]
+        .concat(),
         steps: steps.list,
     }))
 }

@@ -34,6 +34,7 @@ mod places;
 mod root;
 mod rules;
 mod shown;
+mod together;
 mod who;
 
 use cgroup::Cgroup;
@@ -43,6 +44,7 @@ use landlock::Domain;
 pub(crate) use landlock::file_bit;
 use places::{grants, hidden, refuse_below_hidden, sys_granted, workdir};
 use root::{PLUGIN, Root};
+pub use together::together;
 use who::{identity, notes, refuse_group_only};
 
 /// Steps in order, and which rule each of them serves.
@@ -119,7 +121,8 @@ pub(super) fn plan(
 
     let mut steps = Steps::default();
     let of_tree = root.tree.steps();
-    let cgroup = Cgroup::planned(&limits, facts, own_bytes(&of_tree));
+    let together = together::planned(effective, facts)?;
+    let cgroup = Cgroup::planned(&limits, &together, facts, own_bytes(&of_tree));
     let unheld = cgroup.without_optional(&mut limits, verified);
     before(&mut steps, &root, namespaces, &cgroup, effective, facts);
     own_root(&mut steps, &of_tree, facts, domain.is_ok());
@@ -181,6 +184,7 @@ pub(super) fn plan(
         program,
         rules,
         limits,
+        together: together.clone(),
         grants: grants(verified, effective),
         hidden: hidden
             .into_iter()
@@ -202,6 +206,7 @@ pub(super) fn plan(
         weakenings: effective.weakenings.clone(),
         notes: [
             notes(facts),
+            together::note(&together).into_iter().collect(),
             foreseen.into_iter().collect(),
             observed.into_iter().collect(),
         ]

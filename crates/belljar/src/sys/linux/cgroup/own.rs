@@ -3,21 +3,22 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rustix::{
-    fs::{
-        Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, fstat, mkdirat, open,
-        openat, statat, unlinkat,
-    },
+    fs::{Access, AtFlags, CWD, FlockOperation, Mode, accessat, flock, open},
     io::Errno,
 };
 
-use super::{Place, controllers};
+use super::{
+    Place, controllers,
+    made::{DIRECTORY, Made, PATIENCE, field, sweep},
+    shared::{SHARED, Shared, Together},
+};
 
 /// Controllers that jars are held by, where they are to be had.
 const WANTED: [&str; 4] = ["memory", "pids", "cpu", "io"];
@@ -27,9 +28,6 @@ const PREFIX: &str = "belljar-jar-";
 
 /// The cgroup that the host and its launcher are moved to, where they are in the way.
 const HOST: &str = "belljar-host";
-
-/// A cgroup whose last task has ended may be busy for so many milliseconds.
-const PATIENCE: u32 = 50;
 
 /// Where cgroups of jars can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +146,7 @@ fn is_ours(at: &Path) -> bool {
 }
 
 /// Has new cgroups there have these controllers; gives those that they had not before.
-fn enable(place: &Path, wanted: &[String]) -> io::Result<Vec<String>> {
+pub(super) fn enable(place: &Path, wanted: &[String]) -> io::Result<Vec<String>> {
     let enabled = words(place, "cgroup.subtree_control");
     let missing: Vec<String> = wanted
         .iter()
@@ -217,20 +215,14 @@ fn make_way(place: &Path) -> io::Result<()> {
 /// A jar's cgroup; removed with this value.
 #[derive(Debug)]
 pub(crate) struct OwnCgroup {
+    made: Made,
     place: PathBuf,
-    parent: OwnedFd,
-    name: String,
     /// The files that hold its limits: gone with their controller, which whoever owns the
     /// place can take back.
     holding: Vec<String>,
-    /// Held with a lock, by which others see that its maker lives.
-    directory: OwnedFd,
+    /// What other jars of this host are in too.
+    above: Option<Arc<Shared>>,
 }
-
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 /// A place that was made ready by this process.
 struct Ready {
@@ -241,105 +233,81 @@ struct Ready {
 
 static READY: Mutex<Vec<Ready>> = Mutex::new(Vec::new());
 
+/// Has new cgroups there have these controllers. Gives the place, which nobody takes
+/// controllers back from while it is open.
+fn ready(place: &Path, controllers: &[String]) -> io::Result<OwnedFd> {
+    let parent = open(place, DIRECTORY, Mode::empty())?;
+    // Without that lock, which anybody can hold who may read the directory, only a
+    // trial of somebody else's takes them back.
+    let _ = flock(&parent, FlockOperation::NonBlockingLockShared);
+    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    if !ready.iter().any(|known| known.place == place) {
+        let enabled = enable(place, controllers)?;
+        sweep(&parent, &[SHARED, PREFIX]);
+        ready.push(Ready {
+            place: place.to_owned(),
+            enabled,
+        });
+    }
+    Ok(parent)
+}
+
+/// A limit that a jar came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Its own.
+    Own,
+    /// That of all jars of this host together.
+    OfAll,
+}
+
 impl OwnCgroup {
-    /// Makes one with these settings, `FILE=VALUE`, each read back.
+    /// Makes one with these settings, `FILE=VALUE`, each read back, below one that holds
+    /// what all of this host may have together.
     pub(crate) fn make(
         place: &Path,
         controllers: &[String],
         settings: &[&[u8]],
+        together: &Together,
     ) -> io::Result<Self> {
-        let parent = open(place, DIRECTORY, Mode::empty())?;
-        // Nobody takes controllers back meanwhile. Without that lock, which anybody can
-        // hold who may read the directory, only a trial of somebody else's does.
-        let _ = flock(&parent, FlockOperation::NonBlockingLockShared);
-        let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ready.iter().any(|known| known.place == place) {
-            let enabled = enable(place, controllers)?;
-            sweep(&parent);
-            ready.push(Ready {
-                place: place.to_owned(),
-                enabled,
-            });
-        }
-        drop(ready);
-        let mut made = Self::new(place, parent)?;
-        for setting in settings {
-            made.set(setting)?;
-        }
-        Ok(made)
-    }
-
-    fn new(place: &Path, parent: OwnedFd) -> io::Result<Self> {
-        let name: String = super::super::random()?
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let name = format!("{PREFIX}{name}");
-        // Nobody else can open it, and hold a lock on it.
-        mkdirat(&parent, &name, Mode::from_raw_mode(0o700))?;
-        let held = openat(&parent, &name, DIRECTORY, Mode::empty()).and_then(|directory| {
-            flock(&directory, FlockOperation::NonBlockingLockShared)?;
-            // Somebody may have swept it before it was locked.
-            let (here, there) = (fstat(&directory)?, statat(&parent, &name, NO_LINK)?);
-            match here.st_ino == there.st_ino {
-                true => Ok(directory),
-                false => Err(Errno::NOENT),
-            }
-        });
-        match held {
-            Ok(directory) => Ok(Self {
-                place: place.to_owned(),
-                parent,
-                name,
-                holding: Vec::new(),
-                directory,
-            }),
-            Err(errno) => {
-                let _ = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
-                Err(errno.into())
-            }
-        }
-    }
-
-    fn set(&mut self, setting: &[u8]) -> io::Result<()> {
-        let wrong = || io::Error::from(Errno::INVAL);
-        let text = std::str::from_utf8(setting).map_err(|_| wrong())?;
-        match self.change(text) {
-            // Where nothing can be swapped out, nothing has to be bounded.
-            Err(error) if text.starts_with("memory.swap.max=") && is_absent(&error) && !swaps() => {
-                Ok(())
-            }
-            Err(error) => Err(error),
-            Ok(file) => {
-                self.holding.push(file.to_owned());
-                Ok(())
-            }
-        }
-    }
-
-    /// Writes a setting, `FILE=VALUE`, and reads it back. Gives the file.
-    pub(crate) fn change<'a>(&self, setting: &'a str) -> io::Result<&'a str> {
-        let wrong = || io::Error::from(Errno::INVAL);
-        let (file, value) = setting.split_once('=').ok_or_else(wrong)?;
-        self.write(file, value)?;
-        let said = self.read(file)?;
-        let held = match file {
-            "io.max" => rates_hold(value, &said),
-            _ => holds(value, said.trim_end()),
+        let parent = ready(place, controllers)?;
+        let above = match together {
+            [] => None,
+            _ => Some(Shared::get(
+                place,
+                parent.try_clone()?,
+                controllers,
+                together,
+            )?),
         };
-        match held {
-            true => Ok(file),
-            false => Err(wrong()),
+        let (place, parent) = match &above {
+            Some(above) => (above.path(), above.open()?),
+            None => (place.to_owned(), parent),
+        };
+        let mut own = Self {
+            made: Made::new(parent, PREFIX)?,
+            place,
+            holding: Vec::new(),
+            above,
+        };
+        for setting in settings {
+            own.holding
+                .extend(own.made.set(setting)?.map(str::to_owned));
         }
+        Ok(own)
+    }
+
+    /// Writes a setting, `FILE=VALUE`, to one that is in use, and reads it back.
+    pub(crate) fn change(&self, setting: &str) -> io::Result<()> {
+        self.made.change(setting).map(drop)
     }
 
     /// Has its tasks stand still until what is given is dropped.
     pub(crate) async fn freeze(&self) -> io::Result<Frozen<'_>> {
-        self.write("cgroup.freeze", "1")?;
+        self.made.write("cgroup.freeze", "1")?;
         let frozen = Frozen(self);
         for _ in 0..PATIENCE {
-            let events = self.read("cgroup.events").unwrap_or_default();
-            if field(&events, "frozen") == Some(1) {
+            if self.made.has_counted("cgroup.events", "frozen") == Some(true) {
                 break;
             }
             // A task that the kernel can't stop yet starts no other one either.
@@ -350,35 +318,20 @@ impl OwnCgroup {
 
     /// A limit that was set holds no more: its controller was taken back.
     pub(crate) fn has_lost_a_limit(&self) -> bool {
-        self.holding.iter().any(|file| {
-            let there = accessat(&self.directory, file, Access::EXISTS, AtFlags::empty());
-            there == Err(Errno::NOENT)
-        })
-    }
-
-    fn write(&self, file: &str, value: &str) -> io::Result<()> {
-        let file = openat(&self.directory, file, WRITE, Mode::empty())?;
-        rustix::io::write(&file, value.as_bytes())?;
-        Ok(())
-    }
-
-    /// What one of its files says.
-    pub(crate) fn read(&self, file: &str) -> io::Result<String> {
-        let file = openat(&self.directory, file, READ, Mode::empty())?;
-        io::read_to_string(fs::File::from(file))
+        self.holding.iter().any(|file| !self.made.has(file))
     }
 
     /// What a jar's first process is made in.
     pub(crate) fn share(&self) -> io::Result<OwnedFd> {
-        self.directory.as_fd().try_clone_to_owned()
+        self.made.share()
     }
 
     /// What it has counted until now.
     pub(crate) fn counted(&self) -> Counted {
-        let number = |file: &str| self.read(file).ok()?.trim_end().parse::<u64>().ok();
-        let memory = number("memory.current").map(|current| {
-            let swapped = number("memory.swap.current").unwrap_or(0);
-            let stat = self.read("memory.stat").unwrap_or_default();
+        let made = &self.made;
+        let memory = made.number("memory.current").map(|current| {
+            let swapped = made.number("memory.swap.current").unwrap_or(0);
+            let stat = made.read("memory.stat").unwrap_or_default();
             // What the kernel takes back before it ends anybody.
             let file = field(&stat, "file").unwrap_or(0);
             let cached = file.saturating_sub(field(&stat, "shmem").unwrap_or(0));
@@ -388,44 +341,49 @@ impl OwnCgroup {
                 .saturating_sub(cached)
                 .saturating_sub(reclaimable)
         });
-        let cpu = self.read("cpu.stat").unwrap_or_default();
+        let cpu = made.read("cpu.stat").unwrap_or_default();
         let nanoseconds = |name: &str| field(&cpu, name).map(|used| used.saturating_mul(1000));
         Counted {
             memory,
             cpu: nanoseconds("usage_usec"),
             user: nanoseconds("user_usec"),
             system: nanoseconds("system_usec"),
-            tasks: number("pids.current"),
+            tasks: made.number("pids.current"),
         }
     }
 
     /// The most memory that it ever had, cached files counted; Linux 5.19.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        self.read("memory.peak").ok()?.trim_end().parse().ok()
+        self.made.number("memory.peak")
     }
 
-    /// The kernel ended tasks of it, since it came to its own limit.
-    pub(crate) fn out_of_memory(&self) -> bool {
-        let events = self.read("memory.events.local").unwrap_or_default();
-        let raised = |name: &str| field(&events, name).is_some_and(|count| count > 0);
-        raised("oom") && raised("oom_kill")
+    /// The kernel ended tasks of it for want of memory, and whose limit that was.
+    pub(crate) fn out_of_memory(&self) -> Option<Whose> {
+        let counted = |event| self.made.has_counted("memory.events.local", event) == Some(true);
+        if !counted("oom_kill") {
+            return None;
+        }
+        let above = self.above.as_ref();
+        match counted("oom") {
+            true => Some(Whose::Own),
+            // Of others it is the machine's, or of whoever is above all.
+            false => above
+                .is_some_and(|above| above.out_of_memory())
+                .then_some(Whose::OfAll),
+        }
     }
 
     /// A fork was refused, since there were as many tasks as it may have. Before Linux
     /// 6.11 a limit above is counted too: then there has to be none, or the most that
     /// there were has to be as many.
     pub(crate) fn out_of_tasks(&self, seen: u64) -> bool {
-        let events = |file: &str| {
-            let text = self.read(file).ok()?;
-            Some(field(&text, "max").is_some_and(|count| count > 0))
-        };
-        if let Some(own) = events("pids.events.local") {
+        let made = &self.made;
+        if let Some(own) = made.has_counted("pids.events.local", "max") {
             return own;
         }
-        let number = |file: &str| self.read(file).ok()?.trim_end().parse::<u64>().ok();
-        let most = number("pids.peak").unwrap_or(seen);
-        let full = number("pids.max").is_none_or(|max| most >= max);
-        events("pids.events") == Some(true) && (full || !self.is_bounded_above())
+        let most = made.number("pids.peak").unwrap_or(seen);
+        let full = made.number("pids.max").is_none_or(|max| most >= max);
+        made.has_counted("pids.events", "max") == Some(true) && (full || !self.is_bounded_above())
     }
 
     /// A cgroup above may have fewer tasks than this one by itself.
@@ -450,96 +408,15 @@ pub(crate) struct Frozen<'a>(&'a OwnCgroup);
 impl Frozen<'_> {
     /// The processes in it.
     pub(crate) fn processes(&self) -> io::Result<Vec<i32>> {
-        let list = self.0.read("cgroup.procs")?;
+        let list = self.0.made.read("cgroup.procs")?;
         Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.0.write("cgroup.freeze", "0") {
-            tracing::error!(target: "belljar", name = self.0.name, %error, "cannot thaw a cgroup");
-        }
-    }
-}
-
-impl Drop for OwnCgroup {
-    fn drop(&mut self) {
-        for attempt in 0..PATIENCE {
-            match unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
-                Err(Errno::BUSY) => {
-                    // Without a pid namespace a task may have got away from its first
-                    // process; from here none does. Linux 5.14.
-                    if attempt == 0 {
-                        let _ = self.write("cgroup.kill", "1");
-                    }
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Ok(()) | Err(Errno::NOENT) => return,
-                Err(error) => {
-                    tracing::error!(target: "belljar", name = self.name, %error, "cannot remove a cgroup");
-                    return;
-                }
-            }
-        }
-        tracing::error!(target: "belljar", name = self.name, "a cgroup stays busy, and is left");
-    }
-}
-
-const NO_LINK: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
-const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC);
-
-fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-}
-
-/// Memory can be swapped out on this machine.
-fn swaps() -> bool {
-    let list = super::read_proc("/proc/swaps").unwrap_or_default();
-    list.lines().nth(1).is_some()
-}
-
-/// Whether the kernel took what was written: numbers of bytes lose a part of a page.
-fn holds(written: &str, said: &str) -> bool {
-    match (written.parse::<u64>(), said.parse::<u64>()) {
-        (Ok(written), Ok(said)) => said <= written && written - said < 4096,
-        _ => written == said,
-    }
-}
-
-/// Whether a disk's line has every rate that was written.
-fn rates_hold(written: &str, said: &str) -> bool {
-    let mut written = written.split(' ');
-    let disk = written.next();
-    let line = said.lines().find(|line| line.split(' ').next() == disk);
-    line.is_some_and(|line| written.all(|rate| line.split(' ').any(|said| said == rate)))
-}
-
-/// A line of `NAME NUMBER`.
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let (of, value) = line.split_once(' ')?;
-        (of == name).then(|| value.parse().ok()).flatten()
-    })
-}
-
-/// Removes what makers left that were killed: nobody holds the lock of those any more.
-fn sweep(parent: &OwnedFd) {
-    let Ok(entries) = rustix::fs::Dir::read_from(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if !name.to_bytes().starts_with(PREFIX.as_bytes()) {
-            continue;
-        }
-        let Ok(directory) = openat(parent, name, DIRECTORY, Mode::empty()) else {
-            continue;
-        };
-        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // One with tasks stays: it is busy.
-            let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
+        if let Err(error) = self.0.made.write("cgroup.freeze", "0") {
+            tracing::error!(target: "belljar", name = self.0.made.name(), %error, "cannot thaw a cgroup");
         }
     }
 }
@@ -557,48 +434,4 @@ pub(crate) struct Counted {
     pub(crate) system: Option<u64>,
     /// Tasks.
     pub(crate) tasks: Option<u64>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_held_where_it_lost_no_more_than_a_part_of_a_page() {
-        for (written, said, held) in [
-            ("4096", "4096", true),
-            ("5000", "4096", true),
-            ("5000", "8192", false),
-            ("9000", "4096", false),
-            ("5000", "max", false),
-            ("max", "max", true),
-        ] {
-            assert_eq!(holds(written, said), held, "{written} {said}");
-        }
-    }
-
-    #[test]
-    fn a_count_is_found_by_its_whole_name() {
-        let text = "low 0\noom 2\noom_kill 3\n";
-        assert_eq!(field(text, "oom"), Some(2));
-        assert_eq!(field(text, "oom_kill"), Some(3));
-        assert_eq!(field(text, "max"), None);
-    }
-
-    #[test]
-    fn what_a_killed_maker_left_is_swept_and_what_somebody_holds_is_not() {
-        let room = tempfile::tempdir().unwrap();
-        let parent = open(room.path(), DIRECTORY, Mode::empty()).unwrap();
-        let held = OwnCgroup::new(room.path(), parent.try_clone().unwrap()).unwrap();
-        for name in ["belljar-jar-left", "other"] {
-            fs::create_dir(room.path().join(name)).unwrap();
-        }
-        sweep(&parent);
-        let left = |name: &str| room.path().join(name).exists();
-        assert!(!left("belljar-jar-left") && left("other"));
-        assert!(left(&held.name));
-        let name = held.name.clone();
-        drop(held);
-        assert!(!left(&name));
-    }
 }

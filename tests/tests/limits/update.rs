@@ -1,104 +1,16 @@
 //! Limits of a jar that runs, changed by its host: each is seen to hold by a guest
 //! that tries it before and after.
-#![cfg(target_os = "linux")]
 
 use std::time::Duration;
 
 use belljar::{
-    Event, GuestStdin, GuestStdout, Jar, Limit, Outcome, Policy, Report, Running, Stdio,
-    UpdateError,
+    Event, Limit, Outcome, Policy, UpdateError,
     policy::{manifest::Bound, policy::Format},
 };
-use belljar_tests::guest;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-const MIB: u64 = 1 << 20;
+use super::obedient::{MIB, Obedient, block_on, hard};
+
 const SECOND: u64 = 1_000_000_000;
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(async {
-            tokio::time::timeout(Duration::from_secs(120), future)
-                .await
-                .expect("it ends")
-        })
-}
-
-fn hard(value: u64) -> Bound {
-    Bound {
-        hard: Some(value),
-        ..Bound::default()
-    }
-}
-
-/// A jar whose guest is told what to try.
-struct Obedient {
-    running: Running,
-    stdin: GuestStdin,
-    stdout: BufReader<GuestStdout>,
-}
-
-impl Obedient {
-    async fn with(limits: &[(Limit, u64)]) -> Self {
-        let policy = limits
-            .iter()
-            .fold(Policy::standard(), |policy, (limit, value)| {
-                policy.limit(*limit, hard(*value)).expect("a limit")
-            });
-        Self::under(policy).await
-    }
-
-    async fn under(policy: Policy) -> Self {
-        let mut running = Jar::program(guest())
-            .arg("obey")
-            .policy(policy)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .launch()
-            .await
-            .expect("a jar");
-        let stdin = running.stdin().expect("it is piped");
-        let stdout = BufReader::new(running.stdout().expect("it is piped"));
-        let mut obedient = Self {
-            running,
-            stdin,
-            stdout,
-        };
-        assert_eq!(obedient.line().await, "ready");
-        obedient
-    }
-
-    async fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).await.expect("a line");
-        line.trim().to_owned()
-    }
-
-    /// What the guest got; none where it is gone.
-    async fn tries(&mut self, word: &str) -> Option<u64> {
-        let line = format!("{word}\n");
-        // A guest that has ended reads nothing more.
-        let _ = self.stdin.write_all(line.as_bytes()).await;
-        self.line().await.parse().ok()
-    }
-
-    async fn set(&self, limit: Limit, bound: Bound) -> Result<(), UpdateError> {
-        self.running.update_limits(&[(limit, bound)]).await
-    }
-
-    async fn end(mut self) -> Report {
-        drop(self.stdin);
-        self.running.wait().await
-    }
-
-    /// The report of a jar that ends by itself.
-    async fn ended(mut self) -> Report {
-        self.running.wait().await
-    }
-}
 
 /// May raise what each process is bounded by; capabilities(7).
 fn may_raise() -> bool {
