@@ -11,6 +11,7 @@ mod client;
 mod filter;
 mod flood;
 mod floor;
+mod idle;
 mod launch;
 mod layers;
 mod library;
@@ -86,6 +87,8 @@ enum Part {
     Steps,
     /// Memory of idle jars.
     Memory,
+    /// What watching idle jars costs.
+    Idle,
     /// Filters of system calls.
     Filter,
     /// What the filter and Landlock add to a launch.
@@ -187,6 +190,14 @@ fn measure(
     if wanted(Part::Memory) {
         let jars = if arguments.quick { 10 } else { 50 };
         tell(memory::run(jars, &workshop.idle, &library));
+    }
+    if wanted(Part::Idle) {
+        let (jars, seconds) = if arguments.quick {
+            (100, 3)
+        } else {
+            (1000, 10)
+        };
+        tell(idle::run(jars, seconds, &workshop.idle, &library));
     }
     let client = launcher
         .clone()

@@ -16,6 +16,10 @@ const LATEST: Duration = Duration::from_millis(200);
 /// Where nothing is limited, and only the report wants to know.
 const IDLE: Duration = Duration::from_millis(500);
 const FIRST: Duration = Duration::from_millis(10);
+/// Looking at all jars that do nothing takes no more than this part of a processor.
+const PART: u32 = 40;
+/// And so long at most, however many there are.
+const SELDOM: Duration = Duration::from_secs(2);
 
 /// What one look at a jar saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +57,10 @@ pub(crate) struct Watch {
     pub(crate) peak: Seen,
     /// Anything was seen at all.
     pub(crate) looked: bool,
+    /// The last that was seen.
+    last: Seen,
+    /// Between the last two looks it did nothing that shows.
+    idle: bool,
     /// The most that granted directories have grown, where that was counted.
     pub(crate) grown: u64,
 }
@@ -84,6 +92,8 @@ impl Watch {
             hits: Vec::new(),
             peak: Seen::default(),
             looked: false,
+            last: Seen::default(),
+            idle: false,
             grown: 0,
         }
     }
@@ -177,11 +187,17 @@ impl Watch {
     /// Takes what was seen. Gives the limits reached for the first time, and
     /// the one for which the jar must end.
     pub(crate) fn take(&mut self, seen: Seen) -> (Vec<LimitHit>, Option<Limit>) {
-        self.looked = true;
         let seen = Seen {
             memory: self.of_guest(seen.memory),
             ..seen
         };
+        let last = std::mem::replace(&mut self.last, seen);
+        self.idle = self.looked
+            && seen.cpu == last.cpu
+            && seen.memory <= last.memory
+            && seen.tasks <= last.tasks
+            && seen.disk <= last.disk;
+        self.looked = true;
         self.peak.memory = self.peak.memory.max(seen.memory);
         self.peak.cpu = self.peak.cpu.max(seen.cpu);
         self.peak.tasks = self.peak.tasks.max(seen.tasks);
@@ -221,8 +237,23 @@ impl Watch {
     }
 
     /// How long until the next look: short where a limit is near, and never so
-    /// short that looking takes more than a tenth of a processor.
-    pub(crate) fn pause(&self, seen: Option<Seen>, took: Duration, processors: u64) -> Duration {
+    /// short that looking takes more than a tenth of a processor. Of many jars those that
+    /// do nothing are looked at less often.
+    pub(crate) fn pause(
+        &self,
+        seen: Option<Seen>,
+        took: Duration,
+        processors: u64,
+        jars: u32,
+    ) -> Duration {
+        let soon = self.soon(seen, took, processors);
+        match self.idle {
+            true => soon.max(took.saturating_mul(PART.saturating_mul(jars)).min(SELDOM)),
+            false => soon,
+        }
+    }
+
+    fn soon(&self, seen: Option<Seen>, took: Duration, processors: u64) -> Duration {
         let Some(seen) = seen else {
             return FIRST;
         };
@@ -360,8 +391,8 @@ mod tests {
             })
         };
         let little = Duration::from_micros(50);
-        assert!(watch.pause(seen_of(49), little, 2) < LATEST);
-        assert_eq!(watch.pause(seen_of(120), little, 2), LATEST);
+        assert!(watch.pause(seen_of(49), little, 2, 1) < LATEST);
+        assert_eq!(watch.pause(seen_of(120), little, 2, 1), LATEST);
         let mut seen = |memory| {
             watch.take(Seen {
                 memory,
@@ -404,7 +435,7 @@ mod tests {
                 tasks: 1,
                 ..Seen::default()
             };
-            watch.pause(Some(seen), took, 2)
+            watch.pause(Some(seen), took, 2, 1)
         };
         let little = Duration::from_micros(50);
         assert!(pause(0, little) > Duration::from_millis(100));
@@ -412,6 +443,31 @@ mod tests {
         assert!(pause(900 << 20, little) < pause(500 << 20, little));
         let long = Duration::from_millis(80);
         assert_eq!(pause(1 << 30, long), long * 10);
+    }
+
+    #[test]
+    fn of_many_jars_those_that_do_nothing_are_looked_at_less_often() {
+        let mut watch = watch(&[(Limit::Memory, None, Some(1 << 20), false)]);
+        let little = Duration::from_micros(50);
+        let seen = |memory, cpu| Seen {
+            memory,
+            cpu,
+            tasks: 1,
+            ..Seen::default()
+        };
+        let mut pause = |look, jars| {
+            watch.take(look);
+            watch.pause(Some(look), little, 2, jars)
+        };
+        assert_eq!(pause(seen(10, 5), 1000), SOONEST);
+        // Nothing has changed since.
+        assert_eq!(pause(seen(10, 5), 1), SOONEST);
+        assert_eq!(pause(seen(10, 5), 500), Duration::from_secs(1));
+        assert_eq!(pause(seen(10, 5), 100_000), SELDOM);
+        // Whatever it does is looked after.
+        assert_eq!(pause(seen(10, 6), 1000), SOONEST);
+        assert!(pause(seen(10, 6), 1000) > SOONEST);
+        assert_eq!(pause(seen(11, 6), 1000), SOONEST);
     }
 
     #[test]
@@ -438,7 +494,7 @@ mod tests {
     fn without_limits_only_the_report_looks() {
         let watch = watch(&[(Limit::Wall, None, Some(5), false)]);
         let little = Duration::from_micros(50);
-        assert_eq!(watch.pause(Some(Seen::default()), little, 2), IDLE);
+        assert_eq!(watch.pause(Some(Seen::default()), little, 2, 1), IDLE);
         assert!(!watch.must_see());
     }
 }

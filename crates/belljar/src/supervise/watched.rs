@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     os::fd::OwnedFd,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,25 @@ const KEPT_FREE: usize = 64;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 
+/// How many jars this host watches.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// One of them.
+struct One;
+
+impl One {
+    fn more() -> Self {
+        RUNNING.fetch_add(1, Relaxed);
+        Self
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A look at a jar after a pause: what was seen, and how long it took.
 type Look = Pin<Box<dyn Future<Output = (Option<Seen>, Duration)> + Send>>;
 
@@ -72,6 +94,8 @@ pub(super) struct Watched<'a> {
     pub(super) changes: Vec<LimitChange>,
     /// The id of the last event.
     told: u64,
+    /// It is one of those that run.
+    _one: One,
 }
 
 impl<'a> Watched<'a> {
@@ -100,6 +124,7 @@ impl<'a> Watched<'a> {
             updates: VecDeque::new(),
             changes: Vec::new(),
             told: 0,
+            _one: One::more(),
         }
     }
 
@@ -366,7 +391,8 @@ impl<'a> Watched<'a> {
     fn look(&self, last: Option<Seen>, took: Duration) -> Look {
         // Not asked for before there was a first look: most jars end sooner.
         let processors = last.map_or(1, |_| processors());
-        let pause = self.watch.pause(last, took, processors);
+        let jars = RUNNING.load(Relaxed);
+        let pause = self.watch.pause(last, took, processors, jars);
         let near = self
             .watch
             .soft(Limit::Memory)
