@@ -2,6 +2,9 @@
 //! nothing else: the kernel holds them, they are told as that, and nothing is left.
 #![cfg(target_os = "linux")]
 
+#[path = "cgroups/bombs.rs"]
+mod bombs;
+
 use std::time::Duration;
 
 use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};

@@ -2,6 +2,7 @@
 //! numbers of what was made. Each stops by itself at some times its limit.
 #![cfg(target_os = "linux")]
 
+use belljar_plan::{Limit, Outcome};
 use belljar_tests::{bare, both_presets, jar};
 
 /// How far one bomb came, and the error that stopped it, 0 where none did.
@@ -127,6 +128,23 @@ fn buffers_of_sockets_are_not_enlarged_in_strict() {
     assert_eq!(came.errno, MFILE, "{came:?}");
     // Each end takes one write more than fits.
     assert!(came.bytes <= came.made * 4 * size, "{came:?}");
+}
+
+/// Pages that are only read take no memory but their tables', which is the process's too.
+#[test]
+fn tables_of_pages_count_as_memory() {
+    both_presets(|preset| {
+        let ended = jar()
+            .preset(preset)
+            .flags(["--memory", "64MiB", "--wall", "30s"])
+            .guest("bomb", ["hold", "page_tables=60000"])
+            .input_open()
+            .end();
+        let memory = Outcome::Limit {
+            limit: Limit::Memory,
+        };
+        assert_eq!(ended.outcome(), &memory, "{ended:#?}");
+    });
 }
 
 /// Without a jar the same bombs come to their own ends.

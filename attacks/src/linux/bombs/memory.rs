@@ -218,7 +218,7 @@ pub(super) fn datagrams(_: u64) -> io::Result<Bytes> {
     socket.connect(socket.local_addr()?)?;
     socket.set_nonblocking(true)?;
     // What does not fit is lost without a word, so that the guest cannot tell when.
-    for _ in 0..600 {
+    for _ in 0..200 {
         drop(socket.send(&[7; 8192]));
     }
     keep(socket);
@@ -228,7 +228,7 @@ pub(super) fn datagrams(_: u64) -> io::Result<Bytes> {
 /// A connection that is full in both directions, after its buffers were made to grow by
 /// much that was read.
 pub(super) fn connection(_: u64) -> io::Result<Bytes> {
-    const ROUNDS: u32 = 40;
+    const ROUNDS: u32 = 8;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut one = TcpStream::connect(listener.local_addr()?)?;
     let (mut other, _) = listener.accept()?;

@@ -10,6 +10,7 @@ use std::{
         fd::AsRawFd,
         unix::{ffi::OsStrExt, net::UnixStream},
     },
+    path::Path,
 };
 
 use super::{Bytes, keep, kept, memory};
@@ -230,28 +231,38 @@ pub(super) fn posix_queue(number: u64) -> io::Result<Bytes> {
 
 /// A lock of one byte of a file, apart from all others; fcntl(2).
 pub(super) fn lock(number: u64) -> io::Result<Bytes> {
+    /// The kernel compares each with all others of its file, so that there are many files.
+    const FILES: u64 = 200;
     /// Each is put before the last, where the kernel finds its place at once.
     const LAST: u64 = 1 << 40;
-    thread_local!(static FILE: RefCell<Option<File>> = const { RefCell::new(None) });
-    FILE.with_borrow_mut(|file| {
-        if file.is_none() {
-            *file = Some(File::create(memory::place()?.join("locked"))?);
+    thread_local!(static LOCKED: RefCell<Vec<File>> = const { RefCell::new(Vec::new()) });
+    LOCKED.with_borrow_mut(|files| {
+        if number < FILES {
+            let name = format!("locked-{number}");
+            files.push(File::create(memory::place()?.join(name))?);
         }
-        let file = file.as_ref().expect("it was made");
+        let at = usize::try_from(number % FILES).expect("a small number");
         // SAFETY: all zeros is a struct flock.
         let mut asked: libc::flock = unsafe { std::mem::zeroed() };
         asked.l_type = libc::F_WRLCK as _;
         asked.l_start = (LAST - 2 * number).cast_signed();
         asked.l_len = 1;
-        let at = (&raw mut asked) as i64;
-        let words = [file.as_raw_fd().into(), libc::F_SETLK.into(), at];
+        let asked = (&raw mut asked) as i64;
+        let words = [files[at].as_raw_fd().into(), libc::F_SETLK.into(), asked];
         call_with(libc::SYS_fcntl, &words).map(|_| 0)
     })
 }
 
-/// A name that is not there, which the kernel may remember.
+/// A name that is not there, which the kernel may remember. Of a root in memory it does
+/// not, so that a disk beside it is taken where there is one.
 pub(super) fn name_that_is_not(number: u64) -> io::Result<Bytes> {
-    let path = CString::new(format!("/usr/lib/belljar-bomb-{number}"))?;
+    thread_local!(static DISK: bool = Path::new("/disk").is_dir());
+    let place = if DISK.with(|disk| *disk) {
+        "/disk"
+    } else {
+        "/usr/lib"
+    };
+    let path = CString::new(format!("{place}/belljar-bomb-{number}"))?;
     let words = &mut [
         Arg::Number(libc::AT_FDCWD.into()),
         Arg::Text(&path),

@@ -1,5 +1,5 @@
 //! What a jar's tasks use, by walking the tree below its pid 1 in `/proc`;
-//! proc_pid_stat(5), proc_pid_statm(5), proc_pid_smaps(5).
+//! proc_pid_stat(5), proc_pid_statm(5), proc_pid_status(5), proc_pid_smaps(5).
 //!
 //! The tasks are hostile: they come and go during the walk, and choose their
 //! names. So every number is a lower bound, a task counts only where its parent
@@ -24,7 +24,8 @@ const SLICE: usize = 64;
 pub(crate) struct Sample {
     /// Tasks; threads count.
     pub(crate) tasks: u64,
-    /// Bytes of private memory with swap; memory shared after a fork counts for each.
+    /// Bytes of private memory with swap and the tables of pages; memory shared after a
+    /// fork counts for each.
     pub(crate) private: u64,
     /// Nanoseconds of processor time of the living and of those waited for.
     pub(crate) cpu: u64,
@@ -67,10 +68,8 @@ pub(crate) async fn sample(init: i32) -> Option<Sample> {
         if let Some(pages) = read(shown, "statm", &mut buffer).and_then(parse_statm) {
             sample.private += pages.saturating_mul(machine.page);
         }
-        if machine.swap
-            && let Some(bytes) = read(shown, "status", &mut buffer).map(swapped)
-        {
-            sample.private += bytes;
+        if let Some(status) = read(shown, "status", &mut buffer) {
+            sample.private += swapped(status).saturating_add(tables(status));
         }
         children(pid, stat.threads, &mut buffer, &mut queue);
     }
@@ -93,6 +92,7 @@ pub(crate) async fn shared_once(processes: &[i32]) -> u64 {
                 .and_then(parse_statm)
                 .map_or(0, |pages| pages * machine().page)
         });
+        sum += read(*pid, "status", &mut buffer).map_or(0, tables);
     }
     sum
 }
@@ -101,7 +101,6 @@ pub(crate) async fn shared_once(processes: &[i32]) -> u64 {
 struct Machine {
     page: u64,
     tick: u64,
-    swap: bool,
 }
 
 fn machine() -> &'static Machine {
@@ -109,7 +108,6 @@ fn machine() -> &'static Machine {
     MACHINE.get_or_init(|| Machine {
         page: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
         tick: 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1),
-        swap: rustix::system::sysinfo().totalswap > 0,
     })
 }
 
@@ -225,6 +223,12 @@ fn swapped(status: &[u8]) -> u64 {
     labelled(status, b"VmSwap:").unwrap_or(0)
 }
 
+/// Bytes of tables of pages. One page in use may need a table of its own, and those that are
+/// only read count nowhere else, so that the size of what is mapped bounds nothing.
+fn tables(status: &[u8]) -> u64 {
+    labelled(status, b"VmPTE:").unwrap_or(0)
+}
+
 fn proportional(rollup: &[u8]) -> Option<u64> {
     let anonymous = labelled(rollup, b"Pss_Anon:")?;
     Some(anonymous + labelled(rollup, b"SwapPss:").unwrap_or(0))
@@ -273,8 +277,10 @@ mod tests {
     #[test]
     fn a_label_counts_only_at_the_start_of_a_line() {
         // The kernel escapes a newline in the name here, unlike in stat.
-        let status = b"Name:\tVmSwap:\\n99 kB\nVmRSS:\t 10 kB\nVmSwap:\t       4 kB\n";
+        let status =
+            b"Name:\tVmSwap:\\n99 kB\nVmRSS:\t 10 kB\nVmPTE:\t      12 kB\nVmSwap:\t       4 kB\n";
         assert_eq!(swapped(status), 4096);
+        assert_eq!(tables(status), 12 * 1024);
         assert_eq!(swapped(b"Name:\tx\n"), 0);
         let rollup = b"1-2 ---p 0 00:00 0 [rollup]\nRss: 9 kB\nPss_Anon:   8 kB\nSwapPss: 1 kB\n";
         assert_eq!(proportional(rollup), Some(9 * 1024));
