@@ -99,6 +99,8 @@ struct Wanted {
     before: LimitValues,
     after: LimitValues,
     change: Change,
+    /// The jar has a pid namespace of its own.
+    numbered: bool,
 }
 
 /// How an update went: what holds now, though it may not be all.
@@ -193,6 +195,7 @@ fn wanted(job: &Job, watch: &Watch, limit: Limit, said: Bound) -> Result<Wanted,
             hard: to.hard,
         },
         change,
+        numbered: super::task::namespaces(plan).pid,
     })
 }
 
@@ -228,12 +231,18 @@ async fn tell(one: &Wanted, pid: i32, cgroup: Option<&Arc<OwnCgroup>>) -> Result
     let limit = one.limit;
     let refused = |source| UpdateError::Refused { limit, source };
     if let Some((resource, soft, hard)) = one.change.bound {
-        sys::bound_all(pid, cgroup.map(Arc::as_ref), resource, (soft, hard))
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => UpdateError::OnlyLowered { limit },
-                _ => refused(error),
-            })?;
+        sys::bound_all(
+            pid,
+            one.numbered,
+            cgroup.map(Arc::as_ref),
+            resource,
+            (soft, hard),
+        )
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => UpdateError::OnlyLowered { limit },
+            _ => refused(error),
+        })?;
     }
     for setting in &one.change.settings {
         let Some(cgroup) = cgroup else {

@@ -173,7 +173,7 @@ async fn run(
 }
 
 /// The namespaces that the jar has of its own.
-fn namespaces(plan: &Plan) -> Namespaces {
+pub(super) fn namespaces(plan: &Plan) -> Namespaces {
     let made = plan.steps.iter().find_map(|step| match step {
         Step::Clone { namespaces } => Some(*namespaces),
         _ => None,

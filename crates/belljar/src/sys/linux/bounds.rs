@@ -19,9 +19,13 @@ const QUIET: u32 = 2;
 
 /// Has each process of a jar bounded so, the first apart, which runs nothing of the guest's.
 ///
-/// EPERM: it would be a higher bound, which CAP_SYS_RESOURCE alone may set.
+/// `numbered`: the jar has a pid namespace of its own.
+///
+/// EPERM: it would be a higher bound, which CAP_SYS_RESOURCE alone may set. ESRCH: none
+/// of its processes can be seen.
 pub(crate) async fn bound_all(
     init: i32,
+    numbered: bool,
     cgroup: Option<&OwnCgroup>,
     resource: Resource,
     (soft, hard): (u64, u64),
@@ -35,7 +39,7 @@ pub(crate) async fn bound_all(
         current: Some(soft),
         maximum: Some(hard),
     };
-    let mut quiet = 0;
+    let (mut quiet, mut ever_seen) = (0, false);
     for _ in 0..LOOKS {
         let processes = match &frozen {
             Some(frozen) => frozen.processes()?,
@@ -44,29 +48,39 @@ pub(crate) async fn bound_all(
                 .map(|sample| sample.processes)
                 .ok_or(Errno::SRCH)?,
         };
-        let mut changed = false;
+        let (mut changed, mut seen) = (false, false);
         for pid in processes.into_iter().filter(|pid| *pid != init) {
-            let Some(pid) = Pid::from_raw(pid).filter(|pid| is_below(*pid)) else {
+            let is_of_it = |pid: &Pid| !numbered || is_below(*pid);
+            let Some(pid) = Pid::from_raw(pid).filter(is_of_it) else {
                 continue;
             };
             match prlimit(Some(pid), kind, new) {
-                Ok(old) => changed |= old != new,
+                Ok(old) => {
+                    seen = true;
+                    changed |= old != new;
+                }
                 // It has ended meanwhile.
                 Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
-        quiet = if changed { 0 } else { quiet + 1 };
+        ever_seen |= seen;
+        // One look may miss a task that comes or goes.
+        quiet = if changed || !seen { 0 } else { quiet + 1 };
         if quiet == QUIET {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Err(Errno::AGAIN.into())
+    let why = match ever_seen {
+        true => Errno::AGAIN,
+        false => Errno::SRCH,
+    };
+    Err(why.into())
 }
 
-/// A process of a pid namespace below this one, as all jars' are that have one: a number
-/// of a jar that has ended may be anybody's by now. proc_pid_status(5)
+/// A process of a pid namespace below this one: a number of a task that has ended may be
+/// anybody's by now. proc_pid_status(5)
 fn is_below(pid: Pid) -> bool {
     let status = std::fs::read(format!("/proc/{}/status", pid.as_raw_nonzero()));
     let status = status.unwrap_or_default();
