@@ -94,7 +94,7 @@ pub(crate) fn bomb(args: &[String]) -> io::Result<()> {
 }
 
 fn explode(kind: &str, make: Make, most: u64, holds: bool) -> io::Result<()> {
-    objects::raise_descriptors();
+    crate::resources::raise_descriptors();
     let (mut made, mut bytes, mut errno) = (0, 0, 0);
     while made < most {
         match make(made) {

@@ -177,7 +177,7 @@ pub(crate) fn open_many(args: &[String]) -> Verdict {
 }
 
 /// Raises the soft bound of descriptors to the hard one.
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     let mut bound = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -22,19 +22,6 @@ use crate::{
 const RDWR: i64 = libc::O_RDWR as i64;
 const CREATE: i64 = (libc::O_CREAT | libc::O_EXCL) as i64;
 
-/// Raises the soft bound of descriptors to the hard one.
-pub(super) fn raise_descriptors() {
-    let mut bound = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `bound` lives through the call.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut bound) };
-    bound.rlim_cur = bound.rlim_max;
-    // SAFETY: `bound` lives through the call. Where it fails, the bound stays.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const bound) };
-}
-
 pub(super) fn descriptor(_: u64) -> io::Result<Bytes> {
     keep(File::open("/dev/null")?);
     Ok(0)
