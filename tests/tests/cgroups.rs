@@ -319,15 +319,21 @@ fn leftovers(kernel: KernelName) {
         run("-- true")
     );
     // A controller that its owner takes back holds nothing any more.
-    let taken_back = format!(
-        "(sleep 5; echo -memory > /sys/fs/cgroup/cgroup.subtree_control || echo kept >&2) & {}; echo +memory > /sys/fs/cgroup/cgroup.subtree_control",
-        run("-- sleep 100")
-    );
+    let takes_back = |controller: &str, words: &str| {
+        let all = "/sys/fs/cgroup/belljar-all-*/cgroup.subtree_control /sys/fs/cgroup/cgroup.subtree_control";
+        shell(&format!(
+            "printf '[host]\\nmemory = \"1GiB\"\\n' > /tmp/all.toml;
+             (sleep 5; for at in {all}; do echo -{controller} > $at || echo kept >&2; done) & {}; echo +{controller} > /sys/fs/cgroup/cgroup.subtree_control",
+            run(words)
+        ))
+    };
     let results = vm().on(kernel).run(&[
         shell(&killed),
         shell(&beside),
         shell(&read_only),
-        shell(&taken_back),
+        takes_back("memory", "-- sleep 100"),
+        takes_back("cpu", "--cpu 50% -- sleep 100"),
+        takes_back("memory", "--policy /tmp/all.toml --memory none -- sleep 100"),
     ]);
     assert_eq!(
         results[0].text(),
@@ -338,9 +344,11 @@ fn leftovers(kernel: KernelName) {
     let without = told(&results[2]);
     assert_eq!(without.rule("memory").1, "supervisor");
     assert!(without.stderr.contains("read-only"), "{without:?}");
-    let taken_back = told(&results[3]);
-    assert_eq!(
-        taken_back.report["outcome"]["kind"], "lost",
-        "{taken_back:?}"
-    );
+    for taken_back in &results[3..] {
+        let taken_back = told(taken_back);
+        assert_eq!(
+            taken_back.report["outcome"]["kind"], "lost",
+            "{taken_back:?}"
+        );
+    }
 }

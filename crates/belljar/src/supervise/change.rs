@@ -1,7 +1,7 @@
 //! Limits of a jar that runs, changed by its host: looked at, told to whatever holds
 //! them, and only then taken for what holds.
 
-use std::{collections::VecDeque, io, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
 
 use belljar_plan::{
     Limit, Plan,
@@ -13,7 +13,7 @@ use belljar_policy::{
     manifest::Bound,
     units::{UnitError, Whose, check_bound, format_value},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Job, watch::Watch};
 use crate::sys::{self, cgroup::OwnCgroup};
@@ -156,6 +156,15 @@ impl UnderWay {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// How the one under way went, where the jar has ended meanwhile.
+    pub(super) async fn last(&mut self, patience: Duration) -> Option<Done> {
+        let under_way = self.0.take()?;
+        let mut done = timeout(patience, under_way).await.ok()?;
+        // Nothing is left that could have refused it.
+        done.result = done.result.map_err(|_| UpdateError::Ended);
+        Some(done)
     }
 }
 

@@ -145,6 +145,7 @@ async fn run(
         }
     };
     let wall = up.started.elapsed();
+    watched.last_change().await;
     let (tally, observations) = watched.told();
     let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
     let changes = watched.changes;

@@ -40,6 +40,9 @@ use crate::{
     },
 };
 
+/// A change of limits may take so long when the jar has ended.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// So many looks in a row at a jar that lives may see nothing.
 const BLIND: u32 = 5;
 
@@ -69,7 +72,16 @@ impl Drop for One {
 }
 
 /// A look at a jar after a pause: what was seen, and how long it took.
-type Look = Pin<Box<dyn Future<Output = (Option<Seen>, Duration)> + Send>>;
+type Look = Pin<Box<dyn Future<Output = (Sight, Duration)> + Send>>;
+
+/// What a look has to tell.
+enum Sight {
+    Seen(Seen),
+    /// This time there was nothing to be seen.
+    Nothing,
+    /// What held a limit is gone.
+    Lost,
+}
 
 /// A jar that runs.
 pub(super) struct Watched<'a> {
@@ -90,6 +102,8 @@ pub(super) struct Watched<'a> {
     denials: Option<Denials>,
     /// What the host wants changed, in order.
     updates: VecDeque<Update>,
+    /// The one of them that is carried out.
+    under_way: UnderWay,
     /// What it has changed.
     pub(super) changes: Vec<LimitChange>,
     /// The id of the last event.
@@ -122,6 +136,7 @@ impl<'a> Watched<'a> {
             blind: 0,
             denials,
             updates: VecDeque::new(),
+            under_way: UnderWay::default(),
             changes: Vec::new(),
             told: 0,
             _one: One::more(),
@@ -140,7 +155,7 @@ impl<'a> Watched<'a> {
         let mut listening = true;
         // Out of the way of everything else that has to do with `self`.
         let mut denials = self.denials.take();
-        let mut under_way = UnderWay::default();
+        let mut under_way = std::mem::take(&mut self.under_way);
         let last = loop {
             under_way.begin(&mut self.updates, self.job, &self.watch, self.pid);
             let timer = self.next_timer();
@@ -163,14 +178,23 @@ impl<'a> Watched<'a> {
                     self.changed(done);
                     look = self.look(None, Duration::ZERO);
                 }
-                (seen, took) = &mut look => {
-                    self.saw(seen);
+                (sight, took) = &mut look => {
+                    let seen = self.saw(sight);
                     look = self.look(seen, took);
                 }
             }
         };
         self.denials = denials;
+        self.under_way = under_way;
         last
+    }
+
+    /// What was being changed at the end is known before the report is made: less memory
+    /// than is in use ends a jar while the kernel takes it in.
+    pub(super) async fn last_change(&mut self) {
+        if let Some(done) = self.under_way.last(PATIENCE).await {
+            self.changed(done);
+        }
     }
 
     /// What was denied and told of, and what was observed.
@@ -366,17 +390,25 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn saw(&mut self, seen: Option<Seen>) {
+    fn saw(&mut self, sight: Sight) -> Option<Seen> {
         // Its number may be another's by now.
         if sys::gone(self.pidfd) {
-            return;
+            return None;
         }
-        let Some(seen) = seen else {
-            self.blind += 1;
-            if self.blind >= BLIND && self.watch.must_see() {
-                self.stop(Cause::Blind);
+        let seen = match sight {
+            Sight::Seen(seen) => seen,
+            Sight::Nothing => {
+                self.blind += 1;
+                if self.blind >= BLIND && self.watch.must_see() {
+                    self.stop(Cause::Blind);
+                }
+                return None;
             }
-            return;
+            // What holds no more is not watched instead.
+            Sight::Lost => {
+                self.stop(Cause::Blind);
+                return None;
+            }
         };
         self.blind = 0;
         let (hits, end) = self.watch.take(seen);
@@ -386,6 +418,7 @@ impl<'a> Watched<'a> {
         if let Some(limit) = end {
             self.stop(Cause::Limit(limit));
         }
+        Some(seen)
     }
 
     fn look(&self, last: Option<Seen>, took: Duration) -> Look {
@@ -447,45 +480,50 @@ struct Jar {
     cgroup: Option<Arc<OwnCgroup>>,
 }
 
-async fn look(pause: Duration, jar: Jar, near: u64) -> (Option<Seen>, Duration) {
+async fn look(pause: Duration, jar: Jar, near: u64) -> (Sight, Duration) {
     sleep(pause).await;
     let begun = Instant::now();
+    let sight = match &jar.cgroup {
+        Some(cgroup) if cgroup.has_lost_a_limit() => Sight::Lost,
+        _ => seen(jar, near).await.map_or(Sight::Nothing, Sight::Seen),
+    };
+    (sight, begun.elapsed())
+}
+
+async fn seen(jar: Jar, near: u64) -> Option<Seen> {
     let counted = jar.cgroup.as_ref().map(|cgroup| cgroup.counted());
     let disk = jar.scratch.and_then(|scratch| sys::taken(&scratch).ok());
     let disk = disk.map(|taken| (taken.bytes, taken.full));
-    let seen = match counted {
-        // What holds no more is not watched instead: the jar ends as one that cannot be seen.
-        Some(_) if jar.cgroup.is_some_and(|cgroup| cgroup.has_lost_a_limit()) => None,
+    let counted = match counted {
         // The kernel counts, and nothing has to be looked for among tasks.
         Some(Counted {
             memory: Some(memory),
             cpu: Some(cpu),
             tasks: Some(tasks),
             ..
-        }) => Some(Seen {
-            memory,
-            cpu,
-            tasks,
-            disk,
-        }),
-        counted => {
-            let counted = counted.unwrap_or_default();
-            let seen = match sampled(jar.pid, near).await {
-                // What limits rest on is known without looking at tasks.
-                None if counted.cpu.is_some() && (counted.memory.is_some() || near == u64::MAX) => {
-                    Some(Seen::default())
-                }
-                seen => seen,
-            };
-            seen.map(|seen| Seen {
-                memory: counted.memory.unwrap_or(seen.memory),
-                cpu: counted.cpu.unwrap_or(seen.cpu),
-                tasks: counted.tasks.unwrap_or(seen.tasks),
+        }) => {
+            return Some(Seen {
+                memory,
+                cpu,
+                tasks,
                 disk,
-            })
+            });
         }
+        counted => counted.unwrap_or_default(),
     };
-    (seen, begun.elapsed())
+    let seen = match sampled(jar.pid, near).await {
+        // What limits rest on is known without looking at tasks.
+        None if counted.cpu.is_some() && (counted.memory.is_some() || near == u64::MAX) => {
+            Some(Seen::default())
+        }
+        seen => seen,
+    };
+    seen.map(|seen| Seen {
+        memory: counted.memory.unwrap_or(seen.memory),
+        cpu: counted.cpu.unwrap_or(seen.cpu),
+        tasks: counted.tasks.unwrap_or(seen.tasks),
+        disk,
+    })
 }
 
 /// What the jar's tasks say of themselves.

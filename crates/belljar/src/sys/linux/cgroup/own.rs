@@ -316,9 +316,14 @@ impl OwnCgroup {
         Ok(frozen)
     }
 
-    /// A limit that was set holds no more: its controller was taken back.
+    /// A limit that was set, of its own or of all, holds no more: its controller was
+    /// taken back.
     pub(crate) fn has_lost_a_limit(&self) -> bool {
         self.holding.iter().any(|file| !self.made.has(file))
+            || self
+                .above
+                .as_ref()
+                .is_some_and(|above| above.has_lost_a_limit())
     }
 
     /// What a jar's first process is made in.

@@ -24,8 +24,8 @@ pub(super) type Together = [(Limit, u64, Vec<Bytes>)];
 pub(super) struct Shared {
     place: PathBuf,
     made: Made,
-    /// The lowest that any policy of this host said.
-    holds: Mutex<BTreeMap<Limit, u64>>,
+    /// The lowest that any policy of this host said, and the files that hold it.
+    holds: Mutex<BTreeMap<Limit, (u64, Vec<String>)>>,
 }
 
 static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
@@ -65,13 +65,14 @@ impl Shared {
     fn lower(&self, together: &Together) -> io::Result<()> {
         let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
         for (limit, value, settings) in together {
-            if holds.get(limit).is_some_and(|holds| holds <= value) {
+            if holds.get(limit).is_some_and(|(holds, _)| holds <= value) {
                 continue;
             }
+            let mut files = Vec::new();
             for setting in settings {
-                self.made.set(&setting.0)?;
+                files.extend(self.made.set(&setting.0)?.map(str::to_owned));
             }
-            holds.insert(*limit, *value);
+            holds.insert(*limit, (*value, files));
         }
         Ok(())
     }
@@ -83,6 +84,14 @@ impl Shared {
 
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         self.made.share()
+    }
+
+    /// One of its limits holds no more: its controller was taken back.
+    pub(super) fn has_lost_a_limit(&self) -> bool {
+        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds
+            .values()
+            .any(|(_, files)| files.iter().any(|file| !self.made.has(file)))
     }
 
     /// All of them came to what they may have together.
