@@ -151,6 +151,7 @@ pub struct Vm {
     memory: u32,
     /// Its size in bytes.
     disk: Option<u64>,
+    processors: u32,
     added: Added,
     without_modules: bool,
 }
@@ -163,6 +164,7 @@ pub fn vm() -> Vm {
         parameters: Vec::new(),
         memory: 512,
         disk: None,
+        processors: 1,
         added: Added::default(),
         without_modules: false,
     }
@@ -215,6 +217,12 @@ impl Vm {
             disk: Some(bytes),
             ..self
         }
+    }
+
+    /// So many processors instead of one.
+    #[must_use]
+    pub fn processors(self, processors: u32) -> Self {
+        Self { processors, ..self }
     }
 
     /// Adds a program of this machine, with the libraries that it loads, at a
@@ -381,6 +389,7 @@ impl Machine {
                 .args(["-sandbox", "on,elevateprivileges=deny,spawn=deny"])
                 .args(["-accel", "tcg", "-cpu", "max", "-nic", "none"])
                 .args(["-m", &vm.memory.to_string()])
+                .args(["-smp", &vm.processors.to_string()])
                 .args(disk)
                 .args(["-no-reboot", "-serial", &console, "-serial", "stdio"])
                 .args(["-append", &parameters])

@@ -2,6 +2,8 @@
 //! nothing else: the kernel holds them, they are told as that, and nothing is left.
 #![cfg(target_os = "linux")]
 
+#[path = "cgroups/beside.rs"]
+mod beside;
 #[path = "cgroups/bombs.rs"]
 mod bombs;
 
@@ -46,6 +48,19 @@ fn told(result: &VmResult) -> Told {
         status: status.parse().expect("a number"),
         report,
     }
+}
+
+/// The reports that a command wrote and nothing else.
+fn reports(result: &VmResult) -> Vec<Told> {
+    assert_eq!(result.end, VmEnd::Exited(0), "{result:?}");
+    let text = result.text();
+    let reports = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let told = |report: Result<Value, _>| Told {
+        stderr: String::from_utf8_lossy(&result.stderr).into_owned(),
+        status: 0,
+        report: report.unwrap_or_else(|_| panic!("{result:?}")),
+    };
+    reports.map(told).collect()
 }
 
 impl Told {
@@ -101,6 +116,11 @@ fn a_jar_is_slowed_to_its_part_of_a_processor_and_prove_sees_it() {
 }
 
 #[test]
+fn beside_others_a_jar_has_its_weight_its_processors_and_is_slowed_above_some_memory() {
+    on_each(&FIRST, beside::beside);
+}
+
+#[test]
 fn a_user_has_what_is_delegated_and_without_that_is_told_what_would_help() {
     on_each(&FIRST, delegated);
 }
@@ -113,7 +133,16 @@ fn what_a_killed_belljar_left_is_swept_and_what_is_another_s_is_not() {
 #[test]
 #[ignore = "takes minutes: `cargo xtask long`"]
 fn long_every_kernel_holds_the_same_limits() {
-    for test in [memory, least, tasks, share, disk, delegated, leftovers] {
+    for test in [
+        memory,
+        least,
+        tasks,
+        share,
+        disk,
+        beside::beside,
+        delegated,
+        leftovers,
+    ] {
         on_each(&OTHERS, test);
     }
 }
@@ -333,7 +362,10 @@ fn leftovers(kernel: KernelName) {
         shell(&read_only),
         takes_back("memory", "-- sleep 100"),
         takes_back("cpu", "--cpu 50% -- sleep 100"),
-        takes_back("memory", "--policy /tmp/all.toml --memory none -- sleep 100"),
+        takes_back(
+            "memory",
+            "--policy /tmp/all.toml --memory none -- sleep 100",
+        ),
     ]);
     assert_eq!(
         results[0].text(),

@@ -186,6 +186,9 @@ fn used(limit: Limit, usage: &Usage) -> Option<u64> {
         | Limit::IoRead
         | Limit::IoWrite
         | Limit::IoReadOps
-        | Limit::IoWriteOps => None,
+        | Limit::IoWriteOps
+        | Limit::CpuWeight
+        | Limit::IoWeight
+        | Limit::MemoryHigh => None,
     }
 }

@@ -135,7 +135,7 @@ fn bash_completes_subcommands_options_and_values() {
 
     let offered = |words: &[&str]| completed(&script, words);
     assert_eq!(offered(&["belljar", "ru"]), ["run"]);
-    assert_eq!(offered(&["belljar", "run", "--mem"]), ["--memory"]);
+    assert_eq!(offered(&["belljar", "run", "--wal"]), ["--wall"]);
     assert_eq!(
         offered(&["belljar", "run", "--preset", "st"]),
         ["standard", "strict"]

@@ -158,6 +158,12 @@ words! {
         IoReadOps = "io_read_ops",
         /// Writes a second to disks.
         IoWriteOps = "io_write_ops",
+        /// Part of the processors beside others that want them; theirs is 100.
+        CpuWeight = "cpu_weight",
+        /// Part of the disks beside others that want them; theirs is 100.
+        IoWeight = "io_weight",
+        /// Bytes of memory beyond which the kernel slows all tasks and takes back what it can.
+        MemoryHigh = "memory_high",
     }
 }
 
@@ -166,7 +172,7 @@ impl Limit {
     #[must_use]
     pub const fn rule(self) -> Rule {
         match self {
-            Self::Memory => Rule::Memory,
+            Self::Memory | Self::MemoryHigh => Rule::Memory,
             Self::CpuTime => Rule::CpuTime,
             Self::Wall => Rule::Wall,
             Self::Output => Rule::Output,
@@ -174,15 +180,17 @@ impl Limit {
             Self::OpenFiles => Rule::OpenFiles,
             Self::FileSize => Rule::FileSize,
             Self::Disk => Rule::Disk,
-            Self::Cpu => Rule::Cpu,
-            Self::IoRead | Self::IoWrite | Self::IoReadOps | Self::IoWriteOps => Rule::Io,
+            Self::Cpu | Self::CpuWeight => Rule::Cpu,
+            Self::IoRead | Self::IoWrite | Self::IoReadOps | Self::IoWriteOps | Self::IoWeight => {
+                Rule::Io
+            }
         }
     }
 
-    /// A rate: what goes beyond it is slowed, and nothing is counted or refused.
+    /// What goes beyond it is slowed, and nothing is counted or refused.
     #[must_use]
-    pub const fn is_rate(self) -> bool {
-        matches!(self.rule(), Rule::Cpu | Rule::Io)
+    pub const fn slows(self) -> bool {
+        matches!(self.rule(), Rule::Cpu | Rule::Io) || matches!(self, Self::MemoryHigh)
     }
 }
 
@@ -201,10 +209,10 @@ mod tests {
     #[test]
     fn a_limit_and_its_rule_share_one_word() {
         for limit in Limit::ALL {
-            // What disks are used for has several rates and one rule.
-            let word = match limit.rule() {
-                Rule::Io => limit.word().split('_').next(),
-                _ => Some(limit.word()),
+            // Of what slows a jar there are several and one rule.
+            let word = match limit.slows() {
+                true => limit.word().split('_').next(),
+                false => Some(limit.word()),
             };
             assert_eq!(word, Some(limit.rule().word()));
         }

@@ -134,6 +134,13 @@ pub struct JarCgroups {
     /// The machine's disks, `MAJOR:MINOR`, where the controller `io` bounds them.
     #[serde(default)]
     pub disks: Vec<String>,
+    /// The file by which all of these disks share themselves out by weight; empty where
+    /// none does.
+    #[serde(default)]
+    pub disk_weights: String,
+    /// The processors that each may have, such as `0-3`; empty where nothing tells.
+    #[serde(default)]
+    pub processors: String,
 }
 
 impl Default for JarCgroups {
@@ -147,6 +154,8 @@ impl Default for JarCgroups {
             place: String::new(),
             controllers: Vec::new(),
             disks: Vec::new(),
+            disk_weights: String::new(),
+            processors: String::new(),
         }
     }
 }

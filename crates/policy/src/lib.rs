@@ -28,6 +28,7 @@ mod parse;
 pub mod path;
 mod planner;
 pub mod policy;
+pub mod processors;
 pub mod refusal;
 pub mod risk;
 pub mod seccomp;

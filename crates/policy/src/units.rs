@@ -89,11 +89,19 @@ pub enum UnitError {
         /// A right form.
         example: String,
     },
-    /// A soft value of a rate.
-    #[error(
-        "{whose}: a rate has no soft value, since what goes beyond it is slowed; write {example}"
-    )]
+    /// A soft value of what slows.
+    #[error("{whose}: it has no soft value, since what goes beyond it is slowed; write {example}")]
     NoSoft {
+        /// Who said it.
+        whose: String,
+        /// A right form.
+        example: String,
+    },
+    /// A weight that the kernel does not know.
+    #[error(
+        "{whose}: a weight is a number from 1 to 10000, and everybody else's is 100; write {example}"
+    )]
+    NoWeight {
         /// Who said it.
         whose: String,
         /// A right form.
@@ -126,20 +134,28 @@ pub enum Unit {
     Rate,
     /// Operations a second.
     Operations,
+    /// A number beside everybody else's 100; cgroup-v2.rst, "Weights".
+    Weight,
 }
 
 /// What `limit` counts.
 #[must_use]
 pub const fn unit(limit: Limit) -> Unit {
     match limit {
-        Limit::Memory | Limit::Output | Limit::FileSize | Limit::Disk => Unit::Size,
+        Limit::Memory | Limit::MemoryHigh | Limit::Output | Limit::FileSize | Limit::Disk => {
+            Unit::Size
+        }
         Limit::CpuTime | Limit::Wall => Unit::Duration,
         Limit::Processes | Limit::OpenFiles => Unit::Count,
         Limit::Cpu => Unit::Share,
         Limit::IoRead | Limit::IoWrite => Unit::Rate,
         Limit::IoReadOps | Limit::IoWriteOps => Unit::Operations,
+        Limit::CpuWeight | Limit::IoWeight => Unit::Weight,
     }
 }
+
+/// The most of a weight.
+const HEAVIEST: u64 = 10_000;
 
 const SIZES: &[(&str, u64)] = &[
     ("B", 1),
@@ -191,6 +207,7 @@ pub fn parse_value(limit: Limit, text: &str, whose: Whose<'_>) -> Result<u64, Un
             Unit::Share => "share of a processor",
             Unit::Rate => "size a second",
             Unit::Operations => "number a second",
+            Unit::Weight => "weight",
         },
         example: example(),
     };
@@ -227,7 +244,7 @@ pub fn parse_value(limit: Limit, text: &str, whose: Whose<'_>) -> Result<u64, Un
     let table = match unit {
         Unit::Size | Unit::Rate => SIZES,
         Unit::Duration => DURATIONS,
-        Unit::Count => &[("", 1)],
+        Unit::Count | Unit::Weight => &[("", 1)],
         Unit::Share => &[("%", 10)],
         Unit::Operations => &[("/s", 1)],
     };
@@ -249,6 +266,12 @@ pub fn parse_value(limit: Limit, text: &str, whose: Whose<'_>) -> Result<u64, Un
         .and_then(|number| number.checked_mul(factor))
         .filter(|value| *value <= MOST)
         .ok_or_else(too_large)?;
+    if unit == Unit::Weight && !(1..=HEAVIEST).contains(&value) {
+        return Err(UnitError::NoWeight {
+            whose: whose.to_string(),
+            example: example(),
+        });
+    }
     if value == 0 {
         return Err(UnitError::Zero {
             whose: whose.to_string(),
@@ -316,6 +339,12 @@ pub fn check_bound(limit: Limit, bound: &Bound, whose: Whose<'_>) -> Result<(), 
                 example: example(limit, whose),
             });
         }
+        if unit(limit) == Unit::Weight && value > HEAVIEST {
+            return Err(UnitError::NoWeight {
+                whose: whose.to_string(),
+                example: example(limit, whose),
+            });
+        }
         if value > MOST {
             return Err(UnitError::TooLarge {
                 whose: whose.to_string(),
@@ -324,7 +353,7 @@ pub fn check_bound(limit: Limit, bound: &Bound, whose: Whose<'_>) -> Result<(), 
             });
         }
     }
-    if limit.is_rate() && bound.soft.is_some() {
+    if limit.slows() && bound.soft.is_some() {
         return Err(UnitError::NoSoft {
             whose: whose.to_string(),
             example: example(limit, whose),
@@ -344,7 +373,7 @@ pub fn check_bound(limit: Limit, bound: &Bound, whose: Whose<'_>) -> Result<(), 
 #[must_use]
 pub fn format_value(limit: Limit, value: u64) -> String {
     let best: &[(&str, u64)] = match unit(limit) {
-        Unit::Count => return value.to_string(),
+        Unit::Count | Unit::Weight => return value.to_string(),
         Unit::Size => &[
             ("TiB", 1 << 40),
             ("GiB", 1 << 30),
@@ -409,6 +438,9 @@ pub fn flag(limit: Limit) -> &'static str {
         Limit::IoWrite => "--io-write",
         Limit::IoReadOps => "--io-read-ops",
         Limit::IoWriteOps => "--io-write-ops",
+        Limit::CpuWeight => "--cpu-weight",
+        Limit::IoWeight => "--io-weight",
+        Limit::MemoryHigh => "--memory-high",
     }
 }
 
@@ -424,8 +456,10 @@ fn example(limit: Limit, whose: Whose<'_>) -> String {
         Limit::Cpu => "50%",
         Limit::IoRead | Limit::IoWrite => "10MiB/s",
         Limit::IoReadOps | Limit::IoWriteOps => "100/s",
+        Limit::CpuWeight | Limit::IoWeight => "50",
+        Limit::MemoryHigh => "96MiB",
     };
-    whose.with(value, unit(limit) != Unit::Count)
+    whose.with(value, !matches!(unit(limit), Unit::Count | Unit::Weight))
 }
 
 /// At most forty characters, none of which steers a terminal.
@@ -567,6 +601,10 @@ mod tests {
         #[test]
         fn what_is_shown_reads_back(at in 0..Limit::ALL.len(), value in 1..=MOST) {
             let limit = Limit::ALL[at];
+            let value = match unit(limit) {
+                Unit::Weight => value % HEAVIEST + 1,
+                _ => value,
+            };
             prop_assert_eq!(parse_value(limit, &format_value(limit, value), FLAG), Ok(value));
         }
 

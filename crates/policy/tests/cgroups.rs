@@ -21,6 +21,8 @@ fn with(controllers: &[&str], disks: &[&str]) -> HostFacts {
             place: "/sys/fs/cgroup/given".into(),
             controllers: all(controllers),
             disks: all(disks),
+            disk_weights: String::new(),
+            processors: "0-3".into(),
         },
         ..machine()
     }
@@ -108,6 +110,60 @@ fn each_controller_holds_its_limits_and_no_others() {
 }
 
 #[test]
+fn weights_processors_and_throttling_are_settings_of_their_own() {
+    let mut policy = limited(&[
+        (Limit::Memory, 64 << 20),
+        (Limit::MemoryHigh, 48 << 20),
+        (Limit::CpuWeight, 20),
+        (Limit::IoWeight, 2000),
+    ]);
+    policy.flags.cpuset = Some("2,1".parse().unwrap());
+    let mut facts = with(&["memory", "pids", "cpu", "io", "cpuset"], &["8:0"]);
+    for (file, written) in [("io.weight", 2000), ("io.bfq.weight", 1000)] {
+        facts.jar_cgroups.disk_weights = file.into();
+        let plan = planned(&policy, &facts).unwrap();
+        let said = settings(&plan).unwrap();
+        let number = |prefix: &str| -> u64 {
+            let mut values = said.iter().filter_map(|said| said.strip_prefix(prefix));
+            values.next().unwrap().parse().unwrap()
+        };
+        // Both with what the jar itself takes.
+        assert_eq!(number("memory.max=") - number("memory.high="), 16 << 20);
+        assert_eq!(number("cpu.weight="), 20);
+        assert_eq!(number(&format!("{file}=")), written);
+        assert!(said.contains(&"cpuset.cpus=1-2".to_owned()), "{said:?}");
+        for (held, words) in [(Rule::Cpu, "cpuset.cpus"), (Rule::Io, "weight")] {
+            let planned = &rule(&plan, held).planned;
+            assert_eq!(planned.strength, Strength::Kernel);
+            assert!(planned.mechanism.contains(words), "{planned:?}");
+            assert!(!planned.mechanism.contains("max"), "{planned:?}");
+        }
+    }
+
+    // What has less anyway is not throttled, and what has no end is refused.
+    let plan = planned(&limited(&[(Limit::Memory, 48 << 20)]), &facts).unwrap();
+    assert!(!settings(&plan).unwrap().join(" ").contains("memory.high"));
+    let mut endless = limited(&[(Limit::MemoryHigh, 48 << 20)]);
+    endless.flags.limits.insert(Limit::Memory, Bound::default());
+    let Err(Refusal::Invalid { reason }) = planned(&endless, &facts) else {
+        panic!("it has no end");
+    };
+    assert!(
+        reason.contains("a hard limit `memory` above it"),
+        "{reason}"
+    );
+
+    policy.flags.cpuset = Some("3-4".parse().unwrap());
+    let Err(Refusal::Invalid { reason }) = planned(&policy, &facts) else {
+        panic!("there is no processor 4");
+    };
+    assert_eq!(
+        reason,
+        "--cpuset: a jar here cannot have the processors 3-4; it can have 0-3"
+    );
+}
+
+#[test]
 fn without_controllers_a_cgroup_counts_time_and_where_none_can_be_made_there_is_no_step() {
     let plan = planned(&limited(&[]), &with(&[], &[])).unwrap();
     assert!(settings(&plan).unwrap().is_empty());
@@ -139,6 +195,24 @@ fn a_rate_that_nothing_holds_is_refused_with_the_way_to_it_or_accepted() {
             Rule::Io,
             with(&["io"], &[]),
             "no disk that io.max bounds",
+        ),
+        (
+            Limit::CpuWeight,
+            Rule::Cpu,
+            with(&["memory"], &[]),
+            "lack the controller `cpu`",
+        ),
+        (
+            Limit::IoWeight,
+            Rule::Io,
+            with(&["io"], &["8:0"]),
+            "share themselves out by weight",
+        ),
+        (
+            Limit::MemoryHigh,
+            Rule::Memory,
+            with(&["cpu"], &[]),
+            "no memory controller",
         ),
     ] {
         let policy = limited(&[(limit, 1000)]);

@@ -64,6 +64,7 @@ namespaces = ["user", "pid", "mount"]
 caps.keep = ["NET_RAW", 50]
 caps.ambient = ["NET_RAW"]
 uid_range = "5000-5099"
+cpuset = "0-1,3"
 [plugins.one]
 limits.memory = "1GiB"
 [plugins."a name"]

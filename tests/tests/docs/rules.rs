@@ -44,6 +44,8 @@ fn machine(preset: Preset) -> HostFacts {
             place: "/sys/fs/cgroup/jars".to_owned(),
             controllers: ["memory", "pids", "cpu", "io"].map(str::to_owned).into(),
             disks: vec!["8:0".to_owned()],
+            disk_weights: "io.weight".to_owned(),
+            processors: "0-3".to_owned(),
         },
         bounds: Bounds {
             open_files: u64::MAX,
@@ -64,7 +66,12 @@ fn machine(preset: Preset) -> HostFacts {
 /// A policy that sets every limit, so that no rule is without a promise.
 fn policy(preset: Preset) -> Policy {
     let mut policy = Policy::of(preset);
+    // What bounds nothing by itself is told in words.
+    let bounds_nothing = [Limit::CpuWeight, Limit::IoWeight, Limit::MemoryHigh];
     for limit in Limit::ALL {
+        if bounds_nothing.contains(limit) {
+            continue;
+        }
         let bound = Bound {
             hard: Some(1 << 40),
             ..Bound::default()
@@ -97,6 +104,8 @@ fn without_cgroup(facts: HostFacts) -> HostFacts {
             place: String::new(),
             controllers: Vec::new(),
             disks: Vec::new(),
+            disk_weights: String::new(),
+            processors: String::new(),
         },
         ..facts
     }

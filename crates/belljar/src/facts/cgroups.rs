@@ -10,15 +10,21 @@ use crate::sys::cgroup::{self, Missing};
 pub(super) fn jar_cgroups() -> JarCgroups {
     match cgroup::find() {
         Ok(found) => match found.place.to_str() {
-            Some(place) => JarCgroups {
-                can_be_made: belljar_policy::facts::Ability::Available,
-                place: place.to_owned(),
-                disks: match found.controllers.iter().any(|name| name == "io") {
+            Some(place) => {
+                let disks = match found.controllers.iter().any(|name| name == "io") {
                     true => cgroup::disks(),
                     false => Vec::new(),
-                },
-                controllers: found.controllers,
-            },
+                };
+                let weights = cgroup::disk_weights(&disks).unwrap_or_default();
+                JarCgroups {
+                    can_be_made: belljar_policy::facts::Ability::Available,
+                    place: place.to_owned(),
+                    disk_weights: weights.to_owned(),
+                    disks,
+                    processors: cgroup::processors(&found.place),
+                    controllers: found.controllers,
+                }
+            }
             None => none(&Missing::NotShown),
         },
         Err(missing) => none(&missing),
@@ -58,5 +64,7 @@ fn none(missing: &Missing) -> JarCgroups {
         place: String::new(),
         controllers: Vec::new(),
         disks: Vec::new(),
+        disk_weights: String::new(),
+        processors: String::new(),
     }
 }

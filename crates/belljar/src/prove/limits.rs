@@ -69,9 +69,14 @@ const fn row(limit: Limit) -> Row {
             Felt::Fails(ENOSPC),
         ),
         // Tried elsewhere: nothing is refused beyond them.
-        Limit::Cpu | Limit::IoRead | Limit::IoWrite | Limit::IoReadOps | Limit::IoWriteOps => {
-            (0, "go on faster", Felt::Ends)
-        }
+        Limit::Cpu
+        | Limit::CpuWeight
+        | Limit::IoRead
+        | Limit::IoWrite
+        | Limit::IoReadOps
+        | Limit::IoWriteOps
+        | Limit::IoWeight
+        | Limit::MemoryHigh => (0, "go on faster", Felt::Ends),
     };
     Row { at, what, felt }
 }
@@ -227,9 +232,14 @@ fn probe(limit: Limit, value: u64, plan: &Plan) -> Bytes {
             most: value.saturating_mul(4),
             path: &file.0,
         },
-        Limit::Cpu | Limit::IoRead | Limit::IoWrite | Limit::IoReadOps | Limit::IoWriteOps => {
-            Probe::Wait {}
-        }
+        Limit::Cpu
+        | Limit::CpuWeight
+        | Limit::IoRead
+        | Limit::IoWrite
+        | Limit::IoReadOps
+        | Limit::IoWriteOps
+        | Limit::IoWeight
+        | Limit::MemoryHigh => Probe::Wait {},
     };
     probe.encode()
 }

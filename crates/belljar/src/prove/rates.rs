@@ -32,7 +32,7 @@ const READING: u64 = 1_500;
 /// Tries the rates that the plan claims to hold.
 pub(super) async fn all(decided: &Decided, outside: &Outside, engine: &Engine) -> Vec<Limited> {
     let mut tried = Vec::new();
-    for limit in Limit::ALL.iter().filter(|limit| limit.is_rate()) {
+    for limit in Limit::ALL.iter().filter(|limit| limit.slows()) {
         tried.extend(one(*limit, decided, outside, engine).await);
     }
     tried
@@ -64,6 +64,8 @@ async fn one(
             Limit::IoWrite | Limit::IoWriteOps => {
                 "what is granted for writing is not written to for a trial"
             }
+            Limit::CpuWeight | Limit::IoWeight => "it shows only where others want as much at once",
+            Limit::MemoryHigh => "what it does is to take as long as it takes",
             _ => "no file is known that every jar shows and that lies on a disk",
         }));
     };
@@ -104,6 +106,9 @@ async fn one(
 const fn what(limit: Limit) -> &'static str {
     match limit {
         Limit::Cpu => "compute for a second",
+        Limit::CpuWeight => "compute beside others",
+        Limit::IoWeight => "use a disk beside others",
+        Limit::MemoryHigh => "take more memory",
         _ => "read from a disk, past the page cache",
     }
 }

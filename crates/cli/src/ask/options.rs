@@ -92,6 +92,22 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT/s", help_heading = LIMITS)]
     pub(crate) io_write_ops: Option<String>,
 
+    /// Part of the processors beside others that want them, of 1 to 10000; theirs is 100
+    #[arg(long, value_name = "WEIGHT", help_heading = LIMITS)]
+    pub(crate) cpu_weight: Option<String>,
+
+    /// Part of the disks beside others that want them, of 1 to 10000; theirs is 100
+    #[arg(long, value_name = "WEIGHT", help_heading = LIMITS)]
+    pub(crate) io_weight: Option<String>,
+
+    /// Memory beyond which all its tasks are slowed, below --memory
+    #[arg(long, value_name = "SIZE", help_heading = LIMITS)]
+    pub(crate) memory_high: Option<String>,
+
+    /// Processors that it may run on, such as 0-3,6
+    #[arg(long, value_name = "LIST", help_heading = LIMITS)]
+    pub(crate) cpuset: Option<String>,
+
     /// Working directory in the jar
     #[arg(long, value_name = "DIR", help_heading = SURROUNDINGS)]
     pub(crate) workdir: Option<OsString>,

@@ -7,6 +7,7 @@ use belljar_policy::{
     Flags, Policy,
     data::{Bytes, Limit, Preset, Rule, Strength},
     policy::{Right, Said},
+    processors::Processors,
     units::{Whose, flag, parse_bound},
 };
 
@@ -141,6 +142,7 @@ fn flags(options: &Options, terminal: Option<(u16, u16)>) -> Result<Flags, Usage
         .transpose()?;
     flags.user = options.user.as_deref().map(user).transpose()?;
     flags.hostname = options.hostname.as_deref().map(hostname).transpose()?;
+    flags.cpuset = options.cpuset.as_deref().map(cpuset).transpose()?;
     for limit in Limit::ALL {
         if let Some(said) = limit_of(options, *limit) {
             let bound = parse_bound(*limit, said, Whose::Flag(flag(*limit)))?;
@@ -165,6 +167,9 @@ fn limit_of(options: &Options, limit: Limit) -> Option<&str> {
         Limit::IoWrite => &options.io_write,
         Limit::IoReadOps => &options.io_read_ops,
         Limit::IoWriteOps => &options.io_write_ops,
+        Limit::CpuWeight => &options.cpu_weight,
+        Limit::IoWeight => &options.io_weight,
+        Limit::MemoryHigh => &options.memory_high,
     }
     .as_deref()
 }
@@ -261,6 +266,15 @@ fn user(said: &str) -> Result<(u32, u32), Usage> {
     })
 }
 
+fn cpuset(said: &str) -> Result<Processors, Usage> {
+    said.parse().map_err(|_| Usage::Form {
+        flag: "--cpuset",
+        said: said.to_owned(),
+        form: "LIST",
+        example: "--cpuset 0-3,6",
+    })
+}
+
 fn hostname(said: &str) -> Result<String, Usage> {
     let letters = said
         .bytes()
@@ -328,6 +342,7 @@ mod tests {
             "--workdir=/out",
             "--user=5:6",
             "--hostname=jar",
+            "--cpuset=1,0",
             "--require=memory=kernel",
             "--best-effort=files",
             "--end-on=nesting",
@@ -356,6 +371,7 @@ mod tests {
                 workdir: Some(path("/out")),
                 user: Some((5, 6)),
                 hostname: Some("jar".into()),
+                cpuset: Some("0-1".parse().unwrap()),
                 limits: BTreeMap::new(),
                 terminal: None,
                 allow: [Right::Jit].into(),
@@ -392,6 +408,14 @@ mod tests {
             (&["--open-files", "64"], Limit::OpenFiles, 64),
             (&["--file-size", "1GiB"], Limit::FileSize, 1 << 30),
             (&["--disk", "64MiB"], Limit::Disk, 64 << 20),
+            (&["--cpu", "50%"], Limit::Cpu, 500),
+            (&["--io-read", "1MiB/s"], Limit::IoRead, 1 << 20),
+            (&["--io-write", "1MiB/s"], Limit::IoWrite, 1 << 20),
+            (&["--io-read-ops", "7/s"], Limit::IoReadOps, 7),
+            (&["--io-write-ops", "7/s"], Limit::IoWriteOps, 7),
+            (&["--cpu-weight", "20"], Limit::CpuWeight, 20),
+            (&["--io-weight", "10000"], Limit::IoWeight, 10_000),
+            (&["--memory-high", "1MiB"], Limit::MemoryHigh, 1 << 20),
         ];
         for (words, limit, hard) in cases {
             let bound = Bound {
@@ -420,6 +444,8 @@ mod tests {
             (["--timeout", "5 parsecs"], "--wall"),
             (["--processes", "many"], "--processes"),
             (["--open-files", "64KiB"], "--open-files"),
+            (["--cpu-weight", "0"], "--cpu-weight"),
+            (["--io-weight", "10001"], "--io-weight"),
         ] {
             let error = read(&words).unwrap_err();
             let example = format!("`{flag} ");

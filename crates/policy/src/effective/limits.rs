@@ -8,7 +8,7 @@ use super::Judge;
 use crate::{
     manifest::Bound,
     policy::Said,
-    units::{Whose, check_bound, flag, format_bound},
+    units::{Whose, check_bound, flag, format_bound, format_value},
 };
 
 const MIB: u64 = 1 << 20;
@@ -64,7 +64,25 @@ impl Judge<'_> {
                 limits.insert(*limit, said);
             }
         }
+        self.memory_high(&limits);
         limits
+    }
+
+    /// What only slows bounds nothing: a guest that goes on beyond it has no end.
+    fn memory_high(&mut self, limits: &BTreeMap<Limit, Said<Bound>>) {
+        let hard = |limit| limits.get(&limit).and_then(|said| said.value.hard);
+        let Some(high) = hard(Limit::MemoryHigh) else {
+            return;
+        };
+        let origin = &limits[&Limit::MemoryHigh].origin;
+        let by_flag = self.policy.flags.limits.contains_key(&Limit::MemoryHigh);
+        // One that a policy has for all is of no use to a plugin with less, and does no harm.
+        if hard(Limit::Memory).is_none_or(|memory| by_flag && high >= memory) {
+            self.invalid.push(format!(
+                "`memory_high` {} ({origin}) slows only, and wants a hard limit `memory` above it; set that, or lower `memory_high`",
+                format_value(Limit::MemoryHigh, high)
+            ));
+        }
     }
 
     fn limit(&mut self, limit: Limit, preset: Bound) -> Option<Said<Bound>> {

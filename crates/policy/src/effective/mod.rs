@@ -13,6 +13,7 @@ use crate::{
     parse::tame,
     path::UnixPath,
     policy::{Ceilings, Policy, Right, Said, SeccompPolicy, caps},
+    processors::Processors,
     refusal::Refusal,
     verified::{Caller, Subject, Survey, Verified},
 };
@@ -61,6 +62,8 @@ pub struct Effective {
     pub observe: bool,
     /// What all jars of this host may have together.
     pub host: BTreeMap<Limit, Said<u64>>,
+    /// The processors that the jar may run on.
+    pub cpuset: Option<Said<Processors>>,
     /// What each rule must be at least, where it differs from the preset's demand.
     pub require: BTreeMap<Rule, Said<Strength>>,
     /// Rules for which less will do, with where that was said.
@@ -151,6 +154,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
     let said = judge.said();
     let user = judge.user();
     let hostname = judge.hostname();
+    let cpuset = judge.cpuset();
 
     let Judge {
         invalid,
@@ -184,6 +188,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         terminal: policy.flags.terminal,
         observe: policy.flags.observe,
         host: policy.host,
+        cpuset,
         require: policy.require,
         best_effort: policy.best_effort,
         namespaces: linux.namespaces.map_or(Namespaces::ALL, |said| said.value),
@@ -432,6 +437,24 @@ impl Judge<'_> {
             }
         }
         user
+    }
+
+    /// A flag's, within the policy's.
+    fn cpuset(&mut self) -> Option<Said<Processors>> {
+        let most = self.policy.linux.cpuset.clone();
+        let Some(value) = self.policy.flags.cpuset.clone() else {
+            return most;
+        };
+        if let Some(most) = most.filter(|most| !value.are_in(&most.value)) {
+            self.invalid.push(format!(
+                "--cpuset {value} has processors beyond the policy's {} ({}); take of these, or raise the policy's `linux.cpuset`",
+                most.value, most.origin
+            ));
+        }
+        Some(Said {
+            value,
+            origin: "--cpuset".to_owned(),
+        })
     }
 
     fn hostname(&mut self) -> String {

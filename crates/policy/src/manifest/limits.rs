@@ -66,6 +66,12 @@ pub(crate) struct LimitsTable {
     io_read_ops: Option<At<Or<Amount, LimitTable>>>,
     /// Writes a second to disks.
     io_write_ops: Option<At<Or<Amount, LimitTable>>>,
+    /// Part of the processors beside others that want them, from 1 to 10000; theirs is 100.
+    cpu_weight: Option<At<Or<Amount, LimitTable>>>,
+    /// Part of the disks beside others that want them, from 1 to 10000; theirs is 100.
+    io_weight: Option<At<Or<Amount, LimitTable>>>,
+    /// Bytes of memory beyond which all tasks are slowed; below `memory`.
+    memory_high: Option<At<Or<Amount, LimitTable>>>,
 }
 
 impl LimitsTable {
@@ -85,6 +91,9 @@ impl LimitsTable {
             (Limit::IoWrite, self.io_write),
             (Limit::IoReadOps, self.io_read_ops),
             (Limit::IoWriteOps, self.io_write_ops),
+            (Limit::CpuWeight, self.cpu_weight),
+            (Limit::IoWeight, self.io_weight),
+            (Limit::MemoryHigh, self.memory_high),
         ] {
             if let Some(said) = said {
                 limits.insert(limit, bound(limit, said)?);
@@ -144,7 +153,7 @@ fn stop(limit: Limit, action: Option<&str>, origin: &str) -> Result<bool, Manife
     match (action, limit) {
         (None, _) => Ok(false),
         // Nobody sees these being reached, so that nothing could be done about it.
-        (Some("stop"), limit) if limit.is_rate() => Err(bad(format!(
+        (Some("stop"), limit) if limit.slows() => Err(bad(format!(
             "`action = \"stop\"` cannot apply to `{limit}`: what goes beyond it is slowed"
         ))),
         (Some("stop"), Limit::OpenFiles | Limit::FileSize | Limit::Disk) => Err(bad(format!(

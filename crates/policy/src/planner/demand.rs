@@ -51,17 +51,28 @@ pub(super) const fn least(rule: Rule, preset: Preset) -> Strength {
 /// Why no cgroup here slows a jar down.
 fn no_rate(rule: Rule, facts: &HostFacts) -> (String, String) {
     let known = &facts.jar_cgroups;
-    let name = if rule == Rule::Io { "io" } else { "cpu" };
+    let lacks = |name: &str| !known.controllers.iter().any(|has| has == name);
+    let name = match rule {
+        Rule::Io => "io",
+        _ if lacks("cpu") => "cpu",
+        _ => "cpuset",
+    };
     let accept = format!("or leave the limit out, or accept it by `--best-effort {rule}`");
     match &known.can_be_made {
         Ability::Unavailable { cause, remedy } => (
             format!("no cgroup for jars can be made: {cause}"),
             format!("{remedy}; {accept}"),
         ),
-        Ability::Available if !known.controllers.iter().any(|has| has == name) => (
+        Ability::Available if lacks(name) => (
             format!("the cgroups that jars can have here lack the controller `{name}`"),
             format!(
                 "have it handed on (`Delegate={name}`, or `+{name}` in cgroup.subtree_control above); {accept}"
+            ),
+        ),
+        Ability::Available if !known.disks.is_empty() => (
+            "not all disks of this machine share themselves out by weight".to_owned(),
+            format!(
+                "have each scheduled by bfq, or enable io.cost.qos for each in the root of all cgroups; {accept}"
             ),
         ),
         Ability::Available => (

@@ -14,6 +14,7 @@ use crate::{
     manifest::{Bound, LimitsTable},
     parse::{self, At, Format, hint, nearest, tame},
     path::UnixPath,
+    processors::Processors,
     seccomp::{CALLS, CANARY, Call, OF_A_LAUNCH},
 };
 
@@ -138,6 +139,8 @@ struct LinuxTable {
     /// Machine uids and gids for jars that root starts: `FIRST-LAST`.
     #[schemars(regex(pattern = r"^[0-9]+-[0-9]+$"))]
     uid_range: Option<At<String>>,
+    /// The processors that jars may run on, such as `0-3,6`.
+    cpuset: Option<At<String>>,
 }
 
 /// Linux capabilities, by name or number.
@@ -520,7 +523,16 @@ fn linux(table: LinuxTable) -> Result<LinuxPolicy, PolicyError> {
         keep,
         ambient,
         uid_range: table.uid_range.map(uid_range).transpose()?,
+        cpuset: table.cpuset.map(cpuset).transpose()?,
     })
+}
+
+fn cpuset(said: At<String>) -> Result<Said<Processors>, PolicyError> {
+    let At { value, origin } = said;
+    match value.parse() {
+        Ok(value) => Ok(Said { value, origin }),
+        Err(error) => Err(bad(&origin, &format!("`{}` {error}", tame(&value)))),
+    }
 }
 
 fn namespaces(list: At<Vec<At<String>>>) -> Result<Said<Namespaces>, PolicyError> {

@@ -188,6 +188,9 @@ impl Lines {
             let range = format!("{first}-{}", first + (count - 1));
             self.one("linux.uid_range", json!(range), &said.origin);
         }
+        if let Some(said) = &linux.cpuset {
+            self.one("linux.cpuset", json!(said.value.to_string()), &said.origin);
+        }
         // A table of its own: nothing of `[linux]` may come after it.
         for (key, said) in [
             ("linux.caps.keep", &linux.keep),

@@ -28,6 +28,7 @@ impl Policy {
             keep: over.linux.keep.or(self.linux.keep),
             ambient: over.linux.ambient.or(self.linux.ambient),
             uid_range: over.linux.uid_range.or(self.linux.uid_range),
+            cpuset: over.linux.cpuset.or(self.linux.cpuset),
         };
         add(&mut self.seccomp.allow, over.seccomp.allow);
         add(&mut self.seccomp.deny, over.seccomp.deny);
@@ -136,6 +137,7 @@ impl Policy {
         one(&mut self.linux.keep, change);
         one(&mut self.linux.ambient, change);
         one(&mut self.linux.uid_range, change);
+        one(&mut self.linux.cpuset, change);
         all(&mut self.seccomp.allow, change);
         all(&mut self.seccomp.deny, change);
         self.end_on.values_mut().for_each(&mut *change);

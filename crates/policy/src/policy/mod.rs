@@ -8,6 +8,7 @@ use crate::{
     group::Group,
     manifest::{self, Bound, ManifestError, Place},
     path::{PathError, UnixPath},
+    processors::Processors,
     units::UnitError,
 };
 
@@ -110,6 +111,8 @@ pub struct LinuxPolicy {
     pub ambient: Option<Said<u64>>,
     /// `uid_range`: machine uids for jars that root starts: first and count.
     pub uid_range: Option<Said<(u32, u32)>>,
+    /// `cpuset`: the processors that jars may run on.
+    pub cpuset: Option<Said<Processors>>,
 }
 
 /// `[seccomp]`: system calls by name, each known; deny beats allow.
@@ -143,6 +146,8 @@ pub struct Flags {
     pub user: Option<(u32, u32)>,
     /// `--hostname`
     pub hostname: Option<String>,
+    /// `--cpuset`: the processors that it may run on.
+    pub cpuset: Option<Processors>,
     /// `--memory` and the other limits; `hard: None` is the flag's `none`.
     pub limits: BTreeMap<Limit, Bound>,
     /// `--tty`: rows and columns of the jar's own terminal.
@@ -403,6 +408,7 @@ impl Policy {
             keep: over.linux.keep.or(whole.linux.keep),
             ambient: over.linux.ambient.or(whole.linux.ambient),
             uid_range: over.linux.uid_range.or(whole.linux.uid_range),
+            cpuset: over.linux.cpuset.or(whole.linux.cpuset),
         };
         whole.seccomp.allow.extend(over.seccomp.allow);
         whole.seccomp.deny.extend(over.seccomp.deny);

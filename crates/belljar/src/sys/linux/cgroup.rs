@@ -16,7 +16,7 @@ mod made;
 mod own;
 mod shared;
 
-pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, take_back};
+pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, processors, take_back};
 
 /// Where cgroups of jars can be made, as far as a look tells.
 pub(crate) fn find() -> Result<Found, Missing> {
@@ -70,6 +70,33 @@ pub(crate) fn disks() -> Vec<String> {
         .collect();
     disks.sort();
     disks
+}
+
+/// The file by which every one of these disks is shared out by weight, where there is
+/// one: a weight is of no use where the disk's scheduler does not go by it.
+/// cgroup-v2.rst, "IO Interface Files"; bfq-iosched.rst, section 4.
+pub(crate) fn disk_weights(disks: &[String]) -> Option<&'static str> {
+    let place = place();
+    // In the root alone, which a container may not be shown.
+    let costs = place.mount.map(|mount| mount.join("io.cost.qos"));
+    let costs = costs.and_then(|path| fs::read_to_string(path).ok());
+    let costs = costs.unwrap_or_default();
+    let is_costed = |disk: &String| {
+        costs.lines().any(|line| {
+            let mut words = line.split(' ');
+            words.next() == Some(disk) && words.any(|word| word == "enable=1")
+        })
+    };
+    let is_by_bfq = |disk: &String| {
+        let path = format!("/sys/dev/block/{disk}/queue/scheduler");
+        fs::read_to_string(path).is_ok_and(|list| list.contains("[bfq]"))
+    };
+    match disks {
+        [] => None,
+        disks if disks.iter().all(is_costed) => Some("io.weight"),
+        disks if disks.iter().all(is_by_bfq) => Some("io.bfq.weight"),
+        _ => None,
+    }
 }
 
 /// Reads where the calling process is.

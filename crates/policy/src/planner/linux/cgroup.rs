@@ -8,7 +8,10 @@ use belljar_plan::{
 };
 
 use crate::{
-    facts::HostFacts,
+    effective::Effective,
+    facts::{HostFacts, JarCgroups},
+    processors::Processors,
+    refusal::Refusal,
     units::format_value,
     verified::{Subject, Verified},
 };
@@ -41,6 +44,27 @@ pub(super) fn rate_key(limit: Limit) -> Option<&'static str> {
     row.map(|(_, key)| *key)
 }
 
+/// The processors that a jar may run on, where somebody said it.
+pub(super) fn cpuset<'a>(
+    effective: &'a Effective,
+    facts: &HostFacts,
+) -> Result<Option<&'a Processors>, Refusal> {
+    let Some(said) = &effective.cpuset else {
+        return Ok(None);
+    };
+    let has = &facts.jar_cgroups.processors;
+    match has.parse() {
+        Ok(has) if !said.value.are_in(&has) => Err(Refusal::Invalid {
+            reason: format!(
+                "{}: a jar here cannot have the processors {}; it can have {has}",
+                said.origin, said.value
+            ),
+        }),
+        // Where nothing tells, nothing holds it either, which is told elsewhere.
+        _ => Ok(Some(&said.value)),
+    }
+}
+
 /// The settings of a jar's cgroup, and which limits they hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cgroup {
@@ -49,9 +73,9 @@ pub(super) struct Cgroup {
     pub(super) memory: bool,
     /// pids.max
     pub(super) tasks: bool,
-    /// cpu.max
+    /// All that is asked for of processors: cpu.max, cpu.weight, cpuset.cpus.
     pub(super) cpu: bool,
-    /// io.max
+    /// All that is asked for of disks: io.max, io.weight.
     pub(super) io: bool,
     /// cpu.stat, which every task that ever was in it is counted in.
     pub(super) time: bool,
@@ -66,6 +90,7 @@ impl Cgroup {
     pub(super) fn planned(
         limits: &[PlannedLimit],
         together: &[PlannedLimit],
+        cpuset: Option<&Processors>,
         facts: &HostFacts,
         own: u64,
     ) -> Self {
@@ -85,6 +110,9 @@ impl Cgroup {
             cgroup.say("memory.max", most);
             cgroup.say("memory.swap.max", 0);
             cgroup.say("memory.oom.group", 1);
+            if let Some(high) = hard(Limit::MemoryHigh).filter(|high| *high < memory) {
+                cgroup.say("memory.high", high.saturating_add(most - memory));
+            }
             cgroup.memory = true;
         } else if together
             .iter()
@@ -98,26 +126,57 @@ impl Cgroup {
             cgroup.say("pids.max", tasks.saturating_add(1));
             cgroup.tasks = true;
         }
-        if let Some(thousandths) = hard(Limit::Cpu).filter(|_| has("cpu")) {
-            cgroup.settings.push(cpu_setting(thousandths).into());
-            cgroup.cpu = true;
-        }
+        cgroup.cpu = cgroup.processors(hard(Limit::Cpu), hard(Limit::CpuWeight), cpuset, &has);
         let rates: Vec<String> = RATES
             .iter()
             .filter_map(|(limit, key)| Some(format!("{key}={}", hard(*limit)?)))
             .collect();
-        if !rates.is_empty() && has("io") && !known.disks.is_empty() {
-            let rates = rates.join(" ");
-            for disk in &known.disks {
-                cgroup
-                    .settings
-                    .push(format!("io.max={disk} {rates}").into());
-            }
-            cgroup.io = true;
-        }
+        cgroup.io = cgroup.of_disks(&rates.join(" "), hard(Limit::IoWeight), known);
         // Every cgroup has that file, without any controller.
         cgroup.time = find(Limit::CpuTime).is_some() || cgroup.memory || cgroup.tasks;
         cgroup
+    }
+
+    /// What is asked for of processors; false where something of it is not held.
+    fn processors(
+        &mut self,
+        thousandths: Option<u64>,
+        weight: Option<u64>,
+        cpuset: Option<&Processors>,
+        has: &dyn Fn(&str) -> bool,
+    ) -> bool {
+        let settings = [
+            thousandths.map(|thousandths| ("cpu", cpu_setting(thousandths))),
+            weight.map(|weight| ("cpu", format!("cpu.weight={weight}"))),
+            cpuset.map(|set| ("cpuset", format!("cpuset.cpus={set}"))),
+        ];
+        let asked: Vec<_> = settings.into_iter().flatten().collect();
+        let all = asked.iter().all(|(controller, _)| has(controller));
+        let held = asked.into_iter().filter(|(controller, _)| has(controller));
+        self.settings
+            .extend(held.map(|(_, setting)| setting.into()));
+        all
+    }
+
+    /// The same of disks.
+    fn of_disks(&mut self, rates: &str, weight: Option<u64>, known: &JarCgroups) -> bool {
+        let has = known.controllers.iter().any(|name| name == "io") && !known.disks.is_empty();
+        if has && !rates.is_empty() {
+            let each = known.disks.iter();
+            self.settings
+                .extend(each.map(|disk| format!("io.max={disk} {rates}").into()));
+        }
+        let weighs = has && !known.disk_weights.is_empty();
+        if let Some(weight) = weight.filter(|_| weighs) {
+            // The one of the scheduler bfq ends at a thousand.
+            let most = if known.disk_weights.contains("bfq") {
+                1000
+            } else {
+                weight
+            };
+            self.say(&known.disk_weights, weight.min(most));
+        }
+        (rates.is_empty() || has) && (weight.is_none() || weighs)
     }
 
     /// Takes out rates that nothing holds here and that a manifest alone asks for as
@@ -135,6 +194,7 @@ impl Cgroup {
             let held = match planned.limit.rule() {
                 Rule::Cpu => self.cpu,
                 Rule::Io => self.io,
+                Rule::Memory if planned.limit == Limit::MemoryHigh => self.memory,
                 _ => true,
             };
             let asked = plugin.manifest.limits.get(&planned.limit);
@@ -148,11 +208,25 @@ impl Cgroup {
                 .map(|hard| format!(" {}", format_value(planned.limit, hard)));
             dropped.push(Dropped {
                 request: format!("limits.{}{}", planned.limit, value.unwrap_or_default()),
-                reason: "no cgroup here holds a rate".to_owned(),
+                reason: "no cgroup here slows a jar so".to_owned(),
             });
             false
         });
         dropped
+    }
+
+    /// How it slows a jar, of these ways.
+    pub(super) fn slows(&self, ways: &[(&str, &str)]) -> String {
+        let mut rest: Vec<&Bytes> = self.settings.iter().collect();
+        let mut words = Vec::new();
+        for (prefix, way) in ways {
+            let before = rest.len();
+            rest.retain(|setting| !setting.0.starts_with(prefix.as_bytes()));
+            if rest.len() < before {
+                words.push(*way);
+            }
+        }
+        format!("the jar's own cgroup: {}", words.join("; "))
     }
 
     fn say(&mut self, file: &str, value: u64) {
@@ -161,11 +235,15 @@ impl Cgroup {
 
     /// The step that has it made, where it holds anything, and the rules that it serves.
     pub(super) fn step(&self) -> Option<(OwnedStep, Vec<Rule>)> {
+        let sets = |prefix: &str| {
+            let mut settings = self.settings.iter();
+            settings.any(|setting| setting.0.starts_with(prefix.as_bytes()))
+        };
         let rules: Vec<Rule> = [
             (self.memory, Rule::Memory),
             (self.tasks, Rule::Processes),
-            (self.cpu, Rule::Cpu),
-            (self.io, Rule::Io),
+            (sets("cpu"), Rule::Cpu),
+            (sets("io."), Rule::Io),
             (self.time, Rule::CpuTime),
         ]
         .into_iter()

@@ -53,6 +53,22 @@ pub fn change(plan: &Plan, limit: Limit, to: &Bound) -> Change {
         },
         Limit::CpuTime => change.bound = raised(plan, Resource::Cpu, cpu_backstop(hard)),
         Limit::Cpu if with("cpu.max").is_some() => change.settings.push(cpu_setting(hard)),
+        Limit::CpuWeight if with("cpu.weight").is_some() => {
+            change.settings.push(format!("cpu.weight={hard}"));
+        }
+        Limit::IoWeight => {
+            let files = ["io.weight", "io.bfq.weight"].into_iter();
+            let file = files.filter(|file| with(file).is_some());
+            change
+                .settings
+                .extend(file.map(|file| format!("{file}={hard}")));
+        }
+        Limit::MemoryHigh => {
+            let most = above("memory.high");
+            change
+                .settings
+                .extend(most.map(|most| format!("memory.high={most}")));
+        }
         Limit::IoRead | Limit::IoWrite | Limit::IoReadOps | Limit::IoWriteOps => {
             let key = rate_key(limit).unwrap_or_default();
             let disks = settings(plan).filter_map(|setting| {
@@ -65,7 +81,7 @@ pub fn change(plan: &Plan, limit: Limit, to: &Bound) -> Change {
             change.bound = Some((Resource::OpenFiles, to.soft.unwrap_or(hard), hard));
         }
         Limit::FileSize => change.bound = Some((Resource::FileSize, hard, hard)),
-        Limit::Cpu | Limit::Wall | Limit::Output | Limit::Disk => {}
+        Limit::Cpu | Limit::CpuWeight | Limit::Wall | Limit::Output | Limit::Disk => {}
     }
     change
 }

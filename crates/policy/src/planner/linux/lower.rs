@@ -90,7 +90,8 @@ pub(super) fn plan(
 
     let mut steps = Steps::default();
     let together = together::planned(effective, facts)?;
-    let cgroup = Cgroup::planned(&limits, &together, facts, 0);
+    let cpuset = super::cgroup::cpuset(effective, facts)?;
+    let cgroup = Cgroup::planned(&limits, &together, cpuset, facts, 0);
     first(&mut steps, &cgroup);
     let walls = Walls {
         namespaces: NONE,

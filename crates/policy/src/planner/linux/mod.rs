@@ -122,7 +122,8 @@ pub(super) fn plan(
     let mut steps = Steps::default();
     let of_tree = root.tree.steps();
     let together = together::planned(effective, facts)?;
-    let cgroup = Cgroup::planned(&limits, &together, facts, own_bytes(&of_tree));
+    let cpuset = cgroup::cpuset(effective, facts)?;
+    let cgroup = Cgroup::planned(&limits, &together, cpuset, facts, own_bytes(&of_tree));
     let unheld = cgroup.without_optional(&mut limits, verified);
     before(&mut steps, &root, namespaces, &cgroup, effective, facts);
     own_root(&mut steps, &of_tree, facts, domain.is_ok());

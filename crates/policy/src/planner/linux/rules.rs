@@ -57,7 +57,7 @@ pub(super) fn planned(
                 _ => demand::least(*rule, effective.preset.value),
             };
             // A limit that is not set makes no promise.
-            let least = if is_unset_limit(*rule, placed.limits) {
+            let least = if is_unset_limit(*rule, effective, placed.limits) {
                 Strength::None
             } else {
                 least
@@ -65,6 +65,10 @@ pub(super) fn planned(
             let (requested, origin) = match effective.require.get(rule) {
                 Some(said) => (said.value, said.origin.clone()),
                 None => (least, effective.preset.origin.clone()),
+            };
+            let (requested, origin) = match throttled(*rule, placed.limits) {
+                Some(said) if requested < Strength::Kernel => (Strength::Kernel, said),
+                _ => (requested, origin),
             };
             PlannedRule {
                 rule: *rule,
@@ -85,17 +89,48 @@ pub(super) fn planned(
         .collect()
 }
 
-fn is_unset_limit(rule: Rule, limits: &[PlannedLimit]) -> bool {
-    let is_limit = Limit::ALL.iter().any(|limit| limit.rule() == rule);
+/// Who wants memory to be throttled, which the kernel alone does.
+fn throttled(rule: Rule, limits: &[PlannedLimit]) -> Option<String> {
+    let mut high = limits
+        .iter()
+        .filter(|planned| rule == Rule::Memory && planned.limit == Limit::MemoryHigh);
+    high.next().map(|planned| planned.origin.clone())
+}
+
+fn is_unset_limit(rule: Rule, effective: &Effective, limits: &[PlannedLimit]) -> bool {
+    let is_limit = Limit::ALL.iter().any(|limit| limit.rule() == rule)
+        && (rule != Rule::Cpu || effective.cpuset.is_none());
     is_limit
         && limits.iter().all(|planned| {
             planned.limit.rule() != rule || (planned.hard.is_none() && planned.soft.is_none())
         })
 }
 
+/// How processors are kept from a jar, each by what its setting begins with.
+const OF_PROCESSORS: [(&str, &str); 3] = [
+    (
+        "cpu.max=",
+        "cpu.max over all tasks, in each tenth of a second",
+    ),
+    (
+        "cpu.weight=",
+        "cpu.weight, beside others that want the processors",
+    ),
+    ("cpuset.cpus=", "cpuset.cpus, which no task leaves"),
+];
+
+/// The same of disks.
+const OF_DISKS: [(&str, &str); 2] = [
+    (
+        "io.max=",
+        "io.max over all tasks, on each disk of this machine; files that the page cache has take none",
+    ),
+    ("io.", "a weight beside others that want the disks"),
+];
+
 /// What the jar's own cgroup holds, with or without namespaces.
-fn by_cgroup(rule: Rule, placed: &Placed<'_>) -> Option<(String, Strength)> {
-    if is_unset_limit(rule, placed.limits) {
+fn by_cgroup(rule: Rule, effective: &Effective, placed: &Placed<'_>) -> Option<(String, Strength)> {
+    if is_unset_limit(rule, effective, placed.limits) {
         return None;
     }
     let cgroup = placed.cgroup;
@@ -109,14 +144,8 @@ fn by_cgroup(rule: Rule, placed: &Placed<'_>) -> Option<(String, Strength)> {
             "the jar's own cgroup: pids.max over all tasks",
             Strength::Kernel,
         ),
-        Rule::Cpu if cgroup.cpu => (
-            "the jar's own cgroup: cpu.max over all tasks, in each tenth of a second",
-            Strength::Kernel,
-        ),
-        Rule::Io if cgroup.io => (
-            "the jar's own cgroup: io.max over all tasks, on each disk of this machine; files that the page cache has take none",
-            Strength::Kernel,
-        ),
+        Rule::Cpu if cgroup.cpu => return Some((cgroup.slows(&OF_PROCESSORS), Strength::Kernel)),
+        Rule::Io if cgroup.io => return Some((cgroup.slows(&OF_DISKS), Strength::Kernel)),
         Rule::CpuTime if cgroup.time => (
             "the supervisor's reading of cpu.stat of the jar's own cgroup, in which every task counts that ever was in it; \
              behind it RLIMIT_CPU for each process",
@@ -134,11 +163,11 @@ fn enforcement(
     placed: &Placed<'_>,
 ) -> (String, Strength) {
     use Strength::{Kernel, None, Supervisor};
-    if let Some(held) = by_cgroup(rule, placed) {
+    if let Some(held) = by_cgroup(rule, effective, placed) {
         return held;
     }
     if let (true, Ok(domain)) = (placed.lower, placed.domain)
-        && !is_unset_limit(rule, placed.limits)
+        && !is_unset_limit(rule, effective, placed.limits)
         && let Some(held) = lower::enforcement(rule, facts, domain)
     {
         return held;
@@ -166,7 +195,7 @@ fn enforcement(
             None,
         );
     }
-    if is_unset_limit(rule, placed.limits) {
+    if is_unset_limit(rule, effective, placed.limits) {
         return ("no limit is set".to_owned(), None);
     }
     match rule {
@@ -288,6 +317,6 @@ fn enforcement(
         }
         Rule::OpenFiles => own(true, jar, "RLIMIT_NOFILE of each process"),
         Rule::FileSize => own(true, jar, "RLIMIT_FSIZE of each process"),
-        Rule::Cpu | Rule::Io => ("nothing: no cgroup here holds a rate".to_owned(), None),
+        Rule::Cpu | Rule::Io => ("nothing: no cgroup here slows a jar so".to_owned(), None),
     }
 }

@@ -95,6 +95,10 @@ impl Made {
         let said = self.read(file)?;
         let held = match file {
             "io.max" => rates_hold(value, &said),
+            // A line more for each disk that has another one.
+            "io.weight" | "io.bfq.weight" => {
+                said.lines().next() == Some(&format!("default {value}"))
+            }
             _ => holds(value, said.trim_end()),
         };
         match held {

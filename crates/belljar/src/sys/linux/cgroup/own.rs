@@ -21,7 +21,11 @@ use super::{
 };
 
 /// Controllers that jars are held by, where they are to be had.
-const WANTED: [&str; 4] = ["memory", "pids", "cpu", "io"];
+const WANTED: [&str; 5] = ["memory", "pids", "cpu", "io", SELDOM];
+
+/// This one is handed on only where a jar asks for it: the kernel looks at it wherever it
+/// places a task or a page.
+const SELDOM: &str = "cpuset";
 
 /// What the cgroups of jars begin with.
 const PREFIX: &str = "belljar-jar-";
@@ -67,9 +71,10 @@ pub(crate) fn find(place: &Place) -> Result<Found, Missing> {
             }
         }
         let has = to_be_had(at, at == own);
+        let often = |all: &[String]| all.iter().filter(|name| *name != SELDOM).count();
         let more = best
             .as_ref()
-            .is_none_or(|best| has.len() > best.controllers.len());
+            .is_none_or(|best| often(&has) > often(&best.controllers));
         if more {
             best = Some(Found {
                 place: at.to_owned(),
@@ -123,6 +128,14 @@ fn to_be_had(at: &Path, own: bool) -> Vec<String> {
         .collect()
 }
 
+/// The processors that a cgroup in this one can have; empty where nothing tells.
+pub(crate) fn processors(at: &Path) -> String {
+    let of_all = Path::new("/sys/devices/system/cpu/online");
+    let text = fs::read_to_string(at.join("cpuset.cpus.effective"))
+        .or_else(|_| fs::read_to_string(of_all));
+    text.unwrap_or_default().trim_end().to_owned()
+}
+
 fn words(at: &Path, file: &str) -> Vec<String> {
     let text = fs::read_to_string(at.join(file)).unwrap_or_default();
     text.split_ascii_whitespace().map(str::to_owned).collect()
@@ -171,7 +184,7 @@ pub(super) fn enable(place: &Path, wanted: &[String]) -> io::Result<Vec<String>>
 /// never does it.
 pub(crate) fn take_back() {
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
-    for Ready { place, enabled } in ready.drain(..) {
+    for Ready { place, enabled, .. } in ready.drain(..) {
         let Ok(directory) = open(&place, DIRECTORY, Mode::empty()) else {
             continue;
         };
@@ -227,6 +240,8 @@ pub(crate) struct OwnCgroup {
 /// A place that was made ready by this process.
 struct Ready {
     place: PathBuf,
+    /// What was asked for.
+    has: Vec<String>,
     /// What it handed on that was not before.
     enabled: Vec<String>,
 }
@@ -241,13 +256,21 @@ fn ready(place: &Path, controllers: &[String]) -> io::Result<OwnedFd> {
     // trial of somebody else's takes them back.
     let _ = flock(&parent, FlockOperation::NonBlockingLockShared);
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
-    if !ready.iter().any(|known| known.place == place) {
-        let enabled = enable(place, controllers)?;
-        sweep(&parent, &[SHARED, PREFIX]);
-        ready.push(Ready {
-            place: place.to_owned(),
-            enabled,
-        });
+    match ready.iter_mut().find(|known| known.place == place) {
+        Some(known) if controllers.iter().all(|name| known.has.contains(name)) => {}
+        Some(known) => {
+            known.enabled.extend(enable(place, controllers)?);
+            known.has.extend_from_slice(controllers);
+        }
+        None => {
+            let enabled = enable(place, controllers)?;
+            sweep(&parent, &[SHARED, PREFIX]);
+            ready.push(Ready {
+                place: place.to_owned(),
+                has: controllers.to_owned(),
+                enabled,
+            });
+        }
     }
     Ok(parent)
 }
@@ -270,13 +293,21 @@ impl OwnCgroup {
         settings: &[&[u8]],
         together: &Together,
     ) -> io::Result<Self> {
-        let parent = ready(place, controllers)?;
+        let seldom = settings
+            .iter()
+            .any(|setting| setting.starts_with(SELDOM.as_bytes()));
+        let controllers: Vec<String> = controllers
+            .iter()
+            .filter(|name| seldom || *name != SELDOM)
+            .cloned()
+            .collect();
+        let parent = ready(place, &controllers)?;
         let above = match together {
             [] => None,
             _ => Some(Shared::get(
                 place,
                 parent.try_clone()?,
-                controllers,
+                &controllers,
                 together,
             )?),
         };

@@ -45,7 +45,11 @@ impl Shared {
             .filter_map(Weak::upgrade)
             .find(|shared| shared.place == place);
         let shared = match known {
-            Some(shared) => shared,
+            Some(shared) => {
+                // One that is asked for seldom may not be there yet.
+                enable(&shared.path(), controllers)?;
+                shared
+            }
             None => {
                 let made = Made::new(parent, SHARED)?;
                 enable(&place.join(made.name()), controllers)?;
