@@ -11,6 +11,8 @@ mod compilers;
 mod git;
 #[path = "programs/java.rs"]
 mod java;
+#[path = "programs/memory.rs"]
+mod memory;
 #[path = "programs/node.rs"]
 mod node;
 #[path = "programs/plugins.rs"]

@@ -148,6 +148,7 @@ fn program_at(path: UnixPath) -> Executable {
             missing: Vec::new(),
             runtime: Vec::new(),
             writable_code: false,
+            go: false,
             elsewhere: Vec::new(),
         },
     }

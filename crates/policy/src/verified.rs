@@ -130,6 +130,8 @@ pub enum ExecutableKind {
         /// It, or its loader, asks the kernel for memory that is writable and
         /// executable when it is started: an executable stack, or such a segment.
         writable_code: bool,
+        /// Go linked it, so that it reads Go's own variables.
+        go: bool,
         /// What the runtime keeps outside of the system's directories, such as
         /// `/etc/java-17-openjdk`. It is known of the runtime by its name: no
         /// program can add to it.

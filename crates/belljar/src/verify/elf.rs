@@ -15,6 +15,8 @@ const STRING: usize = 4096;
 const DYNAMIC: u64 = 128 * 1024;
 /// The most libraries that one file may name.
 const NEEDED: usize = 1024;
+/// The most bytes of notes that are looked at of one segment.
+const NOTES: usize = 4096;
 /// The most bytes of program headers, as the kernel.
 const HEADERS: usize = 65536;
 
@@ -38,6 +40,8 @@ pub(crate) struct Elf {
     /// It asks for memory that is writable and executable when it is started:
     /// `PT_GNU_STACK` or a `PT_LOAD` with both.
     pub(crate) writable_code: bool,
+    /// Go's linker left its note in it.
+    pub(crate) go: bool,
 }
 
 /// What has to be equal for two files to be loaded together.
@@ -133,6 +137,12 @@ fn read_class<H: FileHeader<Endian = Endianness>>(
         };
         match segment.p_type(endian) {
             elf::PT_LOAD => segments.push((segment.p_vaddr(endian).into(), offset, length)),
+            elf::PT_NOTE if !about.go => {
+                let length = usize::try_from(length).map_or(NOTES, |length| length.min(NOTES));
+                // The kernel starts it without them too.
+                let bytes = file.read(offset, length).unwrap_or_default();
+                about.go = is_of_go(&bytes, header.is_big_endian());
+            }
             elf::PT_DYNAMIC => dynamic = dynamic.or(Some((offset, length))),
             elf::PT_INTERP if about.loader.is_none() => {
                 let length = usize::try_from(length).map_err(|_| Malformed)?;
@@ -157,6 +167,35 @@ fn read_class<H: FileHeader<Endian = Endianness>>(
         read_dynamic::<H>(file, endian, (offset, length), &segments, &mut about)?;
     }
     Ok(Some(about))
+}
+
+/// Whether there is Go's build id among notes: three words (lengths of name and content,
+/// kind), the name, the content, each of the two filled up to whole words.
+fn is_of_go(notes: &[u8], big_endian: bool) -> bool {
+    /// `go tool link` writes this kind.
+    const BUILD_ID: u32 = 4;
+    let mut rest = notes;
+    loop {
+        let words: [Option<u32>; 3] = [0, 4, 8].map(|at| {
+            let bytes: [u8; 4] = rest.get(at..at + 4)?.try_into().ok()?;
+            Some(match big_endian {
+                true => u32::from_be_bytes(bytes),
+                false => u32::from_le_bytes(bytes),
+            })
+        });
+        let [Some(name), Some(content), Some(kind)] = words else {
+            return false;
+        };
+        let whole = |length: u32| (length as usize).next_multiple_of(4);
+        if kind == BUILD_ID && rest.get(12..16) == Some(b"Go\0\0") && name == 4 {
+            return true;
+        }
+        let length = 12 + whole(name) + whole(content);
+        match rest.get(length..) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
 }
 
 fn read_dynamic<H: FileHeader<Endian = Endianness>>(

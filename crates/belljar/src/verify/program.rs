@@ -160,6 +160,7 @@ fn examine_elf(
             missing: Vec::new(),
             runtime: Vec::new(),
             writable_code: about.writable_code,
+            go: about.go,
             elsewhere: Vec::new(),
         });
     };
@@ -180,6 +181,7 @@ fn examine_elf(
         )
     })?;
 
+    let go = about.go;
     let writable_code = about.writable_code || loader.writable_code;
     let mut finder = Finder::new(about.machine, &at);
     finder.loader_is(&loader);
@@ -203,6 +205,7 @@ fn examine_elf(
         missing: missing.into_iter().collect(),
         runtime: runtime.places,
         writable_code,
+        go,
         elsewhere: runtime.elsewhere,
     })
 }

@@ -62,13 +62,15 @@ pub(super) struct Denied {
 
 /// Exactly the variables that the guest gets, `NAME=value`, sorted by name.
 ///
-/// `private_tmp` is where scratch for temporary files is mounted.
+/// `private_tmp` is where scratch for temporary files is mounted; `told` is what the
+/// program's runtime is told, where nobody said it otherwise.
 pub(super) fn environment(
     effective: &Effective,
     caller: &Caller,
     tree: &Tree,
     private_tmp: &str,
     denied: Denied,
+    told: Option<(&str, String)>,
 ) -> Vec<Bytes> {
     let mut variables: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
     let mut set = |name: &str, value: Bytes| {
@@ -116,6 +118,10 @@ pub(super) fn environment(
     }
     for (name, value) in &effective.set {
         variables.insert(name.as_bytes().to_vec(), value.clone());
+    }
+    if let Some((name, value)) = told {
+        let key = name.as_bytes().to_vec();
+        variables.entry(key).or_insert_with(|| value.into());
     }
     variables.retain(|name, _| {
         let name = String::from_utf8_lossy(name);

@@ -18,6 +18,7 @@ mod demand;
 pub(crate) mod environment;
 mod linux;
 mod program;
+mod told;
 mod tree;
 
 pub use linux::{Change, change, together};

@@ -174,6 +174,7 @@ pub(crate) fn elf(at: &str) -> Executable {
             missing: Vec::new(),
             runtime: Vec::new(),
             writable_code: false,
+            go: false,
             elsewhere: Vec::new(),
         },
     }

@@ -29,6 +29,7 @@ use crate::{
     path::UnixPath,
     planner::{
         environment::{Denied, HOME, environment},
+        told,
         tree::{Mount, Node},
     },
     refusal::Refusal,
@@ -106,7 +107,14 @@ pub(super) fn plan(
         programs: false,
     };
     let program = exec.path.as_str().into();
-    let variables = environment(effective, &verified.caller, &root.tree, root.tmp, denied);
+    let variables = environment(
+        effective,
+        &verified.caller,
+        &root.tree,
+        root.tmp,
+        denied,
+        told::memory(super::code::executable(verified), &limits),
+    );
     steps.push(
         Step::Exec {
             path: exec.path.as_str().into(),

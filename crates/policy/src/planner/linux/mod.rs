@@ -116,6 +116,7 @@ pub(super) fn plan(
                 .as_ref()
                 .is_some_and(|filter| filter.exec == belljar_plan::filter::Exec::Once),
         },
+        super::told::memory(code::executable(verified), &limits),
     );
     let domain = landlock::planned(&root, effective, facts, namespaces, filter.as_ref());
 
