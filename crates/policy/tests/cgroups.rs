@@ -208,12 +208,6 @@ fn a_rate_that_nothing_holds_is_refused_with_the_way_to_it_or_accepted() {
             with(&["io"], &["8:0"]),
             "share themselves out by weight",
         ),
-        (
-            Limit::MemoryHigh,
-            Rule::Memory,
-            with(&["cpu"], &[]),
-            "no memory controller",
-        ),
     ] {
         let policy = limited(&[(limit, 1000)]);
         let Err(Refusal::Unmet { unmet }) = planned(&policy, &facts) else {
@@ -227,6 +221,20 @@ fn a_rate_that_nothing_holds_is_refused_with_the_way_to_it_or_accepted() {
         let plan = planned(&policy.best_effort(name), &facts).unwrap();
         assert_eq!(rule(&plan, name).planned.strength, Strength::None);
     }
+}
+
+#[test]
+fn memory_is_throttled_by_the_kernel_or_the_launch_is_refused() {
+    let policy = limited(&[(Limit::MemoryHigh, 48 << 20)]);
+    let Err(Refusal::Unmet { unmet }) = planned(&policy, &with(&["cpu"], &[])) else {
+        panic!("nothing throttles it");
+    };
+    assert_eq!(unmet[0].rule, Rule::Memory);
+    assert!(unmet[0].reason.contains("no memory controller"));
+    assert!(unmet[0].remedy.contains("without `memory_high`"));
+    let plan = planned(&policy.best_effort(Rule::Memory), &with(&["cpu"], &[])).unwrap();
+    let held = rule(&plan, Rule::Memory).planned.strength;
+    assert_eq!(held, Strength::Supervisor);
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub(super) fn cause(planned: &PlannedRule, facts: &HostFacts) -> (String, String
                 Ability::Available => (
                     "it is held by the supervisor, since the cgroups here have no memory controller"
                         .to_owned(),
-                    "have it handed on (`Delegate=memory`, or `+memory` in cgroup.subtree_control above), or demand `supervisor`"
+                    "have it handed on (`Delegate=memory`, or `+memory` in cgroup.subtree_control above), or demand `supervisor`, without `memory_high`"
                         .to_owned(),
                 ),
             };
