@@ -136,10 +136,10 @@ pub struct JarCgroups {
     pub disks: Vec<String>,
     /// The file by which all of these disks share themselves out by weight; empty where
     /// none does.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub disk_weights: String,
     /// The processors that each may have, such as `0-3`; empty where nothing tells.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub processors: String,
 }
 
