@@ -143,7 +143,7 @@ fn what_cannot_be_is_refused_with_its_place() {
         ),
         (
             "[limits]\ncpu = { soft = '50%' }",
-            "f line 2: `limits.cpu`: a rate has no soft value, since what goes beyond it is slowed; write `cpu = \"50%\"`",
+            "f line 2: `limits.cpu`: it has no soft value, since what goes beyond it is slowed; write `cpu = \"50%\"`",
         ),
         (
             "[limits]\nio_read = '5'",
