@@ -227,10 +227,10 @@ fn memory(kernel: KernelName) {
     assert_eq!(told(&results[5]).report["outcome"]["kind"], "exited");
 }
 
-/// Less than the set-up takes is told as what it is too. The kernel tries for half a
+/// The least that is taken is told as what it is too. The kernel tries for half a
 /// minute to find memory.
 fn least(kernel: KernelName) {
-    let tiny = run("--memory 4KiB -- sh -c 'x=1234567890123456; while :; do x=$x$x; done'");
+    let tiny = run("--memory 256KiB -- sh -c 'x=1234567890123456; while :; do x=$x$x; done'");
     let results = vm().on(kernel).run(&[shell(&tiny)]);
     let least = told(&results[0]);
     assert_eq!(least.report["outcome"]["limit"], "memory", "{least:?}");

@@ -309,11 +309,23 @@ fn limits_that_are_too_large_or_odd_are_one_clear_error() {
 
 #[test]
 fn tiny_limits_end_and_leave_nothing() {
+    for (flags, smallest) in [
+        (["--memory", "1KiB"], "256 KiB"),
+        (["--open-files", "4"], "5"),
+        (["--disk", "1KiB"], "4 KiB"),
+        (["--wall", "1us"], "1 ms"),
+        (["--cpu-time", "999us"], "1 ms"),
+    ] {
+        let refused = jar().no_report().flags(flags).shell("exit 3").end();
+        assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+        let words = format!("the smallest that works is {smallest}");
+        assert!(refused.stderr.contains(&words), "{refused:?}");
+    }
     for flags in [
-        ["--memory", "1KiB"],
+        ["--memory", "256KiB"],
         ["--processes", "1"],
-        ["--open-files", "1"],
-        ["--disk", "1KiB"],
+        ["--open-files", "5"],
+        ["--disk", "4KiB"],
         ["--file-size", "1KiB"],
         ["--wall", "1ms"],
         ["--cpu-time", "1ms"],

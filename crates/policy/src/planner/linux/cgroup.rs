@@ -18,7 +18,7 @@ use crate::{
 
 /// What the kernel holds for a jar before its program runs: tables, namespaces,
 /// mounts, the first pages of its first process.
-const KERNEL: u64 = 4 << 20;
+pub(super) const KERNEL: u64 = 4 << 20;
 
 /// Microseconds in which the processor is shared out.
 const PERIOD: u64 = 100_000;

@@ -18,7 +18,7 @@ use super::{
     cgroup::Cgroup,
     filter, guest,
     landlock::{Access, Domain, Place, Tcp},
-    limits, notes,
+    least, limits, notes,
     places::grants,
     root::Root,
     rules, subject, together, workdir,
@@ -91,6 +91,7 @@ pub(super) fn plan(
 
     let mut steps = Steps::default();
     let together = together::planned(effective, facts)?;
+    least::refuse(&limits, &together, verified)?;
     let cpuset = super::cgroup::cpuset(effective, facts)?;
     let cgroup = Cgroup::planned(&limits, &together, cpuset, facts, 0);
     first(&mut steps, &cgroup);

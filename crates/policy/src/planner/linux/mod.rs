@@ -28,6 +28,7 @@ mod change;
 mod code;
 mod filter;
 mod landlock;
+mod least;
 mod limits;
 pub(super) mod lower;
 mod places;
@@ -123,6 +124,7 @@ pub(super) fn plan(
     let mut steps = Steps::default();
     let of_tree = root.tree.steps();
     let together = together::planned(effective, facts)?;
+    least::refuse(&limits, &together, verified)?;
     let cpuset = cgroup::cpuset(effective, facts)?;
     let cgroup = Cgroup::planned(&limits, &together, cpuset, facts, own_bytes(&of_tree));
     let unheld = cgroup.without_optional(&mut limits, verified);
