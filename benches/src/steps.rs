@@ -47,7 +47,7 @@ impl Group {
         (Self::Proc, "proc"),
         (Self::Masks, "proc masked, read-only"),
         (Self::Dev, "dev: devices, devpts"),
-        (Self::Names, "hostname, loopback, keyring"),
+        (Self::Names, "hostname, sysctls, loopback, keyring"),
         (Self::Caps, "caps, securebits, no_new_privs"),
         (Self::Fork, "fork"),
         (Self::Guest, "guest: session, streams, workdir, …"),
@@ -62,6 +62,7 @@ impl Group {
             Step::Exec { .. } => return None,
             Step::Detach { .. } => Self::Detach,
             Step::Cgroup { .. } | Step::Clone { .. } => Self::Clone,
+            Step::Sysctls { .. } => Self::Names,
             Step::MapIds { .. } => Self::Maps,
             Step::DropGroups {}
             | Step::TakeIds { .. }

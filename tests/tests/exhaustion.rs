@@ -2,7 +2,7 @@
 //! numbers of what was made. Each stops by itself at some times its limit.
 #![cfg(target_os = "linux")]
 
-use belljar_plan::{Limit, Outcome};
+use belljar_plan::{Limit, Outcome, Rule};
 use belljar_tests::{bare, both_presets, jar};
 
 /// How far one bomb came, and the error that stopped it, 0 where none did.
@@ -128,6 +128,73 @@ fn buffers_of_sockets_are_not_enlarged_in_strict() {
     assert_eq!(came.errno, MFILE, "{came:?}");
     // Each end takes one write more than fits.
     assert!(came.bytes <= came.made * 4 * size, "{came:?}");
+}
+
+/// Nor do those of TCP grow by themselves; and watches are counted where the jar's own
+/// user namespace does.
+#[test]
+fn buffers_and_watches_of_a_strict_jar_are_bounded_by_its_own_namespaces() {
+    let ended = jar()
+        .preset("strict")
+        .flags(["--open-files", "64", "--memory", "512MiB"])
+        .guest("bomb", ["connections=20", "watches=3000"])
+        .end();
+    let connections = came(&ended.stdout, "connections");
+    assert_eq!(connections.made, 20, "{connections:?}");
+    // Two ends of one, each with two buffers, counted with what the kernel adds.
+    assert!(connections.bytes <= 20 * 4 * 212_992, "{connections:?}");
+    let watches = came(&ended.stdout, "watches");
+    assert!(
+        watches.made <= 1024 && watches.errno == NOSPC,
+        "{watches:?}"
+    );
+}
+
+/// What the plan says that no sample sees is more than a jar gets of all that is known to
+/// escape, at the same time.
+#[test]
+fn what_escapes_the_sample_in_strict_is_less_than_the_plan_says() {
+    let flags = ["--processes", "6", "--open-files", "64", "--disk", "1MiB"];
+    let asked = [
+        "socket_pairs=400",
+        "connections=400",
+        "pipes=400",
+        "scratch=9",
+    ];
+    let ended = jar()
+        .preset("strict")
+        .flags(flags)
+        .flags(["--memory", "64MiB", "--best-effort", "cpu_time"])
+        .guest("bomb", asked)
+        .end();
+    let report = ended.report();
+    let memory = report
+        .enforcement
+        .iter()
+        .find(|row| row.rule == Rule::Memory)
+        .expect("a row");
+    let mechanism = &memory.planned.mechanism;
+    let Some((_, said)) = mechanism.split_once("comes to ") else {
+        // A cgroup holds all of it.
+        assert!(mechanism.contains("memory.max"), "{mechanism}");
+        return;
+    };
+    let most: u64 = said
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect(said);
+    let most = most << 20;
+    let mut all = 0;
+    for kind in ["socket_pairs", "connections", "pipes", "scratch"] {
+        let came = came(&ended.stdout, kind);
+        eprintln!("{kind}: {} bytes of {most}", came.bytes);
+        // One of six processes did this.
+        all += came.bytes;
+        assert!(came.bytes * 6 <= most, "{kind}: {came:?} of {most}");
+    }
+    // It is no number out of reach.
+    assert!(all * 6 * 20 > most, "{all} of {most}");
 }
 
 /// Pages that are only read take no memory but their tables', which is the process's too.

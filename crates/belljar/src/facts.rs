@@ -167,6 +167,7 @@ fn found(layout: Layout) -> HostFacts {
             )
         },
         jar_cgroups: learnt_cgroups.unwrap_or_else(cgroups::jar_cgroups),
+        socket_buffer: facts::socket_buffer(),
         tasks_seen: tasks_seen(process.uid, &all_gids),
         bounds: facts::bounds(),
         layout,

@@ -203,6 +203,7 @@ pub(crate) fn may_be_done(step: &StepView<'_>) -> bool {
         | Step::File { .. }
         | Step::PluginFile { .. }
         | Step::Scratch { .. }
+        | Step::Sysctls { .. }
         | Step::Proc { .. }
         | Step::Devpts { .. }
         | Step::Device { .. }

@@ -17,6 +17,7 @@ mod guest;
 mod identity;
 mod landlock;
 pub(crate) mod mounts;
+mod sysctls;
 mod terminal;
 
 /// What the steps build on.
@@ -191,6 +192,7 @@ impl<'a> Jar<'a> {
                 inodes,
                 stage,
             } => self.make_scratch(size, inodes, stage),
+            Step::Sysctls { settings } => sysctls::write(&settings),
             Step::Proc { target, attributes } => self.proc(target, attributes),
             Step::Devpts { target } => self.devpts(target),
             Step::Device { name, major, minor } => self.device(name, major, minor),

@@ -251,7 +251,7 @@ impl Plan {
             }
             Step::Device { name, .. } => Some(name.escaped()),
             Step::Workdir { path } | Step::Exec { path, .. } => Some(path.escaped()),
-            Step::Cgroup { settings } => {
+            Step::Cgroup { settings } | Step::Sysctls { settings } => {
                 let settings: Vec<String> = settings.iter().map(Bytes::escaped).collect();
                 (!settings.is_empty()).then(|| settings.join(", "))
             }

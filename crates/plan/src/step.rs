@@ -405,6 +405,12 @@ steps! {
         /// A grant that may fail: then it is skipped and reported.
         optional: bool,
     }
+    /// Write settings of the jar's own namespaces, before its program could; proc_sys(5).
+    51 "sysctls" Sysctls {
+        /// `NAME=VALUE`, each name below `/proc/sys`. What this kernel does not have is
+        /// passed over.
+        settings: L,
+    }
     /// The jar's own view of its tasks; proc(5).
     17 "proc" Proc {
         /// Inside; it exists.

@@ -459,6 +459,12 @@ mod tests {
             step!(ReadOnly { path: string() }),
             step!(LeaveMachine {}),
             step!(SealRoot {}),
+            step!(Sysctls {
+                settings: strings()
+            }),
+            step!(Cgroup {
+                settings: strings()
+            }),
             step!(Hostname { name: string() }),
             step!(Loopback {}),
             step!(Terminal {

@@ -60,6 +60,10 @@ pub struct HostFacts {
     /// Cgroups of version 2 that a jar can have of its own; cgroups(7).
     #[serde(default)]
     pub jar_cgroups: JarCgroups,
+    /// Bytes that a socket buffers each way where nobody says otherwise: the larger of
+    /// `net.core.rmem_default` and `wmem_default`; socket(7).
+    #[serde(default = "socket_buffer", skip_serializing_if = "is_usual_buffer")]
+    pub socket_buffer: u64,
     /// What a jar's tasks use is shown to whoever started it; proc(5), `hidepid`.
     #[serde(default, skip_serializing_if = "Ability::is_available")]
     pub tasks_seen: Ability,
@@ -141,6 +145,16 @@ pub struct JarCgroups {
     /// The processors that each may have, such as `0-3`; empty where nothing tells.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub processors: String,
+}
+
+/// What a kernel has by itself.
+const fn socket_buffer() -> u64 {
+    212_992
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_usual_buffer(bytes: &u64) -> bool {
+    *bytes == socket_buffer()
 }
 
 impl Default for JarCgroups {

@@ -62,6 +62,7 @@ pub(crate) fn machine() -> HostFacts {
         fixed_code: true,
         landlock: Ability::Available,
         jar_cgroups: belljar_policy::facts::JarCgroups::default(),
+        socket_buffer: 212_992,
         landlock_abi: 7,
         processes_counted: Ability::Available,
         tasks_seen: Ability::Available,

@@ -1,6 +1,8 @@
 //! What the running kernel knows, asked by system calls that change nothing:
 //! each is made with arguments that it refuses after it is found to exist.
 
+use std::sync::OnceLock;
+
 use belljar_policy::facts::Bounds;
 
 use super::look;
@@ -193,6 +195,20 @@ fn error_of(number: libc::c_long, [a, b, c, d, e]: [libc::c_long; 5]) -> Option<
     (result < 0)
         .then(|| std::io::Error::last_os_error().raw_os_error())
         .flatten()
+}
+
+/// Bytes that a socket buffers each way where nobody says otherwise; socket(7). Where the
+/// machine's are not shown, what a kernel has by itself.
+pub(crate) fn socket_buffer() -> u64 {
+    static FOUND: OnceLock<u64> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let of = |name: &str| {
+            let text = read_proc(&format!("/proc/sys/net/core/{name}"))?;
+            text.trim_end().parse::<u64>().ok()
+        };
+        let known = [of("rmem_default"), of("wmem_default")];
+        known.into_iter().flatten().max().unwrap_or(212_992)
+    })
 }
 
 /// Hard limits of this process; getrlimit(2).

@@ -23,6 +23,7 @@ use crate::{
     verified::{Executable, Subject, Verified},
 };
 
+mod buffers;
 mod cgroup;
 mod change;
 mod code;
@@ -130,7 +131,9 @@ pub(super) fn plan(
     let unheld = cgroup.without_optional(&mut limits, verified);
     before(&mut steps, &root, namespaces, &cgroup, effective, facts);
     own_root(&mut steps, &of_tree, facts, domain.is_ok());
-    files(&mut steps, of_tree, &hidden, &limits, effective, facts);
+    files(
+        &mut steps, of_tree, &hidden, &limits, namespaces, effective, facts,
+    );
     privileges(&mut steps, namespaces, effective, domain.as_ref().ok());
     guest(
         &mut steps,
@@ -294,6 +297,7 @@ fn files(
     of_tree: TreeSteps,
     hidden: &[Said<UnixPath>],
     limits: &[belljar_plan::plan::PlannedLimit],
+    namespaces: Namespaces,
     effective: &Effective,
     facts: &HostFacts,
 ) {
@@ -315,6 +319,10 @@ fn files(
     let (early, late) = by_descriptor_last(of_tree.binds);
     steps.extend(early, &[Rule::Files]);
     let strict = effective.preset.value == Preset::Strict;
+    let settings = buffers::sysctls(namespaces, effective.preset.value);
+    if !settings.is_empty() {
+        steps.push(Step::Sysctls { settings }, &[Rule::Memory]);
+    }
     steps.push(
         Step::Proc {
             target: "proc".into(),

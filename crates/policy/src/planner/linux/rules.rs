@@ -16,7 +16,7 @@ use super::{
     landlock::{self, Domain},
     lower,
 };
-use crate::{effective::Effective, facts::HostFacts};
+use crate::{effective::Effective, facts::HostFacts, units::format_value};
 
 /// What the steps of a plan put in place, known once they are listed.
 #[derive(Debug)]
@@ -288,8 +288,21 @@ fn enforcement(
         Rule::Memory | Rule::CpuTime if !facts.tasks_seen.is_available() => {
             ("nothing: what the jar's tasks use cannot be seen".to_owned(), None)
         }
+        Rule::Memory if let (Preset::Strict, Some(most)) =
+            (effective.preset.value, super::buffers::unseen(placed.limits, facts)) =>
+        {
+            let most = format_value(Limit::Memory, most.next_multiple_of(1 << 20));
+            (
+                format!(
+                    "sampling of private memory of all tasks (resident less shared, with swap and tables of pages), behind it \
+                     RLIMIT_DATA for each process; what escapes both (buffers of sockets and pipes, scratch, watches) comes to {most} at \
+                     most, by the limits of processes, open files and disk"
+                ),
+                Supervisor,
+            )
+        }
         Rule::Memory => (
-            "sampling of private memory of all tasks (resident less shared, with swap), behind it RLIMIT_DATA for each process; \
+            "sampling of private memory of all tasks (resident less shared, with swap and tables of pages), behind it RLIMIT_DATA for each process; \
              memfd, shared anonymous memory, tmpfs, socket and pipe buffers escape both"
                 .to_owned(),
             Supervisor,
