@@ -214,6 +214,34 @@ fn tables_of_pages_count_as_memory() {
     });
 }
 
+/// How far beyond its limit a guest comes that takes memory as fast as it can, before it is
+/// ended: printed, since that is a matter of the machine. What one process may
+/// reserve is as much as the kernel lets it have in any case.
+#[test]
+fn a_guest_that_takes_memory_as_fast_as_it_can_is_ended_within_what_it_may_reserve() {
+    both_presets(|preset| {
+        for kind in ["memory=3000", "page_tables=300000"] {
+            let mut most = 0;
+            for _ in 0..3 {
+                let ended = jar()
+                    .preset(preset)
+                    .flags(["--memory", "64MiB", "--processes", "20", "--wall", "60s"])
+                    .guest("bomb", ["hold", kind])
+                    .input_open()
+                    .end();
+                let memory = Outcome::Limit {
+                    limit: Limit::Memory,
+                };
+                assert_eq!(ended.outcome(), &memory, "{ended:#?}");
+                most = most.max(ended.report().usage.memory_peak.expect("it was seen"));
+            }
+            println!("{preset} {kind}: {} KiB of 65536", most >> 10);
+            // 256 MiB, and the stacks of as many threads as may be, on top of the limit.
+            assert!(most <= (64 + 256 + 20 * 8) << 20, "{most}");
+        }
+    });
+}
+
 /// Without a jar the same bombs come to their own ends.
 #[test]
 fn each_bomb_goes_on_where_nothing_stops_it() {
