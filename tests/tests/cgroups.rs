@@ -50,19 +50,6 @@ fn told(result: &VmResult) -> Told {
     }
 }
 
-/// The reports that a command wrote and nothing else.
-fn reports(result: &VmResult) -> Vec<Told> {
-    assert_eq!(result.end, VmEnd::Exited(0), "{result:?}");
-    let text = result.text();
-    let reports = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
-    let told = |report: Result<Value, _>| Told {
-        stderr: String::from_utf8_lossy(&result.stderr).into_owned(),
-        status: 0,
-        report: report.unwrap_or_else(|_| panic!("{result:?}")),
-    };
-    reports.map(told).collect()
-}
-
 impl Told {
     fn rule(&self, rule: &str) -> (&str, &str) {
         let rows = self.report["enforcement"].as_array().expect("a list");

@@ -67,7 +67,8 @@ pub fn after_failure(facts: &HostFacts, step: &str, errno: i32) -> HostFacts {
                 }
             }
         }
-        "proc" => {
+        // Settings are written by a `/proc` too.
+        "proc" | "sysctls" => {
             if let Some(ability) = machine.proc(errno) {
                 learnt.proc = ability;
             }
