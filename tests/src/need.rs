@@ -29,6 +29,8 @@ pub enum Need {
     Vm,
     /// The same with this kernel.
     Kernel(KernelName),
+    /// systemd and a bus for it, which the machine can have as its first process.
+    Systemd,
 }
 
 impl Need {
@@ -45,6 +47,7 @@ impl Need {
             Self::Landlock => "landlock",
             Self::Vm => "vm",
             Self::Kernel(name) => name.word(),
+            Self::Systemd => "systemd",
         }
     }
 
@@ -64,6 +67,7 @@ impl Need {
             Self::Landlock => belljar_attacks::landlock_version() >= 2,
             Self::Vm => crate::vm::is_possible(None),
             Self::Kernel(name) => crate::vm::is_possible(Some(name)),
+            Self::Systemd => crate::vm::has_systemd(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),
         }

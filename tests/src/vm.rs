@@ -170,6 +170,19 @@ pub fn vm() -> Vm {
     }
 }
 
+/// What a machine takes of Debian's packages systemd and dbus-daemon.
+const OF_SYSTEMD: [&str; 4] = [
+    "/lib/systemd/systemd",
+    "/usr/bin/systemd-run",
+    "/usr/bin/systemctl",
+    "/usr/bin/dbus-daemon",
+];
+
+/// Whether they are there.
+pub(crate) fn has_systemd() -> bool {
+    OF_SYSTEMD.iter().all(|path| Path::new(path).exists())
+}
+
 /// Whether everything is there for one, with this kernel or any.
 pub(crate) fn is_possible(kernel: Option<KernelName>) -> bool {
     cfg!(target_arch = "x86_64")
@@ -231,6 +244,20 @@ impl Vm {
     pub fn program(mut self, at: &str, from: &Path) -> Self {
         self.added.programs.push((at.to_owned(), from.to_owned()));
         self
+    }
+
+    /// Makes systemd the first process; commands are in services of it, those of
+    /// the user in services of the user's own manager.
+    #[must_use]
+    pub fn with_systemd(mut self) -> Self {
+        self.added.systemd = true;
+        OF_SYSTEMD.iter().fold(self, |vm, from| {
+            let at = match from.starts_with("/lib") {
+                true => format!("/usr{from}"),
+                false => (*from).to_owned(),
+            };
+            vm.program(&at, Path::new(from))
+        })
     }
 
     /// Adds a file of this machine, for all to read.

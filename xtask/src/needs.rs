@@ -21,6 +21,7 @@ const WORDS: &[&str] = &[
     "linux-6.1",
     "linux-6.12",
     "linux-sid",
+    "systemd",
     "cc",
     "python3",
     "perl",

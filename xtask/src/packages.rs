@@ -160,6 +160,18 @@ pub(crate) const ALL: &[Package] = &[
         lane: Lane::Machine,
     },
     Package {
+        name: "systemd",
+        probes: &["/lib/systemd/systemd"],
+        reason: "the first process of that machine, where it is asked for scopes; nothing of it runs here",
+        lane: Lane::Machine,
+    },
+    Package {
+        name: "dbus-daemon",
+        probes: &["/usr/bin/dbus-daemon"],
+        reason: "the bus by which it is asked",
+        lane: Lane::Machine,
+    },
+    Package {
         name: "bubblewrap",
         probes: &["/usr/bin/bwrap"],
         reason: "the peer that the benches measure against",

@@ -8,13 +8,13 @@ mod trial;
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak, atomic::AtomicU64, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 use belljar_plan::{
-    Limit, Outcome, Plan, Report, Step,
+    Bytes, Limit, Outcome, Plan, Report, Step,
     message::{Request, descriptors, request},
     plan::MachineIdentity,
     wire,
@@ -183,7 +183,11 @@ pub(crate) async fn launch(
             sink.begin(&decided.report(&id, task.as_deref(), None, outcome))
                 .map_err(|(path, source)| LaunchError::Report { path, source })
         };
-        let (failure, receipts) = match decided.job(&id, task.clone(), &three, &sink, &engine) {
+        let made = match decided.place(&engine).await {
+            Ok(place) => decided.job(&id, (task.clone(), &place), &three, &sink, &engine),
+            Err(failure) => Err(failure),
+        };
+        let (failure, receipts) = match made {
             Err(failure) => (failure, None),
             Ok((job, half, reply)) => {
                 begin(Outcome::Lost)?;
@@ -354,27 +358,49 @@ impl Decided {
         report
     }
 
-    /// Makes the jar's own cgroup, where the plan has one.
-    fn cgroup(&self) -> Result<Option<OwnCgroup>, Failure> {
-        let steps = self.plan.steps.iter().enumerate();
-        let Some((index, settings)) = steps.into_iter().find_map(|(index, step)| match step {
+    /// The step that makes a cgroup of the jar's own.
+    fn cgroup_step(&self) -> Option<(usize, &Vec<Bytes>)> {
+        let mut steps = self.plan.steps.iter().enumerate();
+        steps.find_map(|(index, step)| match step {
             Step::Cgroup { settings } => Some((index, settings)),
             _ => None,
-        }) else {
+        })
+    }
+
+    /// Where a cgroup for the jar is made, where it has one: systemd may have to be asked
+    /// first.
+    async fn place(&self, engine: &Engine) -> Result<PathBuf, Failure> {
+        const EACCES: i32 = 13;
+        let known = &self.facts.jar_cgroups;
+        match self.cgroup_step() {
+            Some((index, _)) if known.scope => engine.scope().await.map_err(|reason| {
+                tracing::warn!(target: "belljar", reason, "there is no scope");
+                Failure::Step {
+                    index,
+                    errno: EACCES,
+                }
+            }),
+            _ => Ok(PathBuf::from(&known.place)),
+        }
+    }
+
+    /// Makes the jar's own cgroup, where the plan has one.
+    fn cgroup(&self, place: &Path) -> Result<Option<OwnCgroup>, Failure> {
+        let Some((index, settings)) = self.cgroup_step() else {
             return Ok(None);
         };
         let known = &self.facts.jar_cgroups;
         let settings: Vec<&[u8]> = settings.iter().map(|bytes| bytes.0.as_slice()).collect();
         let together = belljar_policy::together(&self.plan);
         OwnCgroup::make(
-            Path::new(&known.place),
+            place,
             &known.controllers,
             &settings,
             &together,
         )
         .map(Some)
         .map_err(|error| {
-            tracing::debug!(target: "belljar", place = known.place, %error, "cannot make a cgroup");
+            tracing::debug!(target: "belljar", place = %place.display(), %error, "cannot make a cgroup");
             Failure::Step {
                 index,
                 errno: error.raw_os_error().unwrap_or(0),
@@ -386,7 +412,7 @@ impl Decided {
     fn job(
         &self,
         id: &str,
-        task: Option<String>,
+        (task, place): (Option<String>, &Path),
         three: &Three,
         sink: &Sink,
         engine: &Engine,
@@ -415,7 +441,7 @@ impl Decided {
         let progress = engine
             .listen(progress)
             .map_err(|error| before("listen to the set-up", &error))?;
-        let cgroup = self.cgroup()?;
+        let cgroup = self.cgroup(place)?;
         let extras = Extras {
             image: self.basis.image.as_ref(),
             lease: lease.as_ref(),

@@ -133,6 +133,10 @@ pub struct JarCgroups {
     pub can_be_made: Ability,
     /// The directory of the cgroup in which they are made; empty where none can.
     pub place: String,
+    /// They are made in a scope that systemd is asked for at the first launch, so that
+    /// `place` is not known before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub scope: bool,
     /// Controllers that each has, by the kernel's names.
     pub controllers: Vec<String>,
     /// The machine's disks, `MAJOR:MINOR`, where the controller `io` bounds them.
@@ -145,6 +149,11 @@ pub struct JarCgroups {
     /// The processors that each may have, such as `0-3`; empty where nothing tells.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub processors: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(is: &bool) -> bool {
+    !*is
 }
 
 /// What a kernel has by itself.
@@ -166,6 +175,7 @@ impl Default for JarCgroups {
                 remedy: "record them anew by `belljar doctor --json`".to_owned(),
             },
             place: String::new(),
+            scope: false,
             controllers: Vec::new(),
             disks: Vec::new(),
             disk_weights: String::new(),

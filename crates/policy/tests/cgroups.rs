@@ -19,6 +19,7 @@ fn with(controllers: &[&str], disks: &[&str]) -> HostFacts {
         jar_cgroups: JarCgroups {
             can_be_made: Ability::Available,
             place: "/sys/fs/cgroup/given".into(),
+            scope: false,
             controllers: all(controllers),
             disks: all(disks),
             disk_weights: String::new(),

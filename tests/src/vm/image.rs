@@ -34,6 +34,8 @@ pub(super) struct Added {
     pub(super) links: Vec<(String, String)>,
     /// Directories where anyone can make files.
     pub(super) directories: Vec<String>,
+    /// Whether the first process becomes systemd.
+    pub(super) systemd: bool,
 }
 
 /// All of the machine but the commands of one boot.
@@ -113,7 +115,61 @@ pub(super) fn base(modules_of: &[PathBuf], added: &Added) -> Vec<u8> {
         };
         archive.file(&at, 0o755, &read(Path::new(&library)));
     }
+    if added.systemd {
+        systemd(&mut archive);
+    }
     archive.finish()
+}
+
+/// What systemd is to start: the commands and a manager of the user's units.
+fn systemd(archive: &mut Archive) {
+    for name in ["/etc/systemd/system", "/etc/systemd/user"] {
+        archive.directory(name, 0o755);
+    }
+    archive.file("/machine/systemd", 0o600, b"");
+    archive.file(
+        "/etc/machine-id",
+        0o644,
+        b"0123456789abcdef0123456789abcdef\n",
+    );
+    let empty: &[u8] = b"[Unit]\nDefaultDependencies=no\n";
+    let bus = include_bytes!("dbus.service");
+    let units: [(&str, &[u8]); 13] = [
+        ("bus.conf", include_bytes!("bus.conf")),
+        (
+            "system/dbus.socket",
+            b"[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n",
+        ),
+        (
+            "user/dbus.socket",
+            b"[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=%t/bus\n",
+        ),
+        ("system/dbus.service", bus),
+        ("user/dbus.service", bus),
+        ("system/sysinit.target", empty),
+        ("system/basic.target", empty),
+        ("system/shutdown.target", empty),
+        (
+            "system/default.target",
+            b"[Unit]\nDefaultDependencies=no\nRequires=commands.service\n",
+        ),
+        (
+            "system/commands.service",
+            include_bytes!("commands.service"),
+        ),
+        (
+            "system/user@1000.service",
+            include_bytes!("user@1000.service"),
+        ),
+        (
+            "user/default.target",
+            b"[Unit]\nDefaultDependencies=no\nRequires=dbus.service\nAfter=dbus.service\n",
+        ),
+        ("user/basic.target", empty),
+    ];
+    for (name, unit) in units {
+        archive.file(&format!("/etc/systemd/{name}"), 0o644, unit);
+    }
 }
 
 /// The commands of one boot, behind the word by which its frames are known.

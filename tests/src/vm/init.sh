@@ -16,13 +16,16 @@ export PATH=/usr/bin
 /bin/busybox --install -s /usr/bin 2> /dev/null
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-# As under an init that keeps its services apart: every controller is on below the
-# root, and no process is in it.
-for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
-done
-mkdir /sys/fs/cgroup/commands
-echo $$ > /sys/fs/cgroup/commands/cgroup.procs
+# With systemd, it does that.
+if [ ! -e /machine/systemd ]; then
+    # As under an init that keeps its services apart: every controller is on below the
+    # root, and no process is in it.
+    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+        echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
+    done
+    mkdir /sys/fs/cgroup/commands
+    echo $$ > /sys/fs/cgroup/commands/cgroup.procs
+fi
 mount -t devtmpfs devtmpfs /dev
 mkdir /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
@@ -54,5 +57,8 @@ for place in /var/tmp /tmp; do
         mount -t tmpfs tmpfs "$place"
     fi
 done
+
+# Its unit commands.service runs the same script.
+[ ! -e /machine/systemd ] || exec /lib/systemd/systemd --system
 
 . /machine/run.sh

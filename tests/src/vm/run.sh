@@ -25,6 +25,32 @@ end() {
     kill -9 -1
 }
 
+if [ -e /machine/systemd ]; then
+    # The same in a service of the machine's systemd, or of the user's own.
+    start() {
+        uid=$1 home=$2
+        shift 2
+        cd /
+        if [ "$uid" = 0 ]; then
+            exec systemd-run --quiet --wait --pipe --collect --unit "command-$number" \
+                -E PATH=/usr/bin:/bin -E HOME="$home" -- "$@"
+        fi
+        exec /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups -- \
+            /machine/env -i PATH=/usr/bin:/bin HOME="$home" XDG_RUNTIME_DIR="/run/user/$uid" \
+            systemd-run --user --quiet --wait --pipe --collect --unit "command-$number" \
+            -E PATH=/usr/bin:/bin -E HOME="$home" -- "$@"
+    }
+
+    # systemd itself and the user's stay.
+    end() {
+        kill -9 "$watchdog" 2> /dev/null
+        systemctl kill --signal=KILL "command-$number.service" 2> /dev/null
+        for procs in /sys/fs/cgroup/user.slice/*/*/app.slice/command-*/cgroup.kill; do
+            [ ! -e "$procs" ] || echo 1 > "$procs"
+        done
+    }
+fi
+
 # run UID HOME BOUND WORDS…: one command, and what became of it.
 number=0
 run() {
@@ -40,6 +66,7 @@ run() {
         : > late
         end
     ) < /dev/null > /dev/null 2>&1 3>&- &
+    watchdog=$!
     wait "$command"
     end=$?
     end

@@ -42,6 +42,7 @@ fn machine(preset: Preset) -> HostFacts {
         jar_cgroups: JarCgroups {
             can_be_made: yes(),
             place: "/sys/fs/cgroup/jars".to_owned(),
+            scope: false,
             controllers: ["memory", "pids", "cpu", "io"].map(str::to_owned).into(),
             disks: vec!["8:0".to_owned()],
             disk_weights: "io.weight".to_owned(),
@@ -102,6 +103,7 @@ fn without_cgroup(facts: HostFacts) -> HostFacts {
         jar_cgroups: JarCgroups {
             can_be_made: lacking(),
             place: String::new(),
+            scope: false,
             controllers: Vec::new(),
             disks: Vec::new(),
             disk_weights: String::new(),

@@ -1,5 +1,7 @@
 //! Where jars can have cgroups of their own, by a look that changes nothing.
 
+use std::path::Path;
+
 use belljar_plan::Preset;
 use belljar_policy::facts::JarCgroups;
 
@@ -9,7 +11,7 @@ use crate::sys::cgroup::{self, Missing};
 /// What this machine lets jars have.
 pub(super) fn jar_cgroups() -> JarCgroups {
     match cgroup::find() {
-        Ok(found) => match found.place.to_str() {
+        Ok(found) => match found.place.as_deref().map_or(Some(""), Path::to_str) {
             Some(place) => {
                 let disks = match found.controllers.iter().any(|name| name == "io") {
                     true => cgroup::disks(),
@@ -19,9 +21,10 @@ pub(super) fn jar_cgroups() -> JarCgroups {
                 JarCgroups {
                     can_be_made: belljar_policy::facts::Ability::Available,
                     place: place.to_owned(),
+                    scope: found.place.is_none(),
                     disk_weights: weights.to_owned(),
                     disks,
-                    processors: cgroup::processors(&found.place),
+                    processors: cgroup::processors(found.place.as_deref()),
                     controllers: found.controllers,
                 }
             }
@@ -58,10 +61,15 @@ fn none(missing: &Missing) -> JarCgroups {
             format!("{} is systemd's, which has not delegated it", at.display()),
             SCOPE,
         ),
+        Missing::NotGiven(why) => unavailable(
+            format!("systemd was asked for a scope: {why}"),
+            format!("see to it that its manager can be asked for transient units, or {SCOPE}"),
+        ),
     };
     JarCgroups {
         can_be_made,
         place: String::new(),
+        scope: false,
         controllers: Vec::new(),
         disks: Vec::new(),
         disk_weights: String::new(),

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     io,
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -15,7 +16,10 @@ use std::{
 };
 
 use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, request};
-use tokio::{runtime, sync::mpsc};
+use tokio::{
+    runtime,
+    sync::{Mutex as AsyncMutex, OnceCell, mpsc, oneshot},
+};
 
 use crate::{
     supervise::{Job, supervise},
@@ -49,7 +53,12 @@ pub(crate) enum Command {
     Warm(Option<Request>),
     /// Supervise a jar, and launch it where that has not begun.
     Launch(Box<Job>, Option<Begun>),
+    /// Have the launcher in a scope of systemd's.
+    Scope(oneshot::Sender<Scope>),
 }
+
+/// The cgroup of a launcher's scope, or why there is none.
+pub(crate) type Scope = Result<PathBuf, String>;
 
 /// How the rest of the process talks to the thread.
 #[derive(Clone, Debug)]
@@ -154,6 +163,15 @@ impl Engine {
         Packets::new(socket)
     }
 
+    /// Has the launcher in a scope of systemd's, which it is put into once.
+    pub(crate) async fn scope(&self) -> Scope {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Scope(reply));
+        answer
+            .await
+            .unwrap_or_else(|_| Err("the thread `belljar` has ended".to_owned()))
+    }
+
     fn living(&self) -> Option<Arc<Link>> {
         lock(&self.link).clone().filter(|link| link.lives())
     }
@@ -176,6 +194,17 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
                 }
                 Err(error) => {
                     tracing::warn!(target: "belljar", %error, "cannot start the launcher");
+                }
+            },
+            Command::Scope(reply) => match ready(living) {
+                Ok(link) => {
+                    tokio::spawn(async move {
+                        // Nobody waits where the launch was given up.
+                        let _ = reply.send(link.scope().await);
+                    });
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(error.to_string()));
                 }
             },
             Command::Launch(job, Some(begun)) => {
@@ -250,19 +279,23 @@ pub(crate) struct Link {
     /// Who is told about which jar; none once the launcher is lost.
     jars: Mutex<Option<Jars>>,
     next: AtomicU64,
+    /// The launcher's number, which is its own as long as nobody waits for it: whoever
+    /// goes by it, or waits, holds the lock.
+    launcher: AsyncMutex<u32>,
+    scope: OnceCell<Scope>,
 }
 
 impl Link {
     /// Starts a launcher. Only on the thread that lives as long as the host.
     fn start() -> io::Result<Arc<Self>> {
         let (launcher, socket) = LauncherProcess::start()?;
-        let link = Self::over(Packets::new(socket)?);
+        let link = Self::over(Packets::new(socket)?, launcher.pid());
         tracing::debug!(target: "belljar", pid = launcher.pid(), "launcher started");
         tokio::spawn(read(Arc::clone(&link), launcher));
         Ok(link)
     }
 
-    fn over(socket: Packets) -> Arc<Self> {
+    fn over(socket: Packets, launcher: u32) -> Arc<Self> {
         let (outgoing, queue) = mpsc::unbounded_channel();
         let link = Arc::new(Self {
             socket,
@@ -272,9 +305,24 @@ impl Link {
             }),
             jars: Mutex::new(Some(Jars::new())),
             next: AtomicU64::new(1),
+            launcher: AsyncMutex::new(launcher),
+            scope: OnceCell::new(),
         });
         tokio::spawn(write(Arc::clone(&link), queue));
         link
+    }
+
+    async fn scope(&self) -> Scope {
+        let ask = async || {
+            let launcher = self.launcher.lock().await;
+            match self.lives() {
+                true => sys::cgroup::ask_for_scope(*launcher)
+                    .await
+                    .map_err(|error| error.to_string()),
+                false => Err("the launcher has ended".to_owned()),
+            }
+        };
+        self.scope.get_or_init(ask).await.clone()
     }
 
     pub(crate) fn lives(&self) -> bool {
@@ -386,6 +434,7 @@ async fn read(link: Arc<Link>, mut launcher: LauncherProcess) {
         }
     }
     link.lost();
+    let _number = link.launcher.lock().await;
     launcher.end();
     tracing::warn!(target: "belljar", "launcher lost");
 }
@@ -432,7 +481,7 @@ mod tests {
         let (ours, theirs) = sys::connected_packets().unwrap();
         sys::set_nonblocking(&theirs).unwrap();
         let launcher = Packets::new(theirs).unwrap();
-        let link = Link::over(Packets::new(ours).unwrap());
+        let link = Link::over(Packets::new(ours).unwrap(), 0);
         for jar in 0..REQUESTS {
             let asked = Request {
                 kind: request::SIGNAL,
@@ -453,7 +502,7 @@ mod tests {
     #[tokio::test]
     async fn a_jar_that_cannot_be_asked_for_is_lost_at_once() {
         let (ours, theirs) = sys::connected_packets().unwrap();
-        let link = Link::over(Packets::new(ours).unwrap());
+        let link = Link::over(Packets::new(ours).unwrap(), 0);
         drop(theirs);
         let (jar, mut news) = link.enter();
         let asked = Request {

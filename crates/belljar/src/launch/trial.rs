@@ -41,7 +41,16 @@ impl Decided {
             Err(error) => return short(before("start the thread `belljar`", &error)),
         };
         let id = new_id();
-        let made = self.job(&id, None, &Three::default(), &Sink::default(), &engine);
+        let made = match self.place(&engine).await {
+            Ok(place) => self.job(
+                &id,
+                (None, &place),
+                &Three::default(),
+                &Sink::default(),
+                &engine,
+            ),
+            Err(failure) => Err(failure),
+        };
         let (job, half, reply) = match made {
             Ok(made) => made,
             Err(failure) => return short(failure),

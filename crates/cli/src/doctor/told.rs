@@ -236,11 +236,11 @@ fn besides(page: &mut Page, facts: &HostFacts, examined: &Examined) {
     };
     let of_jars = &facts.jar_cgroups;
     if of_jars.can_be_made.is_available() {
-        let text = format!(
-            "in {}; controllers: {}",
-            of_jars.place,
-            list(&of_jars.controllers)
-        );
+        let place = match of_jars.scope {
+            true => "a scope that systemd is asked for",
+            false => &of_jars.place,
+        };
+        let text = format!("in {place}; controllers: {}", list(&of_jars.controllers));
         about(page, "for jars", &text);
     }
     if children.is_available() {

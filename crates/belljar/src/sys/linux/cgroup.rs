@@ -14,13 +14,32 @@ use super::facts::read_proc;
 
 mod made;
 mod own;
+mod scope;
 mod shared;
 
 pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, processors, take_back};
+pub(crate) use scope::ask as ask_for_scope;
 
 /// Where cgroups of jars can be made, as far as a look tells.
 pub(crate) fn find() -> Result<Found, Missing> {
-    own::find(&place())
+    let place = place();
+    let found = own::find(&place);
+    let may_be_given = match &found {
+        // Somebody else's tasks are in it, so that nothing can be handed on.
+        Ok(found) => found.controllers.is_empty(),
+        Err(missing) => matches!(missing, Missing::Managed(_) | Missing::NotAllowed(_)),
+    };
+    if !may_be_given {
+        return found;
+    }
+    match scope::manager(&place, rustix::process::geteuid().as_raw()) {
+        Ok(Some(manager)) => Ok(Found {
+            place: None,
+            controllers: own::wanted_of(&manager.controllers),
+        }),
+        Ok(None) => found,
+        Err(why) => found.map_err(|_| Missing::NotGiven(why)),
+    }
 }
 
 /// Where the caller is.

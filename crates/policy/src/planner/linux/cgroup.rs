@@ -65,6 +65,14 @@ pub(super) fn cpuset<'a>(
     }
 }
 
+/// For people, where somebody else is asked for something.
+pub(super) fn note(cgroup: &Cgroup, facts: &HostFacts) -> Option<String> {
+    (facts.jar_cgroups.scope && cgroup.step().is_some()).then(|| {
+        "the jar's cgroup is in a scope that systemd is asked for, as is Belljar's launcher"
+            .to_owned()
+    })
+}
+
 /// The settings of a jar's cgroup, and which limits they hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cgroup {

@@ -2,6 +2,7 @@
 //! what it counts, and that nothing of it stays.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -36,7 +37,8 @@ const HOST: &str = "belljar-host";
 /// Where cgroups of jars can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    pub(crate) place: PathBuf,
+    /// Where; none where systemd is asked for a scope, which is not there yet.
+    pub(crate) place: Option<PathBuf>,
     pub(crate) controllers: Vec<String>,
 }
 
@@ -51,6 +53,8 @@ pub(crate) enum Missing {
     NotAllowed(PathBuf),
     /// It is systemd's, which has not delegated it.
     Managed(PathBuf),
+    /// It is systemd's, which was asked for a scope and gave none.
+    NotGiven(String),
 }
 
 /// Looks for the place, changing nothing: the caller's own cgroup, or the nearest
@@ -77,7 +81,7 @@ pub(crate) fn find(place: &Place) -> Result<Found, Missing> {
             .is_none_or(|best| often(&has) > often(&best.controllers));
         if more {
             best = Some(Found {
-                place: at.to_owned(),
+                place: Some(at.to_owned()),
                 controllers: has,
             });
         }
@@ -93,17 +97,28 @@ fn may_be_used(at: &Path, mount: &Path, systemd: bool) -> Result<(), Missing> {
             Err(_) => return Err(Missing::NotAllowed(at.to_owned())),
         }
     }
-    // To others a cgroup is delegated by giving it to them.
+    // To others a cgroup is delegated by giving it to them, but for those that are given
+    // to their own manager of units, who gives them on.
     let others = !rustix::process::geteuid().is_root();
+    let managed = match others {
+        true => at.ancestors().any(is_manager_of_user),
+        false => systemd,
+    };
     let delegated = || {
         at.ancestors()
-            .take_while(|at| at.starts_with(mount))
+            .take_while(|at| at.starts_with(mount) && !is_manager_of_user(at))
             .any(is_delegated)
     };
-    match others || !systemd || delegated() {
+    match !managed || delegated() {
         true => Ok(()),
         false => Err(Missing::Managed(at.to_owned())),
     }
+}
+
+/// The unit of a user's own systemd; user@.service(5).
+fn is_manager_of_user(at: &Path) -> bool {
+    let name = at.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.starts_with("user@") && name.ends_with(".service")
 }
 
 /// systemd's mark on what is its unit's own to arrange; systemd.resource-control(5).
@@ -129,11 +144,20 @@ fn to_be_had(at: &Path, own: bool) -> Vec<String> {
 }
 
 /// The processors that a cgroup in this one can have; empty where nothing tells.
-pub(crate) fn processors(at: &Path) -> String {
+pub(crate) fn processors(at: Option<&Path>) -> String {
     let of_all = Path::new("/sys/devices/system/cpu/online");
-    let text = fs::read_to_string(at.join("cpuset.cpus.effective"))
-        .or_else(|_| fs::read_to_string(of_all));
+    let here = at.map(|at| fs::read_to_string(at.join("cpuset.cpus.effective")));
+    let text = match here {
+        Some(Ok(text)) => Ok(text),
+        _ => fs::read_to_string(of_all),
+    };
     text.unwrap_or_default().trim_end().to_owned()
+}
+
+/// Of some controllers those that are of use to jars.
+pub(super) fn wanted_of(known: &[String]) -> Vec<String> {
+    let wanted = WANTED.iter().map(|name| (*name).to_owned());
+    wanted.filter(|name| known.contains(name)).collect()
 }
 
 fn words(at: &Path, file: &str) -> Vec<String> {
