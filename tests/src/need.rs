@@ -88,6 +88,11 @@ pub fn is_root() -> bool {
 /// Where the machine should have it and does not.
 #[must_use]
 pub fn need(need: Need) -> bool {
+    let of_machines = matches!(need, Need::Vm | Need::Kernel(_) | Need::Systemd);
+    // The machine inside is the same whoever boots it.
+    if of_machines && std::env::var_os("BELLJAR_TEST_MACHINES_DONE").is_some() {
+        return false;
+    }
     if need.is_met() {
         return true;
     }

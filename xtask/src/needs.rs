@@ -8,6 +8,9 @@ pub(crate) const HAS: &str = "BELLJAR_TEST_HAS";
 /// A file to which each skipped test adds one line: `test: need`.
 pub(crate) const SKIPS: &str = "BELLJAR_TEST_SKIPS";
 
+/// Set where the tests with virtual machines have been run already.
+pub(crate) const MACHINES_DONE: &str = "BELLJAR_TEST_MACHINES_DONE";
+
 /// Its words, as docs/testing.md tells them.
 const WORDS: &[&str] = &[
     "root",
