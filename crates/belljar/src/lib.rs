@@ -96,6 +96,16 @@ pub use self::{
     supervise::{Control, Events, Running, UpdateError},
 };
 
+/// Whether this process may open as many more files as a launch and a runtime around it
+/// take; getrlimit(2), `RLIMIT_NOFILE`.
+///
+/// # Errors
+/// Why not.
+pub fn has_room() -> std::io::Result<()> {
+    const DESCRIPTORS: usize = 32;
+    sys::has_room_for(DESCRIPTORS)
+}
+
 /// Has writes of this process that exceed its limit on file size (`ulimit -f`) fail
 /// with an error, in place of SIGXFSZ ending it. It holds for the whole process, so
 /// it is the host's to decide; guests get the signal's default action all the same.

@@ -72,6 +72,9 @@ pub enum Ask {
     },
 }
 
+/// What a launch of a program without grants has open at most, with some to spare.
+const DESCRIPTORS: usize = 24;
+
 /// Looks at what is to be run and at every path that its launch mentions; for
 /// a plugin with the image of its files.
 ///
@@ -79,6 +82,7 @@ pub enum Ask {
 /// Where it cannot be what it should: see [`VerifyError`]. A program that is
 /// not there is no error here, since where it may lie is the plan's to decide.
 pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), VerifyError> {
+    crate::sys::has_room_for(DESCRIPTORS).map_err(VerifyError::Descriptors)?;
     let caller = survey::caller();
     let said = policy
         .flags

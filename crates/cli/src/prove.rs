@@ -60,6 +60,8 @@ const BROKEN: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
 enum ProofError {
+    #[error("belljar cannot open as many files as a proof takes")]
+    Descriptors(#[source] io::Error),
     #[error(transparent)]
     Usage(#[from] Usage),
     #[error(transparent)]
@@ -102,6 +104,7 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
         Ok(Came::Interrupted(signal)) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         Err(error) => {
             let remedy = match &error {
+                ProofError::Descriptors(_) => Some(words::MORE_FILES.to_owned()),
                 ProofError::Usage(usage) => usage.remedy(),
                 ProofError::Verify(error) => remedy::of_verify(error),
                 ProofError::Prove(ProveError::Launch(error)) => remedy::of_launch(error),
@@ -114,6 +117,7 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
 }
 
 fn attempt(options: &Options, command_line: &[OsString]) -> Result<Came, ProofError> {
+    belljar::has_room().map_err(ProofError::Descriptors)?;
     let jar = options.ask.jar(command_line)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

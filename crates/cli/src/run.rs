@@ -36,6 +36,8 @@ const NOT_PAUSED: &str =
 /// Why there is no outcome to tell. Each says what to do about it, where it can.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
+    #[error("belljar cannot open as many files as a run takes")]
+    Descriptors(#[source] io::Error),
     #[error(transparent)]
     Usage(#[from] Usage),
     #[error("{}: cannot read the filter", trace::VARIABLE)]
@@ -87,6 +89,8 @@ pub(crate) fn attempt(
     command_line: &[OsString],
     observe: bool,
 ) -> Result<Report, RunError> {
+    // Later it would be some file that seems not to be there.
+    belljar::has_room().map_err(RunError::Descriptors)?;
     trace::begin(options.verbose)
         .map_err(RunError::Filter)
         .and_then(|()| ask(options, command_line, observe))
@@ -334,6 +338,7 @@ async fn wait(
 impl RunError {
     pub(crate) fn remedy(&self) -> Option<String> {
         match self {
+            Self::Descriptors(_) => Some(words::MORE_FILES.to_owned()),
             Self::Usage(usage) => usage.remedy(),
             Self::Filter(_) => Some("write directives such as `belljar=debug`".to_owned()),
             Self::Verify(error) => remedy::of_verify(error),

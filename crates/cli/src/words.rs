@@ -12,6 +12,14 @@ use clap::CommandFactory as _;
 
 use crate::args::Cli;
 
+/// Where this process may open no more files; getrlimit(2).
+pub(crate) const MORE_FILES: &str =
+    "let belljar have more open files: `ulimit -n 1024`, or fewer that are open when it starts";
+
+/// Where no more tasks may be made; fork(2), EAGAIN.
+pub(crate) const MORE_TASKS: &str = "let this user have more processes (`ulimit -u 4096`), or the cgroup that belljar is in more tasks (`pids.max`), or the \
+     machine (`sysctl kernel.pid_max`)";
+
 /// Exit status for bad usage and for a bad manifest or policy.
 pub(crate) const BAD_USAGE: u8 = 125;
 

@@ -11,6 +11,10 @@ use belljar_policy::path::PathError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
+    /// This process may not open the files that a launch takes: what would be looked at
+    /// would seem not to be there.
+    #[error("this process cannot open as many files as a launch takes")]
+    Descriptors(#[source] io::Error),
     /// An argument holds a NUL byte.
     #[error("argument {index} contains a NUL byte, which no argument can")]
     ArgumentNul {

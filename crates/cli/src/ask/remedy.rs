@@ -21,6 +21,7 @@ pub(crate) fn of_launch(error: &LaunchError) -> Option<String> {
 /// Of what was to be run and cannot be looked at.
 pub(crate) fn of_verify(error: &VerifyError) -> Option<String> {
     match error {
+        VerifyError::Descriptors(_) => Some(crate::words::MORE_FILES.to_owned()),
         VerifyError::NoManifest { directory } => Some(format!(
             "give it one (a `[plugin]` with name, version and entry), or say \
              `belljar {} -- PROGRAM` with a program of {directory}",

@@ -12,6 +12,9 @@ use belljar_policy::{
     units::{flag, format_value},
 };
 
+/// No more descriptors, and no more tasks.
+const EMFILE: i32 = 24;
+const EAGAIN: i32 = 11;
 /// A file would be larger than the caller's limit.
 const EFBIG: i32 = 27;
 
@@ -31,6 +34,8 @@ pub(super) fn words(report: &Report) -> Option<String> {
                 EFBIG => format!(
                     "{failed}\nremedy: let belljar write larger files: `ulimit -f unlimited`; what it makes in memory counts"
                 ),
+                EMFILE => format!("{failed}\nremedy: {}", crate::words::MORE_FILES),
+                EAGAIN => format!("{failed}\nremedy: {}", crate::words::MORE_TASKS),
                 _ => failed,
             })
         }

@@ -81,6 +81,13 @@ pub(crate) fn nowhere() -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// So many descriptors may be opened, and are not.
+pub(crate) fn has_room_for(descriptors: usize) -> io::Result<()> {
+    let one = nowhere()?;
+    let all: io::Result<Vec<OwnedFd>> = (1..descriptors).map(|_| one.try_clone()).collect();
+    all.map(drop)
+}
+
 /// It leads nowhere: reading it ends at once, and writing it never waits; null(4).
 pub(crate) fn is_null_device(fd: &OwnedFd) -> bool {
     use rustix::fs::FileType;
