@@ -198,6 +198,32 @@ impl Library {
         })
     }
 
+    /// Launches so many jars at once, and waits for the end of all.
+    pub(crate) fn crowd(&self, program: &Path, count: usize) -> Result<(), String> {
+        set_parking(Parking::None);
+        self.runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..count {
+                let jar = jar(program)?;
+                tasks.spawn(async move {
+                    let mut running = jar.launch().await.map_err(|error| chain(&error))?;
+                    match running.wait().await.outcome {
+                        Outcome::Exited { code: 0 } => Ok(()),
+                        outcome => Err(format!("{outcome:?}")),
+                    }
+                });
+            }
+            let mut failed: Vec<String> = Vec::new();
+            while let Some(ended) = tasks.join_next().await {
+                failed.extend(ended.map_err(|error| error.to_string())?.err());
+            }
+            match failed.first() {
+                None => Ok(()),
+                Some(first) => Err(format!("{} of {count} failed: {first}", failed.len())),
+            }
+        })
+    }
+
     /// Launches as many jars as are asked for, which stay.
     pub(crate) fn keep(&self, program: &Path, count: usize) -> Result<Vec<Running>, String> {
         self.runtime.block_on(async {

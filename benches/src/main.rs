@@ -8,6 +8,7 @@
 
 mod calls;
 mod client;
+mod crowd;
 mod filter;
 mod flood;
 mod floor;
@@ -89,6 +90,8 @@ enum Part {
     Memory,
     /// What watching idle jars costs.
     Idle,
+    /// Many jars at once.
+    Crowd,
     /// Filters of system calls.
     Filter,
     /// What the filter and Landlock add to a launch.
@@ -198,6 +201,10 @@ fn measure(
             (1000, 10)
         };
         tell(idle::run(jars, seconds, &workshop.idle, &library));
+    }
+    if wanted(Part::Crowd) {
+        let (rounds, jars) = if arguments.quick { (3, 50) } else { (10, 200) };
+        tell(crowd::run(rounds, jars, &workshop.noop, &mut library));
     }
     let client = launcher
         .clone()

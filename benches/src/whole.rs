@@ -2,7 +2,7 @@
 //! its peers in turn, each running a static program that does nothing.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ struct Contender {
 }
 
 const BELLJAR: &str = "belljar run --preset strict";
-const BWRAP: &str = "bwrap --unshare-all";
+pub(crate) const BWRAP: &str = "bwrap --unshare-all";
 const FLOOR: &str = "C floor, all layers";
 const BARER: &str = "C floor, no filter, no Landlock";
 
@@ -96,13 +96,6 @@ fn contenders(
     barer: &Result<PathBuf, String>,
 ) -> Vec<Contender> {
     let noop = workshop.noop.as_os_str();
-    let with = |program: &Path, arguments: &[&str], last: &[&std::ffi::OsStr]| {
-        let mut command = vec![program.as_os_str().to_owned()];
-        command.extend(arguments.iter().map(OsString::from));
-        command.extend(last.iter().map(|last| (*last).to_owned()));
-        command
-    };
-    let installed = |name: &str| find(name).ok_or_else(|| format!("{name} is not installed"));
     vec![
         Contender {
             name: BELLJAR,
@@ -112,31 +105,7 @@ fn contenders(
         },
         Contender {
             name: BWRAP,
-            command: installed("bwrap").map(|path| {
-                // What strict shows, and a file system a program could use.
-                with(
-                    &path,
-                    &[
-                        "--unshare-all",
-                        "--die-with-parent",
-                        "--new-session",
-                        "--cap-drop",
-                        "ALL",
-                        "--clearenv",
-                        "--ro-bind",
-                        "/usr",
-                        "/usr",
-                        "--proc",
-                        "/proc",
-                        "--dev",
-                        "/dev",
-                        "--tmpfs",
-                        "/tmp",
-                        "--ro-bind",
-                    ],
-                    &[noop, "/noop".as_ref(), "/noop".as_ref()],
-                )
-            }),
+            command: bwrap(&workshop.noop),
         },
         Contender {
             name: "unshare, seven namespaces",
@@ -164,6 +133,42 @@ fn contenders(
             command: Ok(with(&workshop.noop, &[], &[])),
         },
     ]
+}
+
+/// What strict shows, and a file system a program could use.
+pub(crate) fn bwrap(noop: &Path) -> Result<Vec<OsString>, String> {
+    let words = [
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--clearenv",
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+        "--ro-bind",
+    ];
+    let program = [noop.as_os_str(), "/noop".as_ref(), "/noop".as_ref()];
+    installed("bwrap").map(|path| with(&path, &words, &program))
+}
+
+fn installed(name: &str) -> Result<PathBuf, String> {
+    find(name).ok_or_else(|| format!("{name} is not installed"))
+}
+
+fn with(program: &Path, words: &[&str], more: &[&OsStr]) -> Vec<OsString> {
+    std::iter::once(program.as_os_str())
+        .chain(words.iter().map(OsStr::new))
+        .chain(more.iter().copied())
+        .map(OsStr::to_owned)
+        .collect()
 }
 
 fn prepared(command: &[OsString]) -> Command {
