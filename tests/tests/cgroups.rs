@@ -261,8 +261,18 @@ fn share(kernel: KernelName) {
     };
     let slowed = told(&results[0]);
     assert_eq!(slowed.rule("cpu").1, "kernel", "{slowed:?}");
+    // It was kept from the processor, and wanted it.
+    assert!(slowed.usage("throttled_ns") > 1_000_000_000, "{slowed:?}");
+    assert!(
+        slowed.usage("cpu_pressure_ns") > 1_000_000_000,
+        "{slowed:?}"
+    );
     let free = told(&results[1]);
     assert_eq!(free.rule("cpu").1, "none");
+    assert_ne!(
+        free.report["usage"]["throttled_ns"],
+        slowed.report["usage"]["throttled_ns"]
+    );
     assert!(share(&slowed) <= 30, "{}% {slowed:?}", share(&slowed));
     assert!(share(&free) > 2 * share(&slowed), "{free:?}");
 

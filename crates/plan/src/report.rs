@@ -142,6 +142,20 @@ pub struct Usage {
     pub stderr: u64,
     /// Most bytes in private scratch that a sample saw.
     pub disk_peak: Option<u64>,
+    /// Nanoseconds that tasks were kept from a processor by the limit `cpu`, all tasks together;
+    /// `throttled_usec` of cpu.stat. None where no cgroup counts it.
+    #[serde(default)]
+    pub throttled_ns: Option<u64>,
+    /// Nanoseconds in which at least one task waited for a processor; `some` of cpu.pressure,
+    /// the kernel's accounting/psi.rst. None where no cgroup of the jar's own counts it.
+    #[serde(default)]
+    pub cpu_pressure_ns: Option<u64>,
+    /// The same for memory that was being taken back or read in again.
+    #[serde(default)]
+    pub memory_pressure_ns: Option<u64>,
+    /// The same for disks.
+    #[serde(default)]
+    pub io_pressure_ns: Option<u64>,
 }
 
 /// One rule of the report.

@@ -369,7 +369,12 @@ fn usage(
     let peak = watch.peak;
     // A sample may know of time that nobody waited for.
     let user = waited.map(|(user, system)| peak.cpu.saturating_sub(system).max(user));
+    let pressure = |of| cgroup.and_then(|cgroup| cgroup.pressure(of));
     Usage {
+        throttled_ns: counted.throttled,
+        cpu_pressure_ns: pressure("cpu"),
+        memory_pressure_ns: pressure("memory"),
+        io_pressure_ns: pressure("io"),
         wall_ns: u64::try_from(ending.wall.as_nanos()).ok(),
         user_ns: user,
         system_ns: waited.map(|(_, system)| system),

@@ -408,8 +408,16 @@ impl OwnCgroup {
             cpu: nanoseconds("usage_usec"),
             user: nanoseconds("user_usec"),
             system: nanoseconds("system_usec"),
+            throttled: nanoseconds("throttled_usec"),
             tasks: made.number("pids.current"),
         }
+    }
+
+    /// Nanoseconds in which some task of it waited for what there was too little of: `cpu`,
+    /// `memory`, `io`; the kernel's accounting/psi.rst.
+    pub(crate) fn pressure(&self, of: &str) -> Option<u64> {
+        let text = self.made.read(&format!("{of}.pressure")).ok()?;
+        waited(&text)
     }
 
     /// The most memory that it ever had, cached files counted; Linux 5.19.
@@ -462,6 +470,16 @@ impl OwnCgroup {
     }
 }
 
+/// The total of the line `some`, in nanoseconds.
+fn waited(pressure: &str) -> Option<u64> {
+    let mut lines = pressure.lines();
+    let some = lines.find_map(|line| line.strip_prefix("some "))?;
+    let total = some
+        .split(' ')
+        .find_map(|word| word.strip_prefix("total="))?;
+    total.parse::<u64>().ok()?.checked_mul(1000)
+}
+
 /// A cgroup whose tasks stand still.
 pub(crate) struct Frozen<'a>(&'a OwnCgroup);
 
@@ -492,6 +510,21 @@ pub(crate) struct Counted {
     pub(crate) user: Option<u64>,
     /// Of these, in the kernel.
     pub(crate) system: Option<u64>,
+    /// Nanoseconds that they were kept from a processor by its limit.
+    pub(crate) throttled: Option<u64>,
     /// Tasks.
     pub(crate) tasks: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_is_the_time_in_which_some_task_waited() {
+        let text = "some avg10=0.10 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n";
+        assert_eq!(waited(text), Some(1_234_000));
+        assert_eq!(waited("full avg10=0.00 total=5\n"), None);
+        assert_eq!(waited(""), None);
+    }
 }
