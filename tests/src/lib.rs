@@ -26,5 +26,5 @@ pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,
     wait_until,
 };
-pub use vm::{KernelName, Vm, VmCommand, VmEnd, VmResult, vm};
+pub use vm::{KernelName, Vm, VmCommand, VmEnd, VmResult, on_each, vm};
 pub use worse::{in_a_container, without_namespaces};

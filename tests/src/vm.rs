@@ -34,7 +34,7 @@ use image::Added;
 use kernel::Kernel;
 pub use kernel::KernelName;
 
-use crate::spawn;
+use crate::{Need, need, spawn};
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
@@ -167,6 +167,16 @@ pub fn vm() -> Vm {
         processors: 1,
         added: Added::default(),
         without_modules: false,
+    }
+}
+
+/// Tests on each of these kernels that is there.
+pub fn on_each(kernels: &[KernelName], test: impl Fn(KernelName)) {
+    for &kernel in kernels {
+        if need(Need::Kernel(kernel)) {
+            eprintln!("{}", kernel.word());
+            test(kernel);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod bombs;
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};
+use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, on_each, vm};
 use serde_json::Value;
 
 /// What is left of jars, which should be nothing.
@@ -77,15 +77,6 @@ const MIB: u64 = 1 << 20;
 const USUAL: [KernelName; 2] = [KernelName::Bookworm61, KernelName::Backports612];
 const FIRST: [KernelName; 1] = [KernelName::Bookworm61];
 const OTHERS: [KernelName; 2] = [KernelName::Backports612, KernelName::Sid];
-
-fn on_each(kernels: &[KernelName], test: impl Fn(KernelName)) {
-    for &kernel in kernels {
-        if need(Need::Kernel(kernel)) {
-            eprintln!("{}", kernel.word());
-            test(kernel);
-        }
-    }
-}
 
 #[test]
 fn the_kernel_holds_memory_in_every_form_and_a_jar_at_its_limit_ends_for_that() {

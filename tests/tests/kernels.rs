@@ -3,23 +3,14 @@
 #![cfg(target_os = "linux")]
 
 use belljar_plan::{Report, Rule, Strength};
-use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};
+use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, on_each, vm};
 
 fn shell(script: &str) -> VmCommand {
     VmCommand::root(["sh", "-c", script])
 }
 
-/// What lane each kernel is in: `cargo xtask test` has the two that most machines
-/// run, `cargo xtask long` all.
-fn on_each(kernels: &[KernelName], test: impl Fn(KernelName)) {
-    for &kernel in kernels {
-        if need(Need::Kernel(kernel)) {
-            eprintln!("{}", kernel.word());
-            test(kernel);
-        }
-    }
-}
-
+/// What lane each kernel is in: `cargo xtask test` has the two that most machines run,
+/// `cargo xtask long` all.
 const USUAL: [KernelName; 2] = [KernelName::Bookworm61, KernelName::Backports612];
 const OTHERS: [KernelName; 2] = [KernelName::Bullseye510, KernelName::Sid];
 

@@ -58,14 +58,8 @@ fn tells_of_the_scope(report: &Value) -> bool {
 }
 
 fn on_each(kernels: &[KernelName], test: impl Fn(KernelName)) {
-    if !need(Need::Systemd) {
-        return;
-    }
-    for &kernel in kernels {
-        if need(Need::Kernel(kernel)) {
-            eprintln!("{}", kernel.word());
-            test(kernel);
-        }
+    if need(Need::Systemd) {
+        belljar_tests::on_each(kernels, test);
     }
 }
 
