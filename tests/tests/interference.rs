@@ -1,11 +1,10 @@
 //! One jar at its limit beside another: what the other gets is what it gets alone, in
 //! counts, wherever a mechanism guarantees that. How long it takes is printed and not judged.
+//! Two jars of one host are in `neighbours.rs`, since their launcher is this process's.
 #![cfg(target_os = "linux")]
 
 #[path = "interference/machine.rs"]
 mod machine;
-#[path = "interference/one_host.rs"]
-mod one_host;
 
 use belljar_tests::{Ended, Jar, both_presets, jar};
 

@@ -1,5 +1,6 @@
 //! Two jars of one host, whose one thread watches both: what one floods it with keeps
 //! nothing of the other's back.
+#![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
 
