@@ -7,6 +7,9 @@ mod beside;
 #[path = "cgroups/bombs.rs"]
 mod bombs;
 
+#[path = "cgroups/hogs.rs"]
+mod hogs;
+
 use std::time::Duration;
 
 use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, on_each, vm};

@@ -1,10 +1,8 @@
 //! One jar at its limit beside another: what the other gets is what it gets alone, in
 //! counts, wherever a mechanism guarantees that. How long it takes is printed and not judged.
-//! Two jars of one host are in `neighbours.rs`, since their launcher is this process's.
+//! Two jars of one host are in `neighbours.rs`, since their launcher is this process's,
+//! and what only cgroups hold is in `cgroups/hogs.rs`.
 #![cfg(target_os = "linux")]
-
-#[path = "interference/machine.rs"]
-mod machine;
 
 use belljar_tests::{Ended, Jar, both_presets, jar};
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, Need, VmCommand, VmResult, need, vm};
+use belljar_tests::{KernelName, VmCommand, VmResult, on_each, vm};
 
 /// A hog with these words, once it runs, and what is done beside it.
 fn beside(hog: &str, work: &str) -> VmCommand {
@@ -31,21 +31,19 @@ fn number(result: &VmResult) -> f64 {
 
 #[test]
 fn processor_memory_disk_and_tasks_are_kept_from_a_hog() {
-    kept_from_a_hog(KernelName::Bookworm61);
+    on_each(&[KernelName::Bookworm61], kept_from_a_hog);
 }
 
 #[test]
 #[ignore = "takes minutes: `cargo xtask long`"]
 fn long_the_same_is_kept_from_a_hog_on_other_kernels() {
-    for kernel in [KernelName::Backports612, KernelName::Sid] {
-        kept_from_a_hog(kernel);
-    }
+    on_each(
+        &[KernelName::Backports612, KernelName::Sid],
+        kept_from_a_hog,
+    );
 }
 
 fn kept_from_a_hog(kernel: KernelName) {
-    if !need(Need::Kernel(kernel)) {
-        return;
-    }
     let spins = "-- sh -c 'for i in 1 2 3; do (while :; do :; done) & done; wait'";
     // Percent of the one processor that a neighbour had in four seconds.
     let share = "belljar run --no-record --report /tmp/r -- timeout 4 sh -c 'while :; do :; done'; \
