@@ -109,6 +109,11 @@ fn tasks_are_counted_over_all() {
         return;
     }
     block_on(async {
+        // Where all may have many, each gets what it asks for.
+        let mut alone = Obedient::under(together(Limit::Processes, 400)).await;
+        assert_eq!(alone.tries("fork 100").await, Some(100));
+        alone.end().await;
+
         let mut first = Obedient::under(together(Limit::Processes, 30)).await;
         let mut second = Obedient::under(together(Limit::Processes, 30)).await;
         // Two of each are there already.
