@@ -12,7 +12,7 @@ mod hogs;
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, on_each, vm};
+use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, broken_belljar, on_each, vm};
 use serde_json::Value;
 
 /// What is left of jars, which should be nothing.
@@ -242,12 +242,16 @@ fn tasks(kernel: KernelName) {
 
 fn share(kernel: KernelName) {
     let spin = "for i in 1 2; do (while :; do :; done) & done; sleep 4; kill $(jobs -p)";
-    let results = vm().on(kernel).run(&[
+    let machine = vm()
+        .on(kernel)
+        .program("/usr/bin/belljar-broken", broken_belljar());
+    let results = machine.run(&[
         shell(&run(&format!("--cpu 20% -- sh -c '{spin}'"))),
         shell(&run(&format!("-- sh -c '{spin}'"))),
         shell("belljar prove --json --cpu 50% -- sh"),
         shell("belljar run --cpu 0 -- true; belljar run --cpu 2 -- true; belljar run --io-read 3 -- true"),
         shell("belljar run --io-read 1MiB/s -- true"),
+        shell("BELLJAR_BREAK=cpu belljar-broken prove --json --cpu 50% -- sh; echo >&2"),
     ]);
     let share = |told: &Told| {
         let used = told.usage("user_ns") + told.usage("system_ns");
@@ -270,13 +274,14 @@ fn share(kernel: KernelName) {
     assert!(share(&slowed) <= 30, "{}% {slowed:?}", share(&slowed));
     assert!(share(&free) > 2 * share(&slowed), "{free:?}");
 
-    let proof: Value = serde_json::from_slice(&results[2].stdout).expect("JSON");
-    let rules = proof["rules"].as_array().expect("a list");
-    let cpu = rules
-        .iter()
-        .find(|row| row["rule"] == "cpu")
-        .expect("a row");
-    assert_eq!(cpu["verdict"], "held", "{cpu}");
+    // And that nothing slows one whose plan only claims that.
+    for (proved, verdict) in [(2, "held"), (5, "broken")] {
+        let proof: Value = serde_json::from_slice(&results[proved].stdout).expect("JSON");
+        let rules = proof["rules"].as_array().expect("a list");
+        let mut rows = rules.iter();
+        let cpu = rows.find(|row| row["rule"] == "cpu").expect("a row");
+        assert_eq!(cpu["verdict"], verdict, "{cpu}");
+    }
 
     for words in ["`--cpu 50%`", "`--io-read 10MiB/s`"] {
         let said = String::from_utf8_lossy(&results[3].stderr).into_owned();

@@ -102,7 +102,7 @@ pub use self::{
 /// # Errors
 /// Why not.
 pub fn has_room() -> std::io::Result<()> {
-    const DESCRIPTORS: usize = 32;
+    const DESCRIPTORS: usize = 23;
     sys::has_room_for(DESCRIPTORS)
 }
 

@@ -72,8 +72,8 @@ pub enum Ask {
     },
 }
 
-/// What a launch of a program without grants has open at most, with some to spare.
-const DESCRIPTORS: usize = 24;
+/// Fewer than a launch takes, and enough to look at everything that is looked at.
+const DESCRIPTORS: usize = 10;
 
 /// Looks at what is to be run and at every path that its launch mentions; for
 /// a plugin with the image of its files.

@@ -98,7 +98,8 @@ pub(super) fn apply(plan: &mut Plan) {
         Rule::Processes => without_limit(plan, Limit::Processes, Resource::Processes),
         Rule::OpenFiles => without_limit(plan, Limit::OpenFiles, Resource::OpenFiles),
         Rule::FileSize => without_limit(plan, Limit::FileSize, Resource::FileSize),
-        Rule::Cpu | Rule::Io => {}
+        Rule::Cpu => without_settings(plan, "cpu"),
+        Rule::Io => without_settings(plan, "io."),
     }
 }
 
@@ -136,7 +137,10 @@ fn share(plan: &mut Plan, without: impl Fn(&mut Namespaces)) {
         }
     });
     if !has_own_network(plan) {
-        remove(plan, |step| matches!(step, Step::Loopback {}));
+        // Both are of a network namespace of its own.
+        remove(plan, |step| {
+            matches!(step, Step::Loopback {} | Step::Sysctls { .. })
+        });
     }
 }
 
@@ -213,7 +217,21 @@ fn other_identity(plan: &mut Plan) {
     }
 }
 
+/// Settings of the jar's own cgroup whose files begin so.
+fn without_settings(plan: &mut Plan, prefix: &str) {
+    change(plan, |step| {
+        if let Step::Cgroup { settings } = step {
+            settings.retain(|setting| !setting.0.starts_with(prefix.as_bytes()));
+        }
+    });
+}
+
 fn without_limit(plan: &mut Plan, limit: Limit, resource: Resource) {
+    match limit {
+        Limit::Memory => without_settings(plan, "memory."),
+        Limit::Processes => without_settings(plan, "pids."),
+        _ => {}
+    }
     plan.limits.retain(|planned| planned.limit != limit);
     remove(
         plan,
