@@ -182,10 +182,8 @@ fn compare(kernel: KernelName, boots: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn kernels_hold_what_was_recorded_of_them() {
-    for kernel in [KernelName::Bookworm61, KernelName::Backports612] {
-        compare(kernel, &BOOTS[..1]);
-    }
+fn a_kernel_holds_what_was_recorded_of_it() {
+    compare(KernelName::Bookworm61, &BOOTS[..1]);
 }
 
 #[test]

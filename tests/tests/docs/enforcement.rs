@@ -27,7 +27,7 @@ const HEAD: &str = "\
 This page is made of records and is not written by hand: for each kernel that Belljar is tested on, and each way of
 booting it, what `belljar doctor` found there as root and as a user, what the planner makes of that for a plugin under
 each preset, and what the report of a run there said had held it. The records are in `tests/recorded`; a test fails where the
-page is not what they give, `cargo xtask test` where 6.1 or 6.12 give something else as they are usually booted, and `cargo xtask long` where
+page is not what they give, `cargo xtask test` where 6.1 gives something else as it is usually booted, and `cargo xtask long` where
 any of them does in any way, or where a record is older than 200 days.
 
 In each cell stands what was planned; where something else was applied, that follows behind an arrow. `–` is nothing. Rules without a limit that
