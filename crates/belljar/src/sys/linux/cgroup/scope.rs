@@ -41,6 +41,8 @@ pub(crate) enum ScopeError {
     Late,
     #[error("the launcher has ended")]
     Ended,
+    #[error("the bus is not there any more")]
+    Gone,
 }
 
 /// What was learnt by asking; it stays so for this process.
@@ -119,7 +121,7 @@ pub(crate) async fn ask(child: u32) -> Result<PathBuf, ScopeError> {
     let uid = rustix::process::geteuid().as_raw();
     let asked = async {
         let manager = manager(&place, uid).ok().flatten();
-        let manager = manager.ok_or(ScopeError::Ended)?;
+        let manager = manager.ok_or(ScopeError::Gone)?;
         let connection = connect(&manager.bus, uid).await?;
         let name = start(&connection, &manager, child).await?;
         tracing::debug!(target: "belljar", scope = name, "asked systemd for a scope");
