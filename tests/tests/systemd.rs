@@ -179,3 +179,38 @@ fn where_systemd_gives_no_scope_what_needs_one_is_refused_with_the_cause() {
         }
     });
 }
+
+/// How long many runs take at once, each with a scope and a cgroup of its own, beside as many
+/// scopes of systemd's with the same limit: printed, since it is a matter of the machine.
+/// None of them fails, and nothing is left.
+#[test]
+#[ignore = "takes minutes: `cargo xtask long`"]
+fn long_many_runs_at_once_have_their_scopes_and_leave_none() {
+    on_each(&USUAL, |kernel| {
+        let many = |run: &str| {
+            root(&format!(
+                "begun=$(cut -d' ' -f1 /proc/uptime); for i in $(seq 30); do ({run} || echo failed) & done; wait; \
+                 echo \"$(cut -d' ' -f1 /proc/uptime) $begun\" | awk '{{ print $1 - $2 \" s\" }}'; {LEFT}"
+            ))
+            .within(Duration::from_secs(300))
+        };
+        let results = vm()
+            .on(kernel)
+            .processors(2)
+            .memory(1024)
+            .with_systemd()
+            .run(&[
+                many("belljar run --no-record --memory 32MiB -- true"),
+                many("systemd-run --quiet --scope --collect -p MemoryMax=32M true"),
+            ]);
+        for (who, result) in ["belljar run", "systemd-run --scope"].iter().zip(&results) {
+            let text = result.text();
+            assert!(!text.contains("failed"), "{result:?}");
+            assert!(text.ends_with("left: \n"), "{result:?}");
+            println!(
+                "30 of `{who}` at once: {}",
+                text.lines().next().unwrap_or_default()
+            );
+        }
+    });
+}
