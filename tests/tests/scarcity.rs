@@ -140,6 +140,8 @@ fn a_full_table_of_tasks_is_told_and_nothing_is_left() {
     let mut failed = 0;
     for run in runs.split("status ") {
         if run.contains("ran\n") {
+            // What ran has not failed to be set up.
+            assert!(!run.contains("set-up failed"), "{run}");
             continue;
         }
         failed += 1;

@@ -15,7 +15,7 @@ pub use self::handles::{GuestStderr, GuestStdin, GuestStdout, Terminal};
 pub(crate) use self::{
     handles::{PipeReader, register_reader, register_terminal, register_writer},
     meter::{Meter, Stream},
-    relay::{Relays, discard},
+    relay::{Hands, Relays, discard},
 };
 use crate::sys;
 
@@ -107,18 +107,29 @@ impl Three {
         })
     }
 
+    /// The threads that [`Three::connect`] takes at most.
+    pub(crate) fn hands(&self) -> io::Result<Hands> {
+        let relayed = |stdio: &&Stdio| matches!(stdio.0, Kind::Relay(_) | Kind::Inherit);
+        let all = [&self.stdin, &self.stdout, &self.stderr];
+        Hands::ready(all.into_iter().filter(relayed).count())
+    }
+
     /// Connects Belljar's ends, once the program runs: handles for what is
     /// piped, threads for what is relayed.
     pub(crate) fn connect(
         self,
+        hands: Hands,
         ours: [Option<OwnedFd>; 3],
         terminal: Option<OwnedFd>,
         meter: &Arc<Meter>,
         runtime: &tokio::runtime::Handle,
     ) -> io::Result<Connected> {
-        let mut connected = Connected::default();
+        let mut connected = Connected {
+            relays: Relays::with(hands),
+            ..Connected::default()
+        };
         if let Some(master) = terminal {
-            return self.connect_terminal(master, meter, runtime);
+            return self.connect_terminal(connected, master, meter, runtime);
         }
         let [stdin, stdout, stderr] = ours;
         if let Some(ours) = stdin {
@@ -162,11 +173,11 @@ impl Three {
 
     fn connect_terminal(
         self,
+        mut connected: Connected,
         master: OwnedFd,
         meter: &Arc<Meter>,
         runtime: &tokio::runtime::Handle,
     ) -> io::Result<Connected> {
-        let mut connected = Connected::default();
         let resizer = master.try_clone()?;
         let mut handle = None;
         match self.stdin.target(0)? {

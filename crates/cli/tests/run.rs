@@ -297,8 +297,9 @@ fn a_stop_from_the_terminal_leaves_nothing_unwatched() {
         return;
     }
     let mut child = belljar()
-        .args(["--wall", "700ms", "--", "/bin/sh", "-c"])
-        .arg("echo ready; sleep 30")
+        // So late that a busy machine has sent the signal before.
+        .args(["--wall", "4s", "--", "/bin/sh", "-c"])
+        .arg("echo ready; sleep 60")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -307,7 +308,7 @@ fn a_stop_from_the_terminal_leaves_nothing_unwatched() {
     signal(&child, Signal::TSTP);
     // A stopped belljar would end nothing, and never end.
     assert_eq!(
-        end_within(&mut child, Duration::from_secs(10)).code(),
+        end_within(&mut child, Duration::from_secs(30)).code(),
         Some(124)
     );
     let mut said = String::new();

@@ -11,6 +11,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -28,25 +29,65 @@ const STACK: usize = 64 * 1024;
 /// Ctrl-D: what ends the input of a terminal.
 const END_OF_TRANSMISSION: u8 = 4;
 
+/// Threads that wait for a stream to copy. They are made before the program runs: that there
+/// are none to be had must be known by then.
+#[derive(Debug, Default)]
+pub(crate) struct Hands(Vec<SyncSender<Work>>);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+impl Hands {
+    /// So many; one that gets nothing to do ends with this value.
+    pub(crate) fn ready(count: usize) -> io::Result<Self> {
+        let hand = |_| {
+            let (work, waiting) = sync_channel::<Work>(1);
+            spawn(move || {
+                if let Ok(work) = waiting.recv() {
+                    work();
+                }
+            })?;
+            Ok(work)
+        };
+        (0..count).map(hand).collect::<io::Result<_>>().map(Self)
+    }
+
+    fn take_up(&mut self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        match self.0.pop() {
+            Some(hand) => hand
+                .send(Box::new(work))
+                .map_err(|_| io::Error::other("a thread for streams has ended")),
+            None => spawn(work),
+        }
+    }
+}
+
 /// The output relays of one jar.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
+    hands: Hands,
     running: Vec<(Stream, oneshot::Receiver<Result<(), String>>)>,
     copied: Arc<AtomicU64>,
 }
 
 impl Relays {
+    pub(super) fn with(hands: Hands) -> Self {
+        Self {
+            hands,
+            ..Self::default()
+        }
+    }
+
     /// Copies the host's `source` to the guest's stdin; its end is the stdin's end.
-    pub(super) fn feed(&self, source: OwnedFd, stdin: OwnedFd) -> io::Result<()> {
-        spawn(move || {
+    pub(super) fn feed(&mut self, source: OwnedFd, stdin: OwnedFd) -> io::Result<()> {
+        self.hands.take_up(move || {
             // Whichever side ends it, the pipe closes with this thread.
             let _ = feed(source.into(), &mut stdin.into());
         })
     }
 
     /// The same to a terminal, which learns of the end by a character.
-    pub(super) fn feed_terminal(&self, source: OwnedFd, master: OwnedFd) -> io::Result<()> {
-        spawn(move || {
+    pub(super) fn feed_terminal(&mut self, source: OwnedFd, master: OwnedFd) -> io::Result<()> {
+        self.hands.take_up(move || {
             let mut master = File::from(master);
             if matches!(feed(source.into(), &mut master), Ok(sys::Ready::Source)) {
                 // Where nobody reads it any more, nobody misses it.
@@ -67,7 +108,7 @@ impl Relays {
         let (done, waiter) = oneshot::channel();
         let meter = Arc::clone(meter);
         let copied = Arc::clone(&self.copied);
-        spawn(move || {
+        self.hands.take_up(move || {
             let result = drain(output.into(), target.into(), &meter, stream, &copied);
             // Nobody waits where the jar's supervision has ended.
             let _ = done.send(result.map_err(|error| error.to_string()));

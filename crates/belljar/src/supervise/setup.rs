@@ -218,6 +218,25 @@ fn awaits_listener(plan: &Plan) -> Option<usize> {
         .position(|step| matches!(step, Step::Filter { listener: true, .. }))
 }
 
+/// Ends a jar whose set-up nobody hears, and waits for the launcher's last word on it.
+pub(super) async fn give_up(news: &mut mpsc::UnboundedReceiver<News>) {
+    let gone = async {
+        while let Some(news) = news.recv().await {
+            let (heard, descriptors) = *news;
+            if heard.kind == event::ENDED {
+                return;
+            }
+            // The first of its process, where it has begun.
+            for pidfd in descriptors.iter().take(1) {
+                let _ = sys::kill(pidfd);
+            }
+        }
+    };
+    if tokio::time::timeout(GONE_WITHIN, gone).await.is_err() {
+        tracing::error!(target: "belljar", "a jar that was given up is not gone yet");
+    }
+}
+
 /// Kills a jar and waits until it is gone. Gives the launcher's last word on it.
 pub(super) async fn end(
     pidfd: &OwnedFd,

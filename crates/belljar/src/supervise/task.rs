@@ -15,6 +15,7 @@ use super::{
     Asked, Attempt, Failure, Grants, Handles, Job,
     decide::{Cause, Evidence, MainEnd, decide, symptoms},
     denials::{Denials, Tally},
+    growth::Growth,
     setup::{self, Up},
     watch::{Seen, Watch},
     watched::Watched,
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     launch::{Again, Ahead, Begun, Link, News, parking},
     report,
-    streams::{Connected, Meter, Stream},
+    streams::{Connected, Hands, Meter, Stream},
     sys::{
         self, Lease, Reachable,
         cgroup::{OwnCgroup, Whose},
@@ -39,11 +40,26 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
         number,
         mut news,
     } = begun;
+    // While the launcher works. Afterwards it would be too late to say that there are none.
+    let helpers = job
+        .three
+        .hands()
+        .and_then(|hands| Ok((hands, job.grants.take().map(Grants::watch).transpose()?)));
     // A box of its own for each stage, so that a jar that runs does not hold
     // the buffers of its start for all its life.
-    let up = Box::pin(begin(&mut job, &mut news)).await;
+    let up = match helpers {
+        Ok(helpers) => Box::pin(begin(&mut job, &mut news))
+            .await
+            .map(|up| (up, helpers)),
+        Err(error) => {
+            // Its first process ends where nobody hears it.
+            drop(job.progress.take());
+            setup::give_up(&mut news).await;
+            Err((before(&error), None))
+        }
+    };
     match up {
-        Ok(up) => Box::pin(run(job, &link, number, news, up)).await,
+        Ok((up, helpers)) => Box::pin(run(job, &link, number, news, up, helpers)).await,
         Err((failure, receipts)) => {
             let failure = match job.cgroup.as_deref().and_then(OwnCgroup::out_of_memory) {
                 // Whatever was missing then, this is why.
@@ -76,12 +92,21 @@ async fn begin(
         .map_err(|(failure, receipts)| (failure, Some(receipts)))
 }
 
+/// The jar could not be had what it takes beside its processes.
+fn before(error: &std::io::Error) -> Failure {
+    Failure::Before {
+        what: "connect streams and watches".to_owned(),
+        errno: error.raw_os_error().unwrap_or(0),
+    }
+}
+
 async fn run(
     mut job: Job,
     link: &Link,
     number: u64,
     mut news: mpsc::UnboundedReceiver<News>,
     mut up: Up,
+    (hands, mut growth): (Hands, Option<Growth>),
 ) {
     for (index, nanoseconds) in up.receipts.timings() {
         let took = Duration::from_nanos(nanoseconds.into());
@@ -91,22 +116,18 @@ async fn run(
     let three = std::mem::take(&mut job.three);
     let ours = std::mem::take(&mut job.ours);
     let runtime = tokio::runtime::Handle::current();
-    let connected = three.connect(ours, up.terminal.take(), &job.meter, &runtime);
-    let growth = job.grants.take().map(Grants::watch).transpose();
+    let connected = three.connect(hands, ours, up.terminal.take(), &job.meter, &runtime);
     let denials = match up.listener.take() {
         Some(listener) => reachable(&job, &up)
             .and_then(|reachable| Denials::listen(listener, &job.plan, reachable)),
         None => Ok(None),
     };
-    let ready = connected.and_then(|connected| Ok((connected, growth?, denials?)));
-    let (mut connected, mut growth, denials) = match ready {
+    let ready = connected.and_then(|connected| Ok((connected, denials?)));
+    let (mut connected, denials) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             setup::end(&up.pidfd, up.ended.is_some(), &mut news).await;
-            let failure = Failure::Before {
-                what: "connect streams and watches".to_owned(),
-                errno: error.raw_os_error().unwrap_or(0),
-            };
+            let failure = before(&error);
             // Nobody waits where the launch was given up.
             let _ = job.reply.send(Attempt::Failed {
                 failure,
