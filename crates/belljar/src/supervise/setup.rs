@@ -223,7 +223,7 @@ pub(super) async fn give_up(news: &mut mpsc::UnboundedReceiver<News>) {
     let gone = async {
         while let Some(news) = news.recv().await {
             let (heard, descriptors) = *news;
-            if heard.kind == event::ENDED {
+            if matches!(heard.kind, event::FAILED | event::ENDED) {
                 return;
             }
             // The first of its process, where it has begun.
