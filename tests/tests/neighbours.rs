@@ -43,9 +43,14 @@ fn output_that_nobody_reads_or_that_never_ends_keeps_no_neighbour_s_back() {
                 None => None,
                 Some(_) => Some(flood(1 << 40).launch().await.expect("a jar")),
             };
-            let reader = match (&mut hog, is_read) {
-                (Some(hog), Some(true)) => {
-                    let mut stdout = hog.stdout().expect("it is piped");
+            let mut stdout = hog.as_mut().map(|hog| hog.stdout().expect("it is piped"));
+            if let Some(stdout) = &mut stdout {
+                // It is under way.
+                stdout.read_exact(&mut [0]).await.expect("output");
+            }
+            let reader = match (&mut stdout, is_read) {
+                (Some(_), Some(true)) => {
+                    let mut stdout = stdout.take().expect("it is there");
                     Some(tokio::spawn(async move {
                         let mut block = vec![0; 65536];
                         while stdout.read(&mut block).await.is_ok_and(|count| count > 0) {}
@@ -95,7 +100,13 @@ fn a_flood_of_denied_calls_takes_no_event_from_a_neighbour() {
     block_on(async {
         for beside in [false, true] {
             let hog = match beside {
-                true => Some(denied("iter(int, 1)").launch().await.expect("a jar")),
+                true => {
+                    let mut hog = denied("iter(int, 1)").launch().await.expect("a jar");
+                    // It is under way.
+                    let mut events = hog.events().expect("not taken yet");
+                    events.next().await.expect("an event");
+                    Some(hog)
+                }
                 false => None,
             };
             let begun = Instant::now();

@@ -19,7 +19,8 @@ fn limited(limit: &str, as_user: bool) -> Output {
         "--clear-groups",
     ];
     let user: &[&str] = if as_user && is_root() { &user } else { &[] };
-    let words = [user, &["prlimit", limit]].concat();
+    // What hangs is told by its limit, and not by that nothing is told.
+    let words = [user, &["timeout", "60", "prlimit", limit]].concat();
     belljar_tests::output(
         Command::new(words[0])
             .args(&words[1..])
@@ -71,15 +72,18 @@ fn with_few_processes_a_run_is_one_or_says_that_they_are_lacking() {
     if !need(Need::UserNamespaces) {
         return;
     }
-    for most in 1..14 {
+    let mut all = Vec::new();
+    for most in (1..14).chain([64]) {
         let limit = format!("--nproc={most}:{most}");
         let output = limited(&limit, true);
         let words = ["Resource temporarily unavailable"];
-        if !ran(&output, &limit, &words) {
+        all.push(ran(&output, &limit, &words));
+        if all.last() == Some(&false) {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(said.contains("`ulimit -u 4096`"), "{limit}: {said}");
         }
     }
+    assert_eq!((all.first(), all.last()), (Some(&false), Some(&true)));
 }
 
 fn root(script: &str) -> VmCommand {
@@ -96,7 +100,7 @@ fn a_clock_that_jumps_ends_no_jar_early_and_keeps_none() {
     let day = 24 * 3600;
     let jump = |by: i64, words: &str| {
         root(&format!(
-            "(sleep 3; date -s @$(($(date +%s) + {by})) > /dev/null) & \
+            "(sleep 3; date -s @$(($(date +%s) + {by})) > /dev/null && echo jumped >&2) & \
              belljar run --no-record --report /tmp/report {words} >&2; cat /tmp/report; rm -f /tmp/report; wait; \
              date -s @$(($(date +%s) - {by})) > /dev/null"
         ))
@@ -109,6 +113,8 @@ fn a_clock_that_jumps_ends_no_jar_early_and_keeps_none() {
         .iter()
         .map(|result| {
             assert_eq!(result.end, VmEnd::Exited(0), "{result:?}");
+            let said = String::from_utf8_lossy(&result.stderr).into_owned();
+            assert!(said.contains("jumped"), "{said}");
             serde_json::from_slice(&result.stdout).unwrap_or_else(|_| panic!("{result:?}"))
         })
         .collect();

@@ -108,10 +108,15 @@ impl Three {
     }
 
     /// The threads that [`Three::connect`] takes at most.
-    pub(crate) fn hands(&self) -> io::Result<Hands> {
+    pub(crate) fn hands(&self, terminal: bool) -> io::Result<Hands> {
         let relayed = |stdio: &&Stdio| matches!(stdio.0, Kind::Relay(_) | Kind::Inherit);
         let all = [&self.stdin, &self.stdout, &self.stderr];
-        Hands::ready(all.into_iter().filter(relayed).count())
+        let count = match terminal {
+            // What is written to it is read, whether or not somebody wants it.
+            true => 2,
+            false => all.into_iter().filter(relayed).count(),
+        };
+        Hands::ready(count)
     }
 
     /// Connects Belljar's ends, once the program runs: handles for what is

@@ -43,7 +43,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
     // While the launcher works. Afterwards it would be too late to say that there are none.
     let helpers = job
         .three
-        .hands()
+        .hands(job.plan.terminal)
         .and_then(|hands| Ok((hands, job.grants.take().map(Grants::watch).transpose()?)));
     // A box of its own for each stage, so that a jar that runs does not hold
     // the buffers of its start for all its life.
