@@ -242,8 +242,10 @@ fn tasks(kernel: KernelName) {
 
 fn share(kernel: KernelName) {
     let spin = "for i in 1 2; do (while :; do :; done) & done; sleep 4; kill $(jobs -p)";
+    // All of its files are in memory, and a program with all that a debugger wants is large.
     let machine = vm()
         .on(kernel)
+        .memory(1536)
         .program("/usr/bin/belljar-broken", broken_belljar());
     let results = machine.run(&[
         shell(&run(&format!("--cpu 20% -- sh -c '{spin}'"))),
