@@ -104,7 +104,7 @@ pub(super) fn base(modules_of: &[PathBuf], added: &Added) -> Vec<u8> {
         .map(|(at, path)| (at.as_str(), path.as_path()));
     let mut libraries = BTreeSet::new();
     for (at, path) in own.into_iter().chain(programs) {
-        archive.file(at, 0o755, &read(path));
+        archive.file(at, 0o755, &program(path));
         libraries.extend(libraries_of(path));
     }
     for library in libraries {
@@ -211,6 +211,25 @@ fn libraries_of(program: &Path) -> Vec<String> {
         .filter(|word| word.starts_with('/'))
         .map(str::to_owned)
         .collect()
+}
+
+/// A program without what only a debugger reads, which is most of one that was built for
+/// tests: all of the machine's files are in its memory, and are unpacked at an emulator's pace.
+fn program(path: &Path) -> Vec<u8> {
+    const SMALL: u64 = 4 << 20;
+    if fs::metadata(path).is_ok_and(|about| about.len() <= SMALL) {
+        return read(path);
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let stripped = room.path().join("program");
+    let strip = Command::new("strip")
+        .args(["--strip-debug", "-o"])
+        .args([&stripped, path])
+        .output();
+    match strip {
+        Ok(done) if done.status.success() => read(&stripped),
+        _ => read(path),
+    }
 }
 
 fn read(path: &Path) -> Vec<u8> {
