@@ -171,6 +171,12 @@ fn without_controllers_a_cgroup_counts_time_and_where_none_can_be_made_there_is_
     let mechanism = &rule(&plan, Rule::CpuTime).planned.mechanism;
     assert!(mechanism.contains("cpu.stat"), "{mechanism}");
     // Nothing of it would be looked at.
+    let mut without = limited(&[]);
+    without
+        .flags
+        .limits
+        .insert(Limit::CpuTime, Bound::default());
+    assert_eq!(settings(&planned(&without, &with(&[], &[])).unwrap()), None);
     let standard = planned(&Policy::of(Preset::Standard), &with(&[], &[])).unwrap();
     assert_eq!(settings(&standard), None);
     assert_eq!(settings(&planned(&limited(&[]), &machine()).unwrap()), None);

@@ -141,7 +141,8 @@ impl Cgroup {
             .collect();
         cgroup.io = cgroup.of_disks(&rates.join(" "), hard(Limit::IoWeight), known);
         // Every cgroup has that file, without any controller.
-        cgroup.time = find(Limit::CpuTime).is_some() || cgroup.memory || cgroup.tasks;
+        let timed = |planned: &PlannedLimit| planned.hard.is_some() || planned.soft.is_some();
+        cgroup.time = find(Limit::CpuTime).is_some_and(timed) || cgroup.memory || cgroup.tasks;
         cgroup
     }
 
