@@ -124,6 +124,8 @@ pub(crate) fn list(plan: &Plan) -> Result<String, String> {
                     ),
                 );
             }
+            // It writes no settings, which take 55 us here by their own receipt.
+            Step::Sysctls { .. } => {}
             Step::Proc { target, attributes } => line(
                 &mut lines,
                 format_args!("{word} {} {}", attributes.bits(), hex(target)),

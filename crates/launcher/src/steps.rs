@@ -55,6 +55,8 @@ pub(crate) struct Jar<'a> {
     adopts: bool,
     /// Whether the jar's own `/proc` is there.
     has_proc: bool,
+    /// Its mount, where it was needed before its place was there.
+    proc: Option<OwnedFd>,
     when: When,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Jar<'a> {
             start: None,
             adopts: false,
             has_proc: false,
+            proc: None,
             when,
         }
     }
@@ -192,7 +195,7 @@ impl<'a> Jar<'a> {
                 inodes,
                 stage,
             } => self.make_scratch(size, inodes, stage),
-            Step::Sysctls { settings } => sysctls::write(&settings),
+            Step::Sysctls { settings } => self.sysctls(&settings),
             Step::Proc { target, attributes } => self.proc(target, attributes),
             Step::Devpts { target } => self.devpts(target),
             Step::Device { name, major, minor } => self.device(name, major, minor),

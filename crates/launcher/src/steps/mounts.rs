@@ -316,8 +316,16 @@ impl<'a> Jar<'a> {
     }
 
     pub(super) fn proc(&mut self, target: &[u8], attributes: Attributes) -> Result<()> {
-        let fs = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        self.mount(&fs, target, mount_flags(attributes))?;
+        match self.proc.take() {
+            Some(mount) => {
+                restrict(mount.as_fd(), false, attribute_bits(attributes))?;
+                self.place(&mount, target)?;
+            }
+            None => {
+                let fs = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+                self.mount(&fs, target, mount_flags(attributes))?;
+            }
+        }
         self.has_proc = target == b"proc";
         Ok(())
     }
@@ -333,6 +341,10 @@ impl<'a> Jar<'a> {
     fn mount(&mut self, fs: &OwnedFd, target: &[u8], flags: MountAttrFlags) -> Result<()> {
         fsconfig_create(fs)?;
         let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+        self.place(&mount, target)
+    }
+
+    fn place(&mut self, mount: &OwnedFd, target: &[u8]) -> Result<()> {
         attach(mount.as_fd(), self.find(target, PATH)?.as_fd())?;
         self.forget_folder();
         Ok(())

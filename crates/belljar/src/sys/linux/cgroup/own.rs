@@ -116,7 +116,7 @@ fn may_be_used(at: &Path, mount: &Path, systemd: bool) -> Result<(), Missing> {
 }
 
 /// The unit of a user's own systemd; user@.service(5).
-fn is_manager_of_user(at: &Path) -> bool {
+pub(super) fn is_manager_of_user(at: &Path) -> bool {
     let name = at.file_name().and_then(OsStr::to_str).unwrap_or_default();
     name.starts_with("user@") && name.ends_with(".service")
 }

@@ -17,7 +17,7 @@ use std::{
 use tokio::{net::UnixStream, time::timeout};
 use zbus::{Connection, Variant, connection};
 
-use super::{Place, controllers};
+use super::{Place, controllers, own::is_manager_of_user};
 
 /// All of asking takes no longer.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ pub(super) fn manager(place: &Place, uid: u32) -> Result<Option<Manager>, String
     let found = match uid {
         0 => Manager {
             bus: SYSTEM_BUS.into(),
-            slice: slice(below),
+            slice: slice(of_machine(below)),
             controllers: controllers(mount),
         },
         uid => {
@@ -103,6 +103,15 @@ pub(super) fn manager(place: &Place, uid: u32) -> Result<Option<Manager>, String
         })),
         State::Refused(why) => Err(why.clone()),
     })
+}
+
+/// What of a path is the machine's manager's: slices below a user's own are that one's.
+fn of_machine(below: &Path) -> &Path {
+    let mut above = below.ancestors();
+    above
+        .find(|at| is_manager_of_user(at))
+        .and_then(Path::parent)
+        .unwrap_or(below)
 }
 
 /// The nearest slice that a cgroup is in.
@@ -133,7 +142,12 @@ pub(crate) async fn ask(child: u32) -> Result<PathBuf, ScopeError> {
     match &given {
         Ok(scope) => state(|state| *state = State::Has(controllers(scope))),
         Err(ScopeError::Ended) => {}
-        Err(error) => state(|state| *state = State::Refused(words(error))),
+        Err(error) => state(|state| {
+            // The first cause stays.
+            if !matches!(state, State::Refused(_)) {
+                *state = State::Refused(words(error));
+            }
+        }),
     }
     given
 }
@@ -239,6 +253,17 @@ async fn wait_until_in(place: &Place, child: u32, name: &str) -> Result<PathBuf,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_s_slice_is_the_machine_s_own() {
+        let below = "user.slice/user-0.slice/user@0.service/app.slice/x.service";
+        let slice = |below| slice(of_machine(Path::new(below)));
+        assert_eq!(slice(below).as_deref(), Some("user-0.slice"));
+        assert_eq!(
+            slice("system.slice/x.service").as_deref(),
+            Some("system.slice")
+        );
+    }
 
     #[test]
     fn a_scope_is_asked_for_in_the_nearest_slice() {
