@@ -18,7 +18,7 @@ use belljar_policy::{HostFacts, Policy, Refusal, Verified};
 pub use self::engine::{Parking, set_parking};
 pub(crate) use self::{
     ahead::{Again, Ahead},
-    engine::{Begun, Engine, Link, News, lock, parking},
+    engine::{Begun, Engine, Link, News, NoScope, lock, parking},
     trial::Came,
 };
 use crate::{

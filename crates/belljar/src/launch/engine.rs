@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     supervise::{Job, supervise},
-    sys::{self, LauncherProcess, Lease, Packets},
+    sys::{self, LauncherProcess, Lease, Packets, cgroup::ScopeError},
 };
 
 /// Whether the launcher keeps a child with its namespaces made.
@@ -58,7 +58,16 @@ pub(crate) enum Command {
 }
 
 /// The cgroup of a launcher's scope, or why there is none.
-pub(crate) type Scope = Result<PathBuf, String>;
+pub(crate) type Scope = Result<PathBuf, NoScope>;
+
+/// Why there is no scope.
+#[derive(Clone, Debug)]
+pub(crate) enum NoScope {
+    /// The launcher, or what asks for it, has ended, which says nothing of the machine.
+    Ended,
+    /// The machine gives none.
+    Refused(String),
+}
 
 /// How the rest of the process talks to the thread.
 #[derive(Clone, Debug)]
@@ -167,9 +176,7 @@ impl Engine {
     pub(crate) async fn scope(&self) -> Scope {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Scope(reply));
-        answer
-            .await
-            .unwrap_or_else(|_| Err("the thread `belljar` has ended".to_owned()))
+        answer.await.unwrap_or(Err(NoScope::Ended))
     }
 
     fn living(&self) -> Option<Arc<Link>> {
@@ -204,7 +211,8 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
                     });
                 }
                 Err(error) => {
-                    let _ = reply.send(Err(error.to_string()));
+                    tracing::warn!(target: "belljar", %error, "cannot start the launcher");
+                    let _ = reply.send(Err(NoScope::Ended));
                 }
             },
             Command::Launch(job, Some(begun)) => {
@@ -318,8 +326,11 @@ impl Link {
             match self.lives() {
                 true => sys::cgroup::ask_for_scope(*launcher)
                     .await
-                    .map_err(|error| error.to_string()),
-                false => Err("the launcher has ended".to_owned()),
+                    .map_err(|error| match error {
+                        ScopeError::Ended => NoScope::Ended,
+                        error => NoScope::Refused(error.to_string()),
+                    }),
+                false => Err(NoScope::Ended),
             }
         };
         self.scope.get_or_init(ask).await.clone()

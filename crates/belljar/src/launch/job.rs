@@ -16,7 +16,7 @@ use belljar_plan::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Again, Decided, Engine, before, lock, parking};
+use super::{Again, Decided, Engine, NoScope, before, lock, parking};
 use crate::{
     report::Sink,
     streams::{Ends, Meter, Three},
@@ -41,11 +41,14 @@ impl Decided {
         const EACCES: i32 = 13;
         let known = &self.facts.jar_cgroups;
         match self.cgroup_step() {
-            Some((index, _)) if known.scope => engine.scope().await.map_err(|reason| {
-                tracing::warn!(target: "belljar", reason, "there is no scope");
-                Failure::Step {
-                    index,
-                    errno: EACCES,
+            Some((index, _)) if known.scope => engine.scope().await.map_err(|why| match why {
+                NoScope::Ended => Failure::Lost,
+                NoScope::Refused(reason) => {
+                    tracing::warn!(target: "belljar", reason, "there is no scope");
+                    Failure::Step {
+                        index,
+                        errno: EACCES,
+                    }
                 }
             }),
             _ => Ok(PathBuf::from(&known.place)),
@@ -69,6 +72,10 @@ impl Decided {
         .map(Some)
         .map_err(|error| {
             tracing::debug!(target: "belljar", place = %place.display(), %error, "cannot make a cgroup");
+            // A scope goes with its launcher.
+            if known.scope && !place.exists() {
+                return Failure::Lost;
+            }
             Failure::Step {
                 index,
                 errno: error.raw_os_error().unwrap_or(0),

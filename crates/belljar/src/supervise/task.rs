@@ -166,10 +166,6 @@ async fn run(
         }
     };
     let wall = up.started.elapsed();
-    watched.last_change().await;
-    let (tally, observations) = watched.told();
-    let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
-    let changes = watched.changes;
     if last.is_none() {
         if !namespaces(&job.plan).pid {
             // Its first process has learnt of it, and ends what it adopted.
@@ -178,6 +174,10 @@ async fn run(
         setup::end(&up.pidfd, true, &mut news).await;
         sys::wait_until_gone(&up.pidfd, setup::GONE_WITHIN).await;
     }
+    watched.last_change().await;
+    let (tally, observations) = watched.told();
+    let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
+    let changes = watched.changes;
     if let Some(growth) = &mut growth {
         watch.grew(growth.last(PATIENCE).await);
     }

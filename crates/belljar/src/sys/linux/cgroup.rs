@@ -18,7 +18,7 @@ mod scope;
 mod shared;
 
 pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, processors, take_back};
-pub(crate) use scope::ask as ask_for_scope;
+pub(crate) use scope::{ScopeError, ask as ask_for_scope};
 
 /// Where cgroups of jars can be made, as far as a look tells.
 pub(crate) fn find() -> Result<Found, Missing> {

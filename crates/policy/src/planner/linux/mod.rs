@@ -129,6 +129,8 @@ pub(super) fn plan(
     let cpuset = cgroup::cpuset(effective, facts)?;
     let cgroup = Cgroup::planned(&limits, &together, cpuset, facts, own_bytes(&of_tree));
     let unheld = cgroup.without_optional(&mut limits, verified);
+    // What is left may be held.
+    let cgroup = Cgroup::planned(&limits, &together, cpuset, facts, own_bytes(&of_tree));
     before(&mut steps, &root, namespaces, &cgroup, effective, facts);
     own_root(&mut steps, &of_tree, facts, domain.is_ok());
     files(

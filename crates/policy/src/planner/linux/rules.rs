@@ -89,12 +89,22 @@ pub(super) fn planned(
         .collect()
 }
 
-/// Who wants memory to be throttled, which the kernel alone does.
+/// Who wants memory to be throttled, which the kernel alone does. A value that is not
+/// below the hard limit asks for nothing.
 fn throttled(rule: Rule, limits: &[PlannedLimit]) -> Option<String> {
-    let mut high = limits
-        .iter()
-        .filter(|planned| rule == Rule::Memory && planned.limit == Limit::MemoryHigh);
-    high.next().map(|planned| planned.origin.clone())
+    let find = |limit: Limit| limits.iter().find(|planned| planned.limit == limit);
+    let high = find(Limit::MemoryHigh).filter(|_| rule == Rule::Memory)?;
+    let most = find(Limit::Memory)?.hard?;
+    (high.hard? < most).then(|| high.origin.clone())
+}
+
+/// The bound of what no sample sees, where all that it rests on is there.
+fn unseen(effective: &Effective, facts: &HostFacts, placed: &Placed<'_>) -> Option<u64> {
+    let own = placed.namespaces.network && placed.namespaces.user && !placed.lower;
+    // Where code may be made, so may files in memory.
+    let no_files = placed.filter.is_some_and(|filter| filter.code != Code::Any);
+    let all = effective.preset.value == Preset::Strict && own && no_files;
+    all.then(|| super::buffers::unseen(placed.limits, facts))?
 }
 
 fn is_unset_limit(rule: Rule, effective: &Effective, limits: &[PlannedLimit]) -> bool {
@@ -288,15 +298,13 @@ fn enforcement(
         Rule::Memory | Rule::CpuTime if !facts.tasks_seen.is_available() => {
             ("nothing: what the jar's tasks use cannot be seen".to_owned(), None)
         }
-        Rule::Memory if let (Preset::Strict, Some(most)) =
-            (effective.preset.value, super::buffers::unseen(placed.limits, facts)) =>
-        {
+        Rule::Memory if let Some(most) = unseen(effective, facts, placed) => {
             let most = format_value(Limit::Memory, most.next_multiple_of(1 << 20));
             (
                 format!(
                     "sampling of private memory of all tasks (resident less shared, with swap and tables of pages), behind it \
                      RLIMIT_DATA for each process; what escapes both (buffers of sockets and pipes, scratch, watches) comes to {most} at \
-                     most, by the limits of processes, open files and disk"
+                     most, by the limits of processes, open files and disk, beside connections that nobody has accepted and locks"
                 ),
                 Supervisor,
             )

@@ -95,6 +95,11 @@ impl Made {
         let said = self.read(file)?;
         let held = match file {
             "io.max" => rates_hold(value, &said),
+            // The kernel takes processors that the cgroup above has not, and goes on with others.
+            "cpuset.cpus" => {
+                let has = self.read("cpuset.cpus.effective")?;
+                holds(value, said.trim_end()) && holds(value, has.trim_end())
+            }
             // A line more for each disk that has another one.
             "io.weight" | "io.bfq.weight" => {
                 said.lines().next() == Some(&format!("default {value}"))

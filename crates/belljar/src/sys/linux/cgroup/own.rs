@@ -170,16 +170,22 @@ fn tasks(at: &Path) -> Vec<u32> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Nobody is in it but this process and its children.
+/// Nobody is in it but this process, its children and theirs: what a launcher has made.
 fn is_ours(at: &Path) -> bool {
+    const GENERATIONS: usize = 4;
     let own = std::process::id();
-    let is_child = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = |pid: &u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // `pid (name) state ppid`, where the name may hold anything; proc_pid_stat(5).
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        rest.split(' ').nth(1) == Some(own.to_string().as_str())
+        let (_, rest) = stat.rsplit_once(") ")?;
+        rest.split(' ').nth(1)?.parse().ok()
     };
-    tasks(at).into_iter().all(|pid| pid == own || is_child(pid))
+    let is_of_us = |pid: u32| {
+        std::iter::successors(Some(pid), parent)
+            .take(GENERATIONS)
+            .any(|pid| pid == own)
+    };
+    tasks(at).into_iter().all(is_of_us)
 }
 
 /// Has new cgroups there have these controllers; gives those that they had not before.
