@@ -1,11 +1,22 @@
 //! What all jars of one host have together, beside what each has by itself.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use belljar::{Jar, LaunchError, Limit, Outcome, Policy};
 use belljar_tests::guest;
 
 use super::obedient::{MIB, Obedient, block_on, hard};
+
+/// What all jars of this process have together is one: a test that has some is alone.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A cgroup that can be made here has all that this takes; the lane's machines have.
 fn is_held() -> bool {
@@ -70,6 +81,7 @@ fn two_jars_that_each_have_enough_do_not_have_more_than_both_may() {
     if !is_held() {
         return;
     }
+    let _alone = alone();
     block_on(async {
         for (most, both) in [(1000, true), (200, false)] {
             let mut first = Obedient::under(together(Limit::Memory, most * MIB)).await;
@@ -108,6 +120,7 @@ fn tasks_are_counted_over_all() {
     if !is_held() {
         return;
     }
+    let _alone = alone();
     block_on(async {
         // Where all may have many, each gets what it asks for.
         let mut alone = Obedient::under(together(Limit::Processes, 400)).await;
@@ -132,6 +145,7 @@ fn the_lowest_word_holds_for_all_and_nothing_stays_when_the_last_has_ended() {
     if !is_held() {
         return;
     }
+    let _alone = alone();
     block_on(async {
         let first = Obedient::under(together(Limit::Cpu, 900)).await;
         let above = cgroup(&first).parent().expect("one above").to_owned();
