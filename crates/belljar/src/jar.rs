@@ -3,7 +3,9 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use belljar_plan::{Answer, Outcome, Plan, Preset, Report, outcome::Unmet};
-use belljar_policy::{self as policy, HostFacts, Policy, verified::Subject, why::Surroundings};
+use belljar_policy::{
+    self as policy, HostFacts, Policy, Refusal, Verified, verified::Subject, why::Surroundings,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     prepared::Prepared,
     report::ReportTo,
     streams::{Stdio, Three},
-    supervise::Running,
+    supervise::{self, Running},
     verify::{self, Ask},
     why::{self, Question, ThisMachine, Tried},
 };
@@ -369,18 +371,18 @@ fn decide(
     preset: Preset,
     look: impl Fn(Preset) -> HostFacts,
 ) -> Result<Decided, Undecided> {
-    let (verified, image) =
+    let (mut verified, image) =
         verify::verify(ask, &policy).map_err(|source| match source.outcome() {
             Some(outcome) => Undecided::Outcome(outcome),
             None => Undecided::Error(LaunchError::Verify { source }),
         })?;
     let mut facts = look(preset);
-    let mut plan = belljar_policy::plan(&verified, &policy, &facts)?;
+    let mut plan = plan(&mut verified, &policy, &facts)?;
     if plan.preset != preset {
         // The policy has another preset for this very plugin, which shows
         // other places.
         facts = look(plan.preset);
-        plan = belljar_policy::plan(&verified, &policy, &facts)?;
+        plan = self::plan(&mut verified, &policy, &facts)?;
     }
     let (plan, digest) = launch::shared(plan);
     let basis = Basis {
@@ -395,4 +397,28 @@ fn decide(
         digest,
         fixed: Fixed::No,
     })
+}
+
+/// Plans, and once more where what is granted for writing turns out to be a project whose
+/// quota can hold it: which paths those are, only a plan tells.
+fn plan(verified: &mut Verified, policy: &Policy, facts: &HostFacts) -> Result<Plan, Refusal> {
+    /// Stands for whatever is found.
+    const ANY: Option<u32> = Some(u32::MAX);
+    verified.project = None;
+    let first = belljar_policy::plan(verified, policy, facts);
+    let project = match &first {
+        Ok(plan) => supervise::project(plan),
+        // With a quota it may be what was demanded.
+        Err(Refusal::Unmet { .. }) => {
+            verified.project = ANY;
+            let with = belljar_policy::plan(verified, policy, facts);
+            with.ok().and_then(|plan| supervise::project(&plan))
+        }
+        Err(_) => None,
+    };
+    verified.project = project;
+    match project {
+        Some(_) => belljar_policy::plan(verified, policy, facts),
+        None => first,
+    }
 }

@@ -31,7 +31,11 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
 
 use self::change::Update;
 pub use self::change::UpdateError;
-pub(crate) use self::{growth::Grants, receipts::Receipts, task::supervise};
+pub(crate) use self::{
+    growth::{Grants, project},
+    receipts::Receipts,
+    task::supervise,
+};
 use crate::{
     launch::{Again, Engine},
     report::{self, Sink},

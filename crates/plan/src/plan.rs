@@ -11,7 +11,7 @@ use crate::{
     filter::Filter,
     landlock::Landlock,
     rule::{Limit, Preset, Rule, Strength},
-    step::OwnedStep,
+    step::{OwnedStep, Source, Step},
 };
 
 /// The version of this form.
@@ -37,6 +37,9 @@ pub struct Plan {
     /// What all jars of this host have together, at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub together: Vec<PlannedLimit>,
+    /// The quota that holds what is granted for writing; none where it is watched instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<ProjectQuota>,
     /// What the filter of system calls is made of; none where this machine takes none.
     pub filter: Option<Filter>,
     /// Paths of the machine that were granted, with where each was said.
@@ -122,6 +125,19 @@ pub struct PlannedLimit {
     pub stop: bool,
     /// Which side decided, such as `preset strict`, `--memory` or `policy.toml line 4`.
     pub origin: String,
+}
+
+/// What everything that is granted for writing may grow by: it is one project of a file
+/// system, whose quota is set for as long as the jar lives; ext4(5), quotactl(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectQuota {
+    /// The project's number.
+    pub project: u32,
+    /// Bytes beyond what it holds at the launch.
+    pub bytes: u64,
+    /// Files, directories and links beyond those that there are at the launch.
+    pub inodes: u64,
 }
 
 /// The user that the guest is.
@@ -223,10 +239,33 @@ impl Plan {
         self.limits.iter().find(|planned| planned.limit == limit)
     }
 
+    /// Files and directories of the machine that the jar may write to. Devices are among them.
+    #[must_use]
+    pub fn writable(&self) -> Vec<Slot> {
+        let source = |step: &OwnedStep| match step {
+            Step::Bind {
+                source, attributes, ..
+            } if !attributes.read_only => match source {
+                Source::Slot { slot } => self.slots.get(usize::from(*slot)).cloned(),
+                Source::Path {
+                    path,
+                    device,
+                    inode,
+                } => Some(Slot {
+                    path: path.clone(),
+                    device: *device,
+                    inode: *inode,
+                }),
+                Source::Scratch { .. } => None,
+            },
+            _ => None,
+        };
+        self.steps.iter().filter_map(source).collect()
+    }
+
     /// A step for people: its name, and the path or thing that it is about.
     #[must_use]
     pub fn describe_step(&self, index: usize) -> String {
-        use crate::step::{Source, Step};
         let Some(step) = self.steps.get(index) else {
             return format!("step {index}");
         };

@@ -52,6 +52,7 @@ pub fn plugin() -> Verified {
         caller: Caller::default(),
         survey: Survey(BTreeMap::new()),
         writable_code: Default::default(),
+        project: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub fn program(facts: &HostFacts) -> Option<Verified> {
         caller: Caller::default(),
         survey: Survey(BTreeMap::new()),
         writable_code: Default::default(),
+        project: None,
     })
 }
 

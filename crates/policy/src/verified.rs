@@ -21,6 +21,9 @@ pub struct Verified {
     /// Programs among those paths that ask for memory that is writable and
     /// executable when they are started, by where they are.
     pub writable_code: BTreeSet<UnixPath>,
+    /// The project of a file system that everything granted for writing is in, with all
+    /// that comes into it, where its quota can be set.
+    pub project: Option<u32>,
 }
 
 /// What is run.

@@ -2,9 +2,11 @@
 
 mod common;
 
-use belljar_plan::{Limit, Preset, Rule, Source, Step, Strength, step::OwnedStep, wire};
+use belljar_plan::{
+    Limit, Preset, Rule, Source, Step, Strength, plan::ProjectQuota, step::OwnedStep, wire,
+};
 use belljar_policy::{
-    Policy, Refusal,
+    Policy, Refusal, Verified,
     facts::{Ability, Os},
     manifest::{Bound, Place},
     verified::{Executable, ExecutableKind, FileKind, Found, Library},
@@ -362,10 +364,17 @@ fn growth_of_grants_is_only_claimed_where_it_is_limited() {
         path: path("/data"),
         at: None,
     });
-    let disk = |policy: &Policy| {
-        let plan = plan(&verified, policy, &machine());
-        rule(&plan, Rule::Disk).planned.clone()
+    let disk_of = |verified: &Verified, policy: &Policy| {
+        let plan = plan(verified, policy, &machine());
+        (rule(&plan, Rule::Disk).planned.clone(), plan.quota)
     };
+    let project = Verified {
+        project: Some(7),
+        ..verified.clone()
+    };
+    // Where nothing is limited, no quota is set.
+    assert_eq!(disk_of(&project, &policy).1, None);
+    let disk = |policy: &Policy| disk_of(&verified, policy).0;
     assert!(!disk(&policy).mechanism.contains("growth"));
     assert_eq!(disk(&policy).strength, Strength::Kernel);
     let limit = Bound {
@@ -376,6 +385,20 @@ fn growth_of_grants_is_only_claimed_where_it_is_limited() {
     policy.flags.limits.insert(Limit::Disk, limit);
     assert!(disk(&policy).mechanism.contains("growth"));
     assert_eq!(disk(&policy).strength, Strength::Supervisor);
+    let (planned, quota) = disk_of(&project, &policy);
+    assert!(planned.mechanism.contains("quota of project 7"));
+    assert_eq!(planned.strength, Strength::Kernel);
+    let expected = ProjectQuota {
+        project: 7,
+        bytes: 1 << 20,
+        inodes: 1024,
+    };
+    assert_eq!(quota, Some(expected));
+    let nothing = Policy {
+        preset: policy.preset.clone(),
+        ..Policy::default()
+    };
+    assert_eq!(disk_of(&project, &nothing).1, None, "nothing is granted");
 }
 
 #[test]

@@ -48,9 +48,15 @@ fn long_without_that_limit_the_same_bombs_get_past_its_number() {
 }
 
 fn bomb(memory: &str, kind: &str, tried: u64) -> VmCommand {
-    shell(&run(&format!(
-        "--memory {memory} --disk 256MiB --open-files 1024 --processes 20 --read /disk -- belljar-guest bomb {kind}={tried}"
-    )))
+    // What the kernel takes in stays for a moment, so that whoever looks at it can.
+    let (before, hold) = match kind {
+        "datagrams" => ("sleep 4 | ", "hold"),
+        _ => ("", ""),
+    };
+    let run = run(&format!(
+        "--memory {memory} --disk 256MiB --open-files 1024 --processes 20 --read /disk -- belljar-guest bomb {hold} {kind}={tried}"
+    ));
+    shell(&format!("{before}({run})"))
 }
 
 /// What became of the bombs of each kind.
@@ -70,7 +76,10 @@ fn held(kernel: KernelName) {
     for ((kind, _, over), told) in BYTES.iter().zip(bytes) {
         let (peak, outcome) = (told.usage("memory_peak"), &told.report["outcome"]);
         eprintln!("{kind}: {} KiB, {outcome}", peak >> 10);
-        assert!(peak <= HELD, "{kind}: {told:?}");
+        // 7.2 takes in what comes for a UDP socket whatever memory.max says, as far as
+        // net.ipv4.udp_mem lets it; 6.12 did not. The jar is ended for it by Belljar's own look.
+        let taken_in = kernel == KernelName::Sid && *kind == "datagrams";
+        assert!(taken_in || peak <= HELD, "{kind}: {told:?}");
         let ends = if *over {
             outcome["limit"] == "memory"
         } else {

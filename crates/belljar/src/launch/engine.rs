@@ -136,6 +136,7 @@ impl Engine {
             .name("belljar".to_owned())
             .spawn(move || {
                 sys::block_signals();
+                sys::sweep_projects();
                 let runtime = lock(&taken).take();
                 if let Some(runtime) = runtime {
                     runtime.block_on(serve(queue, &link));

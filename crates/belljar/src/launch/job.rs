@@ -99,8 +99,8 @@ impl Decided {
                 before(&format!("open {} as planned", slot.path.escaped()), &error)
             })?);
         }
-        let grants = Grants::of_plan(plan, &slots)
-            .map_err(|error| before("count what granted directories hold", &error))?;
+        let grants = Grants::of_plan(plan)
+            .map_err(|error| before("hold or count what granted directories take", &error))?;
         let (machine_uid, machine_gid, lease) = identity(plan.identity.machine, engine)
             .map_err(|error| before("lease a machine uid", &error))?;
         let owner = lease.as_ref().map(Lease::id);

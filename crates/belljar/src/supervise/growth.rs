@@ -8,78 +8,87 @@ use std::{
     time::{Duration, Instant},
 };
 
-use belljar_plan::{Limit, Plan, Source, Step, plan::Slot};
+use belljar_plan::{Limit, Plan, plan::Slot};
 use tokio::sync::mpsc;
 
-use crate::sys;
+use crate::sys::{self, Grown, HeldProject};
 
-/// A walk follows the last one after so long, and after ten times as long as that took.
+/// A look follows the last one after so long, and after ten times as long as that took.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something in a granted project is another's: EXDEV.
+const ANOTHER_S: i32 = 18;
+
+/// A granted directory is too large, or too deep, to be counted: EOVERFLOW.
+const TOO_MUCH: i32 = 75;
 
 /// Granted directories as they were before the launch.
 #[derive(Debug)]
-pub(crate) struct Grants {
-    tops: Vec<OwnedFd>,
-    before: u64,
+pub(crate) enum Grants {
+    /// What they hold is counted by walks.
+    Walked { tops: Vec<OwnedFd>, before: u64 },
+    /// They are a project, whose quota holds it, and which the kernel counts.
+    Held(HeldProject),
 }
 
-/// How much they have grown; `u64::MAX` where that could not be counted.
+/// How much they have grown; `u64::MAX` bytes where that could not be counted.
 #[derive(Debug)]
 pub(crate) struct Growth {
-    pub(crate) seen: mpsc::UnboundedReceiver<u64>,
+    pub(crate) seen: mpsc::UnboundedReceiver<Grown>,
     /// Held until one last look is wanted.
     stop: Option<SyncSender<()>>,
 }
 
+/// What a plan lets the guest write to, opened; nothing where that is not limited, since
+/// presets that are not strict limit scratch only.
+fn limited(plan: &Plan) -> io::Result<Vec<(OwnedFd, Slot)>> {
+    let limit = plan.limit(Limit::Disk);
+    if !limit.is_some_and(|limit| limit.covers_grants(plan.preset)) {
+        return Ok(Vec::new());
+    }
+    let mut tops = Vec::new();
+    for slot in plan.writable() {
+        tops.push((sys::open_slot(&slot)?, slot));
+    }
+    // The machine's devices are bound too, and hold nothing.
+    tops.retain(|(top, _)| sys::holds_bytes(top));
+    Ok(tops)
+}
+
+/// The one project of a file system that everything is in which a plan lets the guest write
+/// to and limits, where its quota can be set.
+pub(crate) fn project(plan: &Plan) -> Option<u32> {
+    if !sys::facts::privileged() {
+        return None;
+    }
+    let tops = limited(plan).ok()?;
+    let ((first, slot), others) = tops.split_first()?;
+    let project = sys::project(first)?;
+    let same = others
+        .iter()
+        .all(|(top, other)| other.device == slot.device && sys::project(top) == Some(project));
+    (same && tops.iter().all(|(top, _)| sys::is_all_of(top, project))).then_some(project)
+}
+
 impl Grants {
-    /// Counts what the plan lets the guest write to; none where nothing is
-    /// limited. Presets that are not strict limit scratch only.
-    pub(crate) fn of_plan(plan: &Plan, slots: &[OwnedFd]) -> io::Result<Option<Self>> {
-        let limit = plan
-            .limit(Limit::Disk)
-            .filter(|limit| limit.covers_grants(plan.preset));
-        if limit.is_none() {
+    /// Has what the plan lets the guest write to held, or counts it; none where nothing is
+    /// limited.
+    pub(crate) fn of_plan(plan: &Plan) -> io::Result<Option<Self>> {
+        let tops = limited(plan)?;
+        let Some((top, slot)) = tops.first() else {
             return Ok(None);
-        }
-        let mut tops = Vec::new();
-        for step in &plan.steps {
-            let Step::Bind {
-                source, attributes, ..
-            } = step
-            else {
-                continue;
-            };
-            if attributes.read_only {
-                continue;
+        };
+        if let Some(quota) = plan.quota {
+            // What came meanwhile from another project would be held by nothing.
+            if project(plan) != Some(quota.project) {
+                return Err(io::Error::from_raw_os_error(ANOTHER_S));
             }
-            match source {
-                Source::Slot { slot } => {
-                    if let Some(top) = slots.get(usize::from(*slot)) {
-                        tops.push(top.try_clone()?);
-                    }
-                }
-                Source::Path {
-                    path,
-                    device,
-                    inode,
-                } => tops.push(sys::open_slot(&Slot {
-                    path: path.clone(),
-                    device: *device,
-                    inode: *inode,
-                })?),
-                Source::Scratch { .. } => {}
-            }
+            return HeldProject::hold(top, &slot.path, quota).map(|held| Some(Self::Held(held)));
         }
-        // The machine's devices are bound too, and hold nothing.
-        tops.retain(sys::holds_bytes);
-        if tops.is_empty() {
-            return Ok(None);
-        }
+        let tops: Vec<OwnedFd> = tops.into_iter().map(|(top, _)| top).collect();
         match sum(&tops) {
-            u64::MAX => Err(io::Error::other(
-                "a granted directory is too large or too deep to be watched",
-            )),
-            before => Ok(Some(Self { tops, before })),
+            u64::MAX => Err(io::Error::from_raw_os_error(TOO_MUCH)),
+            before => Ok(Some(Self::Walked { tops, before })),
         }
     }
 
@@ -95,31 +104,48 @@ impl Grants {
                 loop {
                     let last = stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
                     let begun = Instant::now();
-                    let grown = match sum(&self.tops) {
-                        u64::MAX => u64::MAX,
-                        now => now.saturating_sub(self.before),
-                    };
-                    if sender.send(grown).is_err() || last {
-                        return;
+                    if sender.send(self.grown()).is_err() || last {
+                        break;
                     }
                     pause = INTERVAL.max(begun.elapsed() * 10);
                 }
+                // Whoever waits for the last look finds the quota as it was.
+                drop(self);
+                drop(sender);
             })?;
         Ok(Growth {
             seen,
             stop: Some(stop),
         })
     }
+
+    fn grown(&self) -> Grown {
+        let unknown = Grown {
+            bytes: u64::MAX,
+            full: false,
+        };
+        match self {
+            Self::Walked { tops, before } => match sum(tops) {
+                u64::MAX => unknown,
+                now => Grown {
+                    bytes: now.saturating_sub(*before),
+                    full: false,
+                },
+            },
+            Self::Held(held) => held.grown().unwrap_or(unknown),
+        }
+    }
 }
 
 impl Growth {
     /// The most that was seen, with one last look.
-    pub(crate) async fn last(&mut self, patience: Duration) -> u64 {
+    pub(crate) async fn last(&mut self, patience: Duration) -> Grown {
         drop(self.stop.take());
-        let mut most = 0;
+        let mut most = Grown::default();
         let rest = async {
             while let Some(grown) = self.seen.recv().await {
-                most = most.max(grown);
+                most.bytes = most.bytes.max(grown.bytes);
+                most.full |= grown.full;
             }
         };
         // A file system that hangs is not waited for.

@@ -227,6 +227,7 @@ pub(crate) mod tests {
                 })
                 .collect(),
             together: Vec::new(),
+            quota: None,
             limits: Vec::new(),
             filter: None,
             landlock: None,

@@ -8,6 +8,8 @@ use belljar_plan::{
     report::{Edge, LimitHit, LimitValues},
 };
 
+use crate::sys::Grown;
+
 /// Memory grows at most this fast on the machines that we know, bytes a second.
 const GROWTH: u64 = 4 << 30;
 
@@ -170,7 +172,8 @@ impl Watch {
 
     /// Takes how much granted directories have grown; `u64::MAX` is beyond counting.
     /// Gives the limits reached for the first time.
-    pub(crate) fn grew(&mut self, bytes: u64) -> Vec<LimitHit> {
+    pub(crate) fn grew(&mut self, seen: Grown) -> Vec<LimitHit> {
+        let Grown { bytes, full } = seen;
         let before = self.told.len();
         if bytes != u64::MAX {
             self.grown = self.grown.max(bytes);
@@ -178,7 +181,7 @@ impl Watch {
         if bytes > self.soft(Limit::Disk) {
             self.hit(Limit::Disk, Edge::Soft);
         }
-        if bytes > self.hard(Limit::Disk) {
+        if full || bytes > self.hard(Limit::Disk) {
             self.hit(Limit::Disk, Edge::Hard);
         }
         self.told_since(before)

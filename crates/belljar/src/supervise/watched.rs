@@ -35,7 +35,7 @@ use super::{
 use crate::{
     launch::{Link, News},
     sys::{
-        self,
+        self, Grown,
         cgroup::{Counted, OwnCgroup},
     },
 };
@@ -172,7 +172,7 @@ impl<'a> Watched<'a> {
                 },
                 () = self.job.meter.crossed() => self.crossed(),
                 () = wait(timer) => self.timers(),
-                bytes = grown(growth) => self.grew(bytes),
+                seen = grown(growth) => self.grew(seen),
                 calls = heard(&mut denials) => self.denied(calls),
                 done = under_way.done() => {
                     self.changed(done);
@@ -346,11 +346,11 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn grew(&mut self, bytes: u64) {
-        for hit in self.watch.grew(bytes) {
+    fn grew(&mut self, seen: Grown) {
+        for hit in self.watch.grew(seen) {
             self.tell(hit);
         }
-        if bytes > self.watch.hard(Limit::Disk) {
+        if seen.bytes > self.watch.hard(Limit::Disk) {
             self.stop(Cause::Limit(Limit::Disk));
         }
     }
@@ -448,10 +448,10 @@ fn processors() -> u64 {
 }
 
 /// How much granted directories have grown, at each look.
-async fn grown(growth: &mut Option<Growth>) -> u64 {
+async fn grown(growth: &mut Option<Growth>) -> Grown {
     if let Some(looked) = growth {
-        if let Some(bytes) = looked.seen.recv().await {
-            return bytes;
+        if let Some(seen) = looked.seen.recv().await {
+            return seen;
         }
         *growth = None;
     }

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use belljar_plan::plan::{MachineIdentity, Slot};
+use belljar_plan::{
+    Bytes,
+    plan::{MachineIdentity, ProjectQuota, Slot},
+};
 use belljar_policy::seccomp::{Attempt, Named};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -282,6 +285,35 @@ pub(crate) struct Held {
 pub(crate) fn held(_: &OwnedFd) -> io::Result<Held> {
     unsupported()
 }
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grown {
+    pub(crate) bytes: u64,
+    pub(crate) full: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum HeldProject {}
+
+impl HeldProject {
+    pub(crate) fn hold(_: &OwnedFd, _: &Bytes, _: ProjectQuota) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn grown(&self) -> io::Result<Grown> {
+        match *self {}
+    }
+}
+
+pub(crate) fn project(_: &OwnedFd) -> Option<u32> {
+    None
+}
+
+pub(crate) fn is_all_of(_: &OwnedFd, _: u32) -> bool {
+    false
+}
+
+pub(crate) fn sweep_projects() {}
 
 pub(crate) fn holds_bytes(_: &OwnedFd) -> bool {
     false

@@ -119,6 +119,7 @@ pub(crate) fn plan() -> Plan {
         program: "/usr/bin/tool".into(),
         rules,
         together: Vec::new(),
+        quota: None,
         limits: Vec::new(),
         filter: Some(Filter {
             machine: "x86_64".into(),

@@ -208,6 +208,7 @@ pub(crate) fn program(asked: &str, at: &str, executable: Executable) -> Verified
         },
         survey,
         writable_code: Default::default(),
+        project: None,
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn program() -> Verified {
         caller: Caller::default(),
         survey: survey(),
         writable_code: Default::default(),
+        project: None,
     }
 }
 

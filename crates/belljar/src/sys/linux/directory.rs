@@ -173,15 +173,36 @@ impl Directory {
 
     /// Everything in a regular file of this directory, up to `bound` bytes.
     pub(crate) fn read(&self, name: &str, bound: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(name)?.take(bound).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A regular file of this directory, for reading.
+    pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.0, name, flags, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(Errno::INVAL.into());
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(Errno::INVAL.into()),
         }
-        let mut bytes = Vec::new();
-        file.take(bound).read_to_end(&mut bytes)?;
-        Ok(bytes)
+    }
+
+    /// Has a file and its name survive the machine's end.
+    pub(crate) fn keep(&self, name: &str) -> io::Result<()> {
+        self.open_file(name)?.sync_all()?;
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+
+    /// The same directory, opened once more: locks of both are different ones.
+    pub(crate) fn again(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::openat(&self.0, ".", OPEN, Mode::empty())?)
+    }
+
+    /// Removes an empty directory of it.
+    pub(crate) fn remove_empty(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
     }
 
     /// Notes that a file was used now.

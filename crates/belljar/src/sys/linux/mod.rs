@@ -14,6 +14,7 @@ mod names;
 mod notify;
 mod packets;
 pub(crate) mod prober;
+mod project;
 mod size;
 mod tree;
 mod wait;
@@ -38,7 +39,8 @@ pub(crate) use self::{
     names::{Unread, name},
     notify::{Asked, answer_call, await_call, let_go_on, next_call, take_turns},
     packets::{Packets, connected_packets},
-    size::held,
+    project::{Grown, HeldProject, project, sweep as sweep_projects},
+    size::{held, is_all_of},
     tree::{sample, shared_once},
     wait::{Ready, gone, wait_for_either, wait_until_gone, wait_writable, watch},
 };

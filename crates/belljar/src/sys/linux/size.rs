@@ -6,10 +6,12 @@
 
 use std::{
     collections::HashSet,
+    ffi::CStr,
     io,
     os::fd::{AsFd, OwnedFd},
 };
 
+use super::project;
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
@@ -17,6 +19,9 @@ use rustix::{
 
 /// The most entries that one walk looks at.
 const MOST: u64 = 1_000_000;
+
+/// The same where each has to be opened.
+const MOST_OPENED: u64 = 100_000;
 
 /// What a tree holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,10 +34,21 @@ pub(crate) struct Held {
 
 /// Counts what is below a file or directory that was opened with `O_PATH`.
 pub(crate) fn held(top: &OwnedFd) -> io::Result<Held> {
+    walk(top, None)
+}
+
+/// Everything of this file system in a directory that can grow is in this project, and so
+/// will be what is made there. One of more entries than can be looked at is not said to be.
+pub(crate) fn is_all_of(top: &OwnedFd, project: u32) -> bool {
+    walk(top, Some(project)).is_ok_and(|held| held.complete)
+}
+
+fn walk(top: &OwnedFd, project: Option<u32>) -> io::Result<Held> {
     let stat = rustix::fs::fstat(top)?;
     let mut walk = Walk {
         device: stat.st_dev,
         me: rustix::process::geteuid().as_raw(),
+        project,
         bytes: 0,
         entries: 0,
         complete: true,
@@ -54,6 +70,8 @@ pub(crate) fn held(top: &OwnedFd) -> io::Result<Held> {
 struct Walk {
     device: u64,
     me: u32,
+    /// What is in no or another one makes it incomplete.
+    project: Option<u32>,
     bytes: u64,
     entries: u64,
     complete: bool,
@@ -98,6 +116,12 @@ impl Walk {
                 return;
             }
         };
+        if let Some(wanted) = self.project
+            && !matches!(rustix::fs::fstat(&directory), Ok(stat) if project::of(&directory, stat.st_mode) == Some(wanted))
+        {
+            self.complete = false;
+            return;
+        }
         let Ok(entries) = Dir::read_from(directory.as_fd()) else {
             self.complete = false;
             return;
@@ -112,7 +136,8 @@ impl Walk {
                 continue;
             }
             self.entries += 1;
-            if self.entries > MOST {
+            let most = self.project.map_or(MOST, |_| MOST_OPENED);
+            if self.entries > most {
                 self.complete = false;
                 left.clear();
                 return;
@@ -124,11 +149,31 @@ impl Walk {
                 continue;
             }
             self.count(&stat);
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                left.push([path, b"/", name.to_bytes()].concat());
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => left.push([path, b"/", name.to_bytes()].concat()),
+                FileType::RegularFile => {
+                    if let Some(wanted) = self.project
+                        && file_s(&directory, name) != Some(wanted)
+                    {
+                        self.complete = false;
+                        left.clear();
+                        return;
+                    }
+                }
+                // They hold nothing that grows.
+                _ => {}
             }
         }
     }
+}
+
+/// The project of a regular file.
+fn file_s(directory: &OwnedFd, name: &CStr) -> Option<u32> {
+    let flags =
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    project::of(&file, stat.st_mode)
 }
 
 #[cfg(test)]

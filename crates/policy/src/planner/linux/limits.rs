@@ -1,6 +1,10 @@
 //! Limits as the kernel's per-process bounds, and as the plan tells them.
 
-use belljar_plan::{Limit, Preset, Resource, Step, plan::PlannedLimit, step::OwnedStep};
+use belljar_plan::{
+    Limit, Preset, Resource, Step,
+    plan::{PlannedLimit, ProjectQuota},
+    step::OwnedStep,
+};
 
 use super::cgroup::Cgroup;
 use crate::{
@@ -139,6 +143,17 @@ pub(super) fn data_backstop(memory: u64, tasks: Option<u64>) -> u64 {
     memory
         .saturating_add(256 * MIB)
         .saturating_add(tasks.unwrap_or(1024).saturating_mul(THREAD_STACK))
+}
+
+/// What a project may grow by. A file that holds a byte takes a block of the file system,
+/// so that only empty ones and links come to the number of files first.
+pub(super) fn quota(bytes: u64, project: u32) -> Option<ProjectQuota> {
+    const BLOCK: u64 = 4096;
+    (project != 0).then(|| ProjectQuota {
+        project,
+        bytes,
+        inodes: (bytes / BLOCK).max(1024),
+    })
 }
 
 /// Files that a scratch of this size may hold: each takes about 1 KiB of

@@ -128,6 +128,8 @@ pub(super) fn plan(
         namespaces: NONE,
         limits: &limits,
         growth,
+        // A guest in the machine's own user namespace may give its files to another project.
+        quota: None,
         sys: None,
         filter: Some(&filter),
         own_code: None,
@@ -149,6 +151,7 @@ pub(super) fn plan(
         rules: rules::planned(effective, facts, placed),
         limits,
         together: together.clone(),
+        quota: None,
         grants: grants(verified, effective),
         hidden: Vec::new(),
         sockets: Vec::new(),

@@ -150,6 +150,11 @@ pub(super) fn plan(
             cgroup: &cgroup,
         },
     )?;
+    let growth = effective.grants.iter().any(|grant| grant.write);
+    let quota = limits
+        .iter()
+        .find(|limit| growth && limit.covers_grants(effective.preset.value))
+        .and_then(|limit| limits::quota(limit.hard?, verified.project?));
     let program = exec.path.as_str().into();
     steps.push(
         Step::Exec {
@@ -172,10 +177,11 @@ pub(super) fn plan(
         rules::Placed {
             namespaces,
             limits: &limits,
-            growth: effective.grants.iter().any(|grant| grant.write)
+            growth: growth
                 && limits
                     .iter()
                     .any(|limit| limit.covers_grants(effective.preset.value)),
+            quota,
             sys: sys_granted(verified, effective),
             filter: filter.as_ref(),
             own_code: code::asked_for(verified, effective, &root.tree),
@@ -194,6 +200,7 @@ pub(super) fn plan(
         rules,
         limits,
         together: together.clone(),
+        quota,
         grants: grants(verified, effective),
         hidden: hidden
             .into_iter()

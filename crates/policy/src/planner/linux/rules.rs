@@ -6,7 +6,7 @@ use belljar_plan::{
     Filter, Limit, Namespaces, Preset, Rule, Strength,
     filter::Code,
     landlock::Right,
-    plan::{Enforcement, PlannedLimit, PlannedRule},
+    plan::{Enforcement, PlannedLimit, PlannedRule, ProjectQuota},
 };
 
 use super::{
@@ -25,6 +25,8 @@ pub(super) struct Placed<'a> {
     pub(super) limits: &'a [PlannedLimit],
     /// Some granted directory can be written, and its growth is limited.
     pub(super) growth: bool,
+    /// The quota that holds it.
+    pub(super) quota: Option<ProjectQuota>,
     /// Something of /sys is granted, and whether for writing.
     pub(super) sys: Option<bool>,
     /// The filter of system calls.
@@ -323,7 +325,14 @@ fn enforcement(
         Rule::Wall => ("the supervisor's monotonic timer".to_owned(), Supervisor),
         Rule::Output => ("the relay's count; pipes are bounded by the kernel".to_owned(), Supervisor),
         Rule::Disk => {
-            if placed.growth {
+            if let Some(quota) = placed.quota {
+                let ProjectQuota { project, inodes, .. } = quota;
+                let mechanism = format!(
+                    "scratch: tmpfs sized in bytes and files; granted directories: the quota of project {project} of their file system, \
+                     in bytes and {inodes} more files, shared with whoever else writes there"
+                );
+                own(true, jar, &mechanism)
+            } else if placed.growth {
                 ("scratch: tmpfs sized in bytes and files; granted directories: sampled growth".to_owned(), Supervisor)
             } else {
                 own(true, jar, "tmpfs sized in bytes and files; no other place that can be written has a limit")
