@@ -9,7 +9,10 @@ mod failure;
 mod layout;
 mod tried;
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use belljar_plan::Preset;
 use belljar_policy::{
@@ -17,7 +20,7 @@ use belljar_policy::{
     facts::{Ability, JarCgroups, Layout, Os},
 };
 
-pub(crate) use self::cgroups::has_cgroups;
+pub(crate) use self::cgroups::will_have_one;
 pub use self::{failure::after_failure, tried::tried};
 use crate::sys::facts::{self, Call};
 
@@ -60,6 +63,36 @@ pub(crate) fn refreshed(preset: Preset) -> HostFacts {
         .unwrap_or_else(PoisonError::into_inner)
         .retain(|known| known.preset != preset);
     known_for(preset)
+}
+
+/// Where jars can have cgroups, which a launch wants to know before all else.
+pub(crate) fn jar_cgroups(preset: Preset) -> JarCgroups {
+    let user = facts::user();
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = |at: &&Known| at.preset == preset && at.user == user;
+    if let Some(known) = known.iter().find(same) {
+        return known.facts.jar_cgroups.clone();
+    }
+    drop(known);
+    let learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(learnt) = &learnt.jar_cgroups {
+        return learnt.clone();
+    }
+    drop(learnt);
+    let found = cgroups::jar_cgroups();
+    let mut just_seen = JUST_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    *just_seen = Some((Instant::now(), found.clone()));
+    found
+}
+
+/// What a launch saw of cgroups before it looked at the rest, which it need not see twice.
+static JUST_SEEN: Mutex<Option<(Instant, JarCgroups)>> = Mutex::new(None);
+
+fn just_seen() -> Option<JarCgroups> {
+    const FRESH: Duration = Duration::from_millis(20);
+    let mut seen = JUST_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (when, found) = seen.take()?;
+    (when.elapsed() < FRESH).then_some(found)
 }
 
 /// What was found, for whom and for which preset.
@@ -166,7 +199,9 @@ fn found(layout: Layout) -> HostFacts {
                 boot("Linux 5.14 or later"),
             )
         },
-        jar_cgroups: learnt_cgroups.unwrap_or_else(cgroups::jar_cgroups),
+        jar_cgroups: learnt_cgroups
+            .or_else(just_seen)
+            .unwrap_or_else(cgroups::jar_cgroups),
         socket_buffer: facts::socket_buffer(),
         tasks_seen: tasks_seen(process.uid, &all_gids),
         bounds: facts::bounds(),

@@ -17,7 +17,7 @@ use belljar_policy::{HostFacts, Policy, Refusal, Verified};
 
 pub use self::engine::{Parking, set_parking};
 pub(crate) use self::{
-    ahead::{Again, Ahead},
+    ahead::{Again, Ahead, Early},
     engine::{Begun, Engine, Link, News, NoScope, lock, parking},
     trial::Came,
 };
@@ -135,10 +135,15 @@ pub(crate) async fn launch(
     } = around;
     let id = new_id();
     let begun = Instant::now();
+    // Held until the launch takes it, whatever comes between.
+    let mut early: Option<Early> = None;
     let engine = Engine::get().inspect(|engine| {
         // The launcher starts while we look; that it can't is told by the launch.
-        let child = ahead.and_then(|ahead| ahead.request(&engine.parked));
-        engine.warm(child);
+        let child = ahead.and_then(|ahead| ahead.ask(&engine.parked));
+        engine.warm(child.map(|(asked, descriptors, cgroup)| {
+            early = cgroup;
+            (asked, descriptors)
+        }));
     });
     let sink = Sink::open(report_to, &id)
         .map_err(|(path, source)| LaunchError::Report { path, source })?;
@@ -177,7 +182,11 @@ pub(crate) async fn launch(
                 .map_err(|(path, source)| LaunchError::Report { path, source })
         };
         let made = match decided.place(&engine).await {
-            Ok(place) => decided.job(&id, (task.clone(), &place), &three, &sink, &engine),
+            Ok(place) => {
+                let early = early.as_mut().and_then(Early::take_cgroup);
+                let cgroup = (place.as_path(), early);
+                decided.job(&id, task.clone(), cgroup, &three, &sink, &engine)
+            }
             Err(failure) => Err(failure),
         };
         let (failure, receipts) = match made {
@@ -189,6 +198,7 @@ pub(crate) async fn launch(
                     ..job
                 };
                 engine.launch(Box::new(job));
+                early = None;
                 match reply.await {
                     Ok(Attempt::Running { pid, streams }) => {
                         return Ok(Running::new(

@@ -83,7 +83,7 @@ impl Start {
     /// As for [`Jar::launch`](crate::Jar::launch).
     pub async fn launch(self) -> Result<Running, LaunchError> {
         let Self { decided, around } = self;
-        let ahead = Ahead::like(&decided.plan);
+        let ahead = Ahead::planned(&decided.plan, &decided.facts);
         launch::launch(move || Ok(decided), ahead, around).await
     }
 

@@ -314,6 +314,84 @@ fn a_parked_child_takes_the_launch_that_fits_and_no_other() {
     panic!("one parked child is all there should be");
 }
 
+/// A new cgroup in this test's own, where root may make one.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn make(name: &str) -> Self {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let at = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let at = fields.next()?;
+            (fields.next()? == "cgroup2").then_some(at)
+        });
+        let place = std::path::Path::new(at.expect("cgroups of version 2")).join(own.unwrap());
+        let made = place.join(format!("launcher-test-{}-{name}", std::process::id()));
+        fs::create_dir(&made).unwrap();
+        Self(made)
+    }
+
+    fn open(&self) -> OwnedFd {
+        File::open(&self.0).unwrap().into()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Only root makes cgroups here.
+#[test]
+fn a_parked_child_in_a_cgroup_takes_the_launch_that_carries_it_and_no_other() {
+    if !is_root() {
+        return;
+    }
+    let (one, other) = (Cgroup::make("one"), Cgroup::make("other"));
+    let host = Host::start();
+    let mut steps = shell("cat /proc/self/cgroup");
+    let settings = Vec::new();
+    let at = usize::try_from(position(&steps, "clone")).unwrap();
+    steps.insert(at, Step::Cgroup { settings });
+    let parked = || {
+        host.park_in(Namespaces::ALL, Some(one.open().as_fd()));
+        std::thread::sleep(Duration::from_millis(150));
+        let inside = fs::read_to_string(one.0.join("cgroup.procs")).unwrap();
+        inside.trim().parse::<i32>().expect("one is in it")
+    };
+    let run = |number, cgroup: Option<&Cgroup>, steps: &[OwnedStep]| {
+        let cgroup = cgroup.map(Cgroup::open);
+        let cgroup = cgroup.as_ref().map(OwnedFd::as_fd);
+        let launch = host.launch_in(number, steps, &[], b"", cgroup);
+        let (started, _pidfd) = host.started();
+        assert_eq!(launch.told().failed, None);
+        launch.output();
+        assert_eq!(host.ended().main_status, 0);
+        started.pid
+    };
+    let child = parked();
+    // Another open description of the same directory is the same cgroup.
+    assert_eq!(run(1, Some(&one), &steps), child);
+    // Whoever carries another, or none, gets a child of its own, and that one is let go.
+    let child = parked();
+    assert_ne!(run(2, Some(&other), &steps), child);
+    assert!(host.children().is_empty());
+    let child = parked();
+    assert_ne!(run(3, None, &shell("true")), child);
+    assert!(host.children().is_empty());
+    // A child that is in none does not take the launch of one that has a cgroup.
+    host.park(Namespaces::ALL);
+    std::thread::sleep(Duration::from_millis(150));
+    let child = host.children()[0];
+    assert_ne!(run(4, Some(&one), &steps), child);
+}
+
 #[test]
 fn a_child_that_did_a_plan_s_beginning_takes_the_launch_of_that_very_plan() {
     let host = Host::start();

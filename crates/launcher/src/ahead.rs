@@ -50,7 +50,7 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// Takes the plan out of a request to park; `None` where it has none.
     pub(crate) fn take(request: &Request, fds: &mut Descriptors) -> Result<Option<Self>> {
-        if request.descriptors == 0 {
+        if request.descriptors == 0 || request.carries == descriptors::CGROUP {
             return Ok(None);
         }
         let carries_image = request.carries == descriptors::IMAGE;
@@ -99,7 +99,7 @@ impl Ahead {
     /// Whether it was made for this very plan and image, not too long ago.
     pub(crate) fn fits(&self, launch: &Request, fds: &Descriptors) -> Result<bool> {
         let bit = |bit| usize::from(launch.carries & bit != 0);
-        let count = fds.count() - bit(descriptors::LEASE);
+        let count = fds.count() - bit(descriptors::LEASE) - bit(descriptors::CGROUP);
         let image_length = self.image.as_ref().map(|(_, length)| *length);
         let launch_s = (bit(descriptors::IMAGE) == 1).then_some(launch.image_length);
         if self.left() == 0

@@ -16,6 +16,19 @@ pub(crate) struct Kind {
     pub(crate) namespaces: Namespaces,
     /// `None` where there is no user namespace.
     pub(crate) ids: Option<Ids>,
+    /// The cgroup that it is made in, where that is not the launcher's.
+    pub(crate) cgroup: Option<Cgroup>,
+}
+
+/// Which cgroup a directory is: it has that number as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cgroup(u64, u64);
+
+impl Cgroup {
+    pub(crate) fn of(directory: BorrowedFd<'_>) -> Result<Self> {
+        let stat = rustix::fs::fstat(directory)?;
+        Ok(Self(stat.st_dev, stat.st_ino))
+    }
 }
 
 /// One uid and one gid inside, and what they are on the machine.

@@ -6,7 +6,7 @@
 
 use core::mem::MaybeUninit;
 
-use belljar_plan::message::{Event, Record, Request, event, request};
+use belljar_plan::message::{Event, Record, Request, descriptors, event, request};
 use rustix::event::{Timespec, epoll};
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
@@ -16,7 +16,7 @@ use rustix::process::{Resource, Signal, geteuid, getrlimit, setrlimit};
 
 use crate::ahead::Ahead;
 use crate::channel::{self, Descriptors, Wait};
-use crate::clone::{self, Ids, Kind};
+use crate::clone::{self, Cgroup, Ids, Kind};
 use crate::init::LIFELINE;
 use crate::jars::{Entry, Table, Use};
 use crate::prepare::{self, Child, Failure};
@@ -208,9 +208,14 @@ impl Launcher {
                 Ok(())
             }
             request::PARK => {
+                // With a cgroup a child is made and no more: it is of one launch alone.
+                let cgroup = match request.carries {
+                    descriptors::CGROUP => self.descriptors.take(0),
+                    _ => None,
+                };
                 let ahead = Ahead::take(&request, &mut self.descriptors);
                 self.descriptors.clear();
-                match ahead.and_then(|ahead| self.park(&request, ahead)) {
+                match ahead.and_then(|ahead| self.park(&request, cgroup.as_ref(), ahead)) {
                     Ok(()) => Ok(()),
                     Err(errno) => self.tell_failed(request.jar, (0, errno)),
                 }
@@ -262,7 +267,12 @@ impl Launcher {
     }
 
     /// Makes the child that waits for the next launch that fits.
-    fn park(&mut self, request: &Request, ahead: Option<Ahead>) -> Result<()> {
+    fn park(
+        &mut self,
+        request: &Request,
+        cgroup: Option<&OwnedFd>,
+        ahead: Option<Ahead>,
+    ) -> Result<()> {
         let bits = u8::try_from(request.value).map_err(|_| Errno::INVAL)?;
         let namespaces = belljar_plan::Namespaces::from_bits(bits).ok_or(Errno::INVAL)?;
         let ids = Ids {
@@ -275,6 +285,9 @@ impl Launcher {
         let kind = Kind {
             namespaces,
             ids: namespaces.user.then_some(ids),
+            cgroup: cgroup
+                .map(|cgroup| Cgroup::of(cgroup.as_fd()))
+                .transpose()?,
         };
         if let Some(old) = self.table.parked() {
             let serves = |old: &Entry| match (&old.purpose, &ahead) {
@@ -297,7 +310,7 @@ impl Launcher {
             let data = epoll::EventData::new_u64(TOKEN_MOUNTS);
             epoll::add(&self.epoll, &ahead.mounts, data, epoll::EventFlags::PRI)?;
         }
-        let made = clone::make(kind, None)?;
+        let made = clone::make(kind, cgroup.map(OwnedFd::as_fd))?;
         let mapped = match made.kind.ids {
             Some(ids) => clone::map_ids(made.pid, ids),
             None => Ok(()),

@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 
 use crate::ahead;
 use crate::channel::Descriptors;
-use crate::clone::{self, Holder, Ids, Kind, Made};
+use crate::clone::{self, Cgroup, Holder, Ids, Kind, Made};
 use crate::jars::{Entry, Table, Use};
 use crate::mapped::Mapped;
 use crate::raw;
@@ -101,17 +101,19 @@ pub(crate) fn prepare(
                     Some(Ok(step)) => ids(&step, launch),
                     _ => None,
                 };
-                let kind = Kind { namespaces, ids };
-                child = Some(match &cgroup {
-                    // A cgroup is joined at clone or not at all.
-                    Some(cgroup) => {
-                        let made = clone::make(kind, Some(cgroup.as_fd()));
+                // A cgroup is joined at clone or not at all.
+                let cgroup = cgroup.as_ref().map(OwnedFd::as_fd);
+                let kind = Kind {
+                    namespaces,
+                    ids,
+                    cgroup: cgroup.map(Cgroup::of).transpose().map_err(failed)?,
+                };
+                child = Some(match unpark(table, &kind, launch, fds) {
+                    Some(parked) => Child::Parked(parked),
+                    None => {
+                        let made = clone::make(kind, cgroup);
                         Child::Fresh(made.map_err(|errno| (blame(errno, joins, at), errno))?)
                     }
-                    None => match unpark(table, &kind, launch, fds) {
-                        Some(parked) => Child::Parked(parked),
-                        None => Child::Fresh(clone::make(kind, None).map_err(failed)?),
-                    },
                 });
             }
             Step::MapIds { .. } => match &child {

@@ -73,7 +73,8 @@ pub mod request {
     pub const SIGNAL: u32 = 4;
     /// Keep one child ready for the next launch that fits: with its namespaces
     /// made, and, where the packet carries a plan (and its image, where the
-    /// plan has one), with what it may do of that plan done.
+    /// plan has one), with what it may do of that plan done. Where it carries a cgroup,
+    /// it carries no plan, and the child is for the launch that carries the same one.
     pub const PARK: u32 = 5;
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use belljar_plan::Preset;
-use belljar_policy::facts::JarCgroups;
+use belljar_policy::{facts::JarCgroups, manifest::Bound};
 
 use super::unavailable;
 use crate::sys::cgroup::{self, Missing};
@@ -34,10 +34,13 @@ pub(super) fn jar_cgroups() -> JarCgroups {
     }
 }
 
-/// Whether a jar of a preset will most likely have a cgroup of its own.
-pub(crate) fn has_cgroups(preset: Preset) -> bool {
+/// Whether a jar of a preset, with what flags say of processor time, will most likely have
+/// a cgroup of its own.
+pub(crate) fn will_have_one(known: &JarCgroups, preset: Preset, time: Option<Bound>) -> bool {
+    let limited = |bound: Bound| bound.hard.is_some() || bound.soft.is_some();
+    let time = time.map_or(preset == Preset::Strict, limited);
     // Without controllers one is of use for processor time alone.
-    cgroup::find().is_ok_and(|found| !found.controllers.is_empty() || preset == Preset::Strict)
+    known.can_be_made.is_available() && (!known.controllers.is_empty() || time)
 }
 
 /// How a run is put into a cgroup that it may arrange.

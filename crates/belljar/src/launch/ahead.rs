@@ -3,25 +3,73 @@
 //! of a launch. While nobody waits, it also does what it may of the plan that
 //! was launched last (docs/adr/0005-parked-child.md).
 
-use std::{io, os::fd::OwnedFd, sync::Mutex};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use belljar_plan::{
-    Namespaces, Plan, Preset, Step,
+    Bytes, Limit, Namespaces, Plan, Preset, Step,
     message::{Request, descriptors, request},
     plan::MachineIdentity,
 };
-use belljar_policy::Policy;
+use belljar_policy::{HostFacts, Policy, facts::JarCgroups};
 
 use super::engine::lock;
-use crate::sys::{self, Lease};
+use crate::{
+    facts,
+    sys::{self, Lease, cgroup::EmptyCgroup},
+};
 
 /// What the next launch will most likely ask of its child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ahead {
     namespaces: Namespaces,
     uid: u32,
     gid: u32,
     machine: MachineIdentity,
+    /// Where its cgroup will be made, where it has one.
+    cgroup: Option<JarCgroups>,
+}
+
+/// The cgroup of a child that was asked for, until its launch takes it; with it goes the
+/// child.
+#[derive(Debug)]
+pub(crate) struct Early {
+    cgroup: Option<EmptyCgroup>,
+    /// It is the only one.
+    _only: Only,
+}
+
+/// There is one child made ahead at a time: another with a cgroup of its own would be in
+/// its way.
+#[derive(Debug)]
+struct Only;
+
+static ONLY: AtomicBool = AtomicBool::new(false);
+
+impl Only {
+    fn take() -> Option<Self> {
+        (!ONLY.swap(true, Relaxed)).then_some(Self)
+    }
+}
+
+impl Drop for Only {
+    fn drop(&mut self) {
+        ONLY.store(false, Relaxed);
+    }
+}
+
+impl Early {
+    /// The cgroup, for the launch, which is asked for before this is dropped.
+    pub(crate) fn take_cgroup(&mut self) -> Option<EmptyCgroup> {
+        self.cgroup.take()
+    }
 }
 
 impl Ahead {
@@ -31,9 +79,19 @@ impl Ahead {
         if policy.linux.namespaces.is_some() || !policy.plugins.is_empty() {
             return None;
         }
-        // A jar's first process is made in its cgroup, and not before there is one.
-        if crate::facts::has_cgroups(preset) {
-            return None;
+        let known = facts::jar_cgroups(preset);
+        let time = policy.flags.limits.get(&Limit::CpuTime).copied();
+        let cgroup = facts::will_have_one(&known, preset, time).then_some(known);
+        if let Some(known) = &cgroup {
+            // Of a scope nobody knows the place yet; in one of all jars, and with processors of
+            // its own, it is not like the others.
+            let other = known.scope
+                || !policy.host.is_empty()
+                || policy.linux.cpuset.is_some()
+                || policy.flags.cpuset.is_some();
+            if other {
+                return None;
+            }
         }
         let (uid, gid) = policy.flags.user.unwrap_or(belljar_policy::effective::USER);
         let range = policy.linux.uid_range.as_ref().map(|said| said.value);
@@ -46,18 +104,42 @@ impl Ahead {
             uid,
             gid,
             machine: sys::machine_identity(first, count)?,
+            cgroup,
         })
     }
 
-    /// The same as a launch that was made.
+    /// The same as a launch that is planned.
+    pub(crate) fn planned(plan: &Plan, facts: &HostFacts) -> Option<Self> {
+        let settings = plan.steps.iter().find_map(|step| match step {
+            Step::Cgroup { settings } => Some(settings),
+            _ => None,
+        });
+        let Some(settings) = settings else {
+            return Self::like(plan);
+        };
+        let of_processors = |setting: &Bytes| setting.0.starts_with(b"cpuset");
+        let other = facts.jar_cgroups.scope
+            || !plan.together.is_empty()
+            || settings.iter().any(of_processors);
+        (!other)
+            .then(|| Self::with_namespaces(plan))?
+            .map(|ahead| Self {
+                cgroup: Some(facts.jar_cgroups.clone()),
+                ..ahead
+            })
+    }
+
+    /// The same as a launch that was made; none where it had a cgroup of its own, since a
+    /// child that waits for long would be in one meanwhile.
     pub(crate) fn like(plan: &Plan) -> Option<Self> {
-        if plan
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Cgroup { .. }))
-        {
-            return None;
+        let mut steps = plan.steps.iter();
+        match steps.any(|step| matches!(step, Step::Cgroup { .. })) {
+            true => None,
+            false => Self::with_namespaces(plan),
         }
+    }
+
+    fn with_namespaces(plan: &Plan) -> Option<Self> {
         let namespaces = plan.steps.iter().find_map(|step| match step {
             Step::Clone { namespaces } => Some(*namespaces),
             _ => None,
@@ -67,7 +149,31 @@ impl Ahead {
             uid: plan.identity.uid,
             gid: plan.identity.gid,
             machine: plan.identity.machine,
+            cgroup: None,
         })
+    }
+
+    /// What to ask the launcher for one launch, with what goes along and the child's cgroup.
+    pub(crate) fn ask(
+        self,
+        parked: &Mutex<Option<Lease>>,
+    ) -> Option<(Request, Vec<OwnedFd>, Option<Early>)> {
+        let Some(known) = self.cgroup.clone() else {
+            return Some((self.request(parked)?, Vec::new(), None));
+        };
+        let only = Only::take()?;
+        let cgroup = EmptyCgroup::make(Path::new(&known.place), &known.controllers).ok()?;
+        let directory = cgroup.share().ok()?;
+        let early = Early {
+            cgroup: Some(cgroup),
+            _only: only,
+        };
+        let asked = Request {
+            descriptors: 1,
+            carries: descriptors::CGROUP,
+            ..self.request(parked)?
+        };
+        Some((asked, vec![directory], Some(early)))
     }
 
     /// What to ask the launcher. The lease that the child's ids are under is

@@ -50,12 +50,15 @@ pub(crate) fn parking() -> bool {
 /// What the thread is asked.
 pub(crate) enum Command {
     /// Have a launcher ready, and a child of it if so asked.
-    Warm(Option<Request>),
+    Warm(Option<Wanted>),
     /// Supervise a jar, and launch it where that has not begun.
     Launch(Box<Job>, Option<Begun>),
     /// Have the launcher in a scope of systemd's.
     Scope(oneshot::Sender<Scope>),
 }
+
+/// A child that is wanted ahead, and what goes along.
+pub(crate) type Wanted = (Request, Vec<OwnedFd>);
 
 /// The cgroup of a launcher's scope, or why there is none.
 pub(crate) type Scope = Result<PathBuf, NoScope>;
@@ -152,9 +155,9 @@ impl Engine {
     }
 
     /// Has a launcher ready, and a child of it if so asked.
-    pub(crate) fn warm(&self, child: Option<Request>) {
+    pub(crate) fn warm(&self, child: Option<Wanted>) {
         match (self.living(), child) {
-            (Some(link), Some(asked)) => link.send(asked, Vec::new()),
+            (Some(link), Some((asked, descriptors))) => link.send(asked, descriptors),
             (Some(_), None) => {}
             (None, child) => self.ask(Command::Warm(child)),
         }
@@ -196,8 +199,8 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
         match command {
             Command::Warm(child) => match ready(living) {
                 Ok(link) => {
-                    if let Some(asked) = child {
-                        link.send(asked, Vec::new());
+                    if let Some((asked, descriptors)) = child {
+                        link.send(asked, descriptors);
                     }
                 }
                 Err(error) => {

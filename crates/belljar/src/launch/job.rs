@@ -21,7 +21,10 @@ use crate::{
     report::Sink,
     streams::{Ends, Meter, Three},
     supervise::{Attempt, EVENTS, Failure, Grants, Half, Job},
-    sys::{self, Lease, cgroup::OwnCgroup},
+    sys::{
+        self, Lease,
+        cgroup::{EmptyCgroup, OwnCgroup},
+    },
     verify::Image,
 };
 
@@ -56,7 +59,11 @@ impl Decided {
     }
 
     /// Makes the jar's own cgroup, where the plan has one.
-    fn cgroup(&self, place: &Path) -> Result<Option<OwnCgroup>, Failure> {
+    fn cgroup(
+        &self,
+        place: &Path,
+        early: Option<EmptyCgroup>,
+    ) -> Result<Option<OwnCgroup>, Failure> {
         let Some((index, settings)) = self.cgroup_step() else {
             return Ok(None);
         };
@@ -68,6 +75,7 @@ impl Decided {
             &known.controllers,
             &settings,
             &together,
+            early,
         )
         .map(Some)
         .map_err(|error| {
@@ -87,7 +95,8 @@ impl Decided {
     pub(super) fn job(
         &self,
         id: &str,
-        (task, place): (Option<String>, &Path),
+        task: Option<String>,
+        (place, early): (&Path, Option<EmptyCgroup>),
         three: &Three,
         sink: &Sink,
         engine: &Engine,
@@ -116,7 +125,7 @@ impl Decided {
         let progress = engine
             .listen(progress)
             .map_err(|error| before("listen to the set-up", &error))?;
-        let cgroup = self.cgroup(place)?;
+        let cgroup = self.cgroup(place, early)?;
         let extras = Extras {
             image: self.basis.image.as_ref(),
             lease: lease.as_ref(),

@@ -44,7 +44,8 @@ impl Decided {
         let made = match self.place(&engine).await {
             Ok(place) => self.job(
                 &id,
-                (None, &place),
+                None,
+                (&place, None),
                 &Three::default(),
                 &Sink::default(),
                 &engine,

@@ -147,6 +147,18 @@ impl Host {
         slots: &[OwnedFd],
         image: &[u8],
     ) -> Launch {
+        self.launch_in(jar, steps, slots, image, None)
+    }
+
+    /// The same in this cgroup.
+    pub(crate) fn launch_in(
+        &self,
+        jar: u64,
+        steps: &[OwnedStep],
+        slots: &[OwnedFd],
+        image: &[u8],
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Launch {
         let plan = wire::encode(steps);
         let plan_fd = sealed(&plan);
         let image_fd = sealed(image);
@@ -164,6 +176,10 @@ impl Host {
         if !image.is_empty() {
             fds.push(image_fd.as_fd());
             carries |= descriptors::IMAGE;
+        }
+        if let Some(cgroup) = cgroup {
+            fds.push(cgroup);
+            carries |= descriptors::CGROUP;
         }
         fds.extend(slots.iter().map(OwnedFd::as_fd));
         let (machine_uid, machine_gid) = machine_ids();
@@ -196,6 +212,11 @@ impl Host {
     }
 
     pub(crate) fn park(&self, namespaces: Namespaces) {
+        self.park_in(namespaces, None);
+    }
+
+    /// The same in this cgroup.
+    pub(crate) fn park_in(&self, namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) {
         let (machine_uid, machine_gid) = machine_ids();
         let park = Request {
             kind: request::PARK,
@@ -205,9 +226,12 @@ impl Host {
             gid: 1000,
             machine_uid,
             machine_gid,
+            descriptors: u32::from(cgroup.is_some()),
+            carries: cgroup.map_or(0, |_| descriptors::CGROUP),
             ..Request::default()
         };
-        send(&self.socket, &park.to_bytes(), &[]);
+        let fds: Vec<_> = cgroup.into_iter().collect();
+        send(&self.socket, &park.to_bytes(), &fds);
     }
 
     /// Parks a child that does ahead what it may of a plan, and gives its pid.

@@ -17,7 +17,9 @@ mod own;
 mod scope;
 mod shared;
 
-pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, processors, take_back};
+pub(crate) use own::{
+    Counted, EmptyCgroup, Found, Missing, OwnCgroup, Whose, processors, take_back,
+};
 pub(crate) use scope::{ScopeError, ask as ask_for_scope};
 
 /// Where cgroups of jars can be made, as far as a look tells.

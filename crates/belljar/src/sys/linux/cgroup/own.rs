@@ -314,14 +314,47 @@ pub(crate) enum Whose {
     OfAll,
 }
 
+/// A cgroup for a jar that is not planned yet, with nothing set; removed with this value,
+/// and what is in it ended.
+#[derive(Debug)]
+pub(crate) struct EmptyCgroup {
+    made: Made,
+    place: PathBuf,
+    controllers: Vec<String>,
+}
+
+impl EmptyCgroup {
+    /// Makes one for a jar that asks for no processors of its own.
+    pub(crate) fn make(place: &Path, controllers: &[String]) -> io::Result<Self> {
+        let controllers: Vec<String> = controllers
+            .iter()
+            .filter(|name| *name != SELDOM)
+            .cloned()
+            .collect();
+        let parent = ready(place, &controllers)?;
+        Ok(Self {
+            made: Made::new(parent, PREFIX)?,
+            place: place.to_owned(),
+            controllers,
+        })
+    }
+
+    /// What a jar's first process is made in.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        self.made.share()
+    }
+}
+
 impl OwnCgroup {
     /// Makes one with these settings, `FILE=VALUE`, each read back, below one that holds
     /// what all of this host may have together.
+    /// One that was made ahead is taken where it is the same.
     pub(crate) fn make(
         place: &Path,
         controllers: &[String],
         settings: &[&[u8]],
         together: &Together,
+        ahead: Option<EmptyCgroup>,
     ) -> io::Result<Self> {
         let seldom = settings
             .iter()
@@ -331,6 +364,18 @@ impl OwnCgroup {
             .filter(|name| seldom || *name != SELDOM)
             .cloned()
             .collect();
+        let same = |ahead: &EmptyCgroup| {
+            together.is_empty() && ahead.place == place && ahead.controllers == controllers
+        };
+        if let Some(ahead) = ahead.filter(same) {
+            return Self {
+                made: ahead.made,
+                place: ahead.place,
+                holding: Vec::new(),
+                above: None,
+            }
+            .with(settings);
+        }
         let parent = ready(place, &controllers)?;
         let above = match together {
             [] => None,
@@ -345,17 +390,21 @@ impl OwnCgroup {
             Some(above) => (above.path(), above.open()?),
             None => (place.to_owned(), parent),
         };
-        let mut own = Self {
+        Self {
             made: Made::new(parent, PREFIX)?,
             place,
             holding: Vec::new(),
             above,
-        };
-        for setting in settings {
-            own.holding
-                .extend(own.made.set(setting)?.map(str::to_owned));
         }
-        Ok(own)
+        .with(settings)
+    }
+
+    fn with(mut self, settings: &[&[u8]]) -> io::Result<Self> {
+        for setting in settings {
+            self.holding
+                .extend(self.made.set(setting)?.map(str::to_owned));
+        }
+        Ok(self)
     }
 
     /// Writes a setting, `FILE=VALUE`, to one that is in use, and reads it back.
