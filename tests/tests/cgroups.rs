@@ -341,6 +341,12 @@ fn leftovers(kernel: KernelName) {
     let beside = format!(
         "belljar run --no-record -- sleep 8 & sleep 4; belljar run --no-record -- true; {LEFT} | wc -l; wait; {LEFT} | wc -l"
     );
+    // A child is made in a cgroup ahead, which goes where the launch does not come.
+    let refused = format!(
+        "for words in '-- /nonexistent' '--require wall=kernel -- true' '--read /nonexistent -- true' '--bad'; do \
+         belljar run --no-record $words 2> /dev/null; echo $?; done; {LEFT} | wc -l; ls /proc | grep -c '^[0-9]'; \
+         belljar run --no-record -- true; ls /proc | grep -c '^[0-9]'"
+    );
     let read_only = format!(
         "mount -o remount,ro /sys/fs/cgroup; belljar run --no-record --cpu 50% -- true; {}; mount -o remount,rw /sys/fs/cgroup",
         run("-- true")
@@ -357,6 +363,7 @@ fn leftovers(kernel: KernelName) {
     let results = vm().on(kernel).run(&[
         shell(&killed),
         shell(&beside),
+        shell(&refused),
         shell(&read_only),
         takes_back("memory", "-- sleep 100"),
         takes_back("cpu", "--cpu 50% -- sleep 100"),
@@ -371,10 +378,19 @@ fn leftovers(kernel: KernelName) {
         "{results:?}"
     );
     assert_eq!(results[1].text(), "1\n0\n", "{results:?}");
-    let without = told(&results[2]);
+    let refused = results[2].text();
+    let refused: Vec<&str> = refused.split_whitespace().collect();
+    assert_eq!(
+        refused[..5],
+        ["127", "125", "125", "125", "0"],
+        "{results:?}"
+    );
+    // No process stays either.
+    assert_eq!(refused[5], refused[6], "{results:?}");
+    let without = told(&results[3]);
     assert_eq!(without.rule("memory").1, "supervisor");
     assert!(without.stderr.contains("read-only"), "{without:?}");
-    for taken_back in &results[3..] {
+    for taken_back in &results[4..] {
         let taken_back = told(taken_back);
         assert_eq!(
             taken_back.report["outcome"]["kind"], "lost",
