@@ -132,6 +132,11 @@ fn weights_processors_and_throttling_are_settings_of_their_own() {
         assert_eq!(number("memory.max=") - number("memory.high="), 16 << 20);
         assert_eq!(number("cpu.weight="), 20);
         assert_eq!(number(&format!("{file}=")), written);
+        let told = plan
+            .notes
+            .iter()
+            .any(|note| note.contains("io_weight 2000"));
+        assert_eq!(told, written < 2000, "{:?}", plan.notes);
         assert!(said.contains(&"cpuset.cpus=1-2".to_owned()), "{said:?}");
         for (held, words) in [(Rule::Cpu, "cpuset.cpus"), (Rule::Io, "weight")] {
             let planned = &rule(&plan, held).planned;

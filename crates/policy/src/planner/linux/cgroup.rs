@@ -66,11 +66,26 @@ pub(super) fn cpuset<'a>(
 }
 
 /// For people, where somebody else is asked for something.
-pub(super) fn note(cgroup: &Cgroup, facts: &HostFacts) -> Option<String> {
-    (facts.jar_cgroups.scope && cgroup.step().is_some()).then(|| {
+pub(super) fn note(cgroup: &Cgroup, facts: &HostFacts) -> Vec<String> {
+    let scope = (facts.jar_cgroups.scope && cgroup.step().is_some()).then(|| {
         "the jar's cgroup is in a scope that systemd is asked for, as is Belljar's launcher"
             .to_owned()
-    })
+    });
+    let weight = cgroup.lowered.map(|weight| {
+        format!("io_weight {weight} is {BFQ} here: the scheduler bfq knows no more, beside 100 of others")
+    });
+    scope.into_iter().chain(weight).collect()
+}
+
+/// Most that the scheduler bfq takes.
+const BFQ: u64 = 1000;
+
+/// A weight as its file takes it.
+pub(super) fn weight(file: &str, weight: u64) -> u64 {
+    match file {
+        "io.bfq.weight" => weight.min(BFQ),
+        _ => weight,
+    }
 }
 
 /// The settings of a jar's cgroup, and which limits they hold.
@@ -87,6 +102,8 @@ pub(super) struct Cgroup {
     pub(super) io: bool,
     /// cpu.stat, which every task that ever was in it is counted in.
     pub(super) time: bool,
+    /// A weight that is more than the disks' scheduler takes.
+    lowered: Option<u64>,
     /// It is below one that holds what all jars have together.
     below: bool,
 }
@@ -177,13 +194,9 @@ impl Cgroup {
         }
         let weighs = has && !known.disk_weights.is_empty();
         if let Some(weight) = weight.filter(|_| weighs) {
-            // The one of the scheduler bfq ends at a thousand.
-            let most = if known.disk_weights.contains("bfq") {
-                1000
-            } else {
-                weight
-            };
-            self.say(&known.disk_weights, weight.min(most));
+            let written = self::weight(&known.disk_weights, weight);
+            self.lowered = (written < weight).then_some(weight);
+            self.say(&known.disk_weights, written);
         }
         (rates.is_empty() || has) && (weight.is_none() || weighs)
     }

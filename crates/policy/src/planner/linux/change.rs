@@ -4,7 +4,7 @@
 use belljar_plan::{Limit, Plan, Resource, Step};
 
 use super::{
-    cgroup::{cpu_setting, rate_key},
+    cgroup::{cpu_setting, rate_key, weight},
     limits::{cpu_backstop, data_backstop},
 };
 use crate::manifest::Bound;
@@ -61,7 +61,7 @@ pub fn change(plan: &Plan, limit: Limit, to: &Bound) -> Change {
             let file = files.filter(|file| with(file).is_some());
             change
                 .settings
-                .extend(file.map(|file| format!("{file}={hard}")));
+                .extend(file.map(|file| format!("{file}={}", weight(file, hard))));
         }
         Limit::MemoryHigh => {
             let most = above("memory.high");
@@ -155,6 +155,16 @@ mod tests {
         let step = cgroup(&["io.max=8:0 rbps=7 wbps=9", "io.max=8:16 rbps=7 wbps=9"]);
         let change = changed(vec![step], Limit::IoWrite, 5);
         assert_eq!(change.settings, ["io.max=8:0 wbps=5", "io.max=8:16 wbps=5"]);
+    }
+
+    #[test]
+    fn a_weight_is_no_more_than_its_file_takes() {
+        let to = |file: &str| {
+            let step = cgroup(&[&format!("{file}=100")]);
+            changed(vec![step], Limit::IoWeight, 5000).settings
+        };
+        assert_eq!(to("io.weight"), ["io.weight=5000"]);
+        assert_eq!(to("io.bfq.weight"), ["io.bfq.weight=1000"]);
     }
 
     #[test]

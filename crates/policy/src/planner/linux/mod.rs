@@ -223,7 +223,7 @@ pub(super) fn plan(
         notes: [
             notes(facts),
             together::note(&together).into_iter().collect(),
-            cgroup::note(&cgroup, facts).into_iter().collect(),
+            cgroup::note(&cgroup, facts),
             foreseen.into_iter().collect(),
             observed.into_iter().collect(),
         ]
