@@ -92,6 +92,10 @@ fn grows(kernel: KernelName) {
         root("belljar run --require disk=kernel --disk 4MiB --write /disk/own -- true 2>&1; echo $?"),
         root("rm /disk/own/mine; belljar run --no-record --require disk=kernel --disk 4MiB --write /disk/own -- echo ran 2>&1"),
         root("belljar run --no-record --require disk=kernel --disk 4MiB --write /disk/own --write /disk/plain -- echo ran 2>&1; echo $?"),
+        // Nor is what is mounted in it.
+        root("mkdir /disk/own/sub /disk/plain/sub; belljar-guest try_all project=/disk/own/sub; mount -o bind /disk/plain/sub /disk/own/sub; \
+              belljar explain --json --disk 4MiB --write /disk/own -- true > /tmp/plan; umount /disk/own/sub; \
+              grep -c quota /tmp/plan; belljar explain --json --disk 4MiB --write /disk/own -- true | grep -c '\"quota\"'"),
         root(QUOTA),
     ]);
     assert!(said(&results[0]).contains("ok 7"), "{:?}", results[0]);
@@ -144,7 +148,8 @@ fn grows(kernel: KernelName) {
     assert!(said(&results[12]).contains("ran"), "{:?}", results[12]);
     let two = said(&results[13]);
     assert!(!two.contains("ran") && two.ends_with("125\n"), "{two}");
-    assert_eq!(said(&results[14]), "ok 0 0\nnotes:\n");
+    assert_eq!(said(&results[14]), "ok 7\n0\n1\n");
+    assert_eq!(said(&results[15]), "ok 0 0\nnotes:\n");
 }
 
 fn as_before(kernel: KernelName) {

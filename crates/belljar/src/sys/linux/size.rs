@@ -103,8 +103,12 @@ impl Walk {
             Ok(directory) => directory,
             // It went away, or became something else, which its parent counted.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
-            // Nothing can be written through what another file system's mount covers.
-            Err(Errno::XDEV) => return,
+            // Nothing can be written through what another file system's mount covers, nor looked
+            // at what project it is in.
+            Err(Errno::XDEV) => {
+                self.complete &= self.project.is_none();
+                return;
+            }
             Err(Errno::ACCESS) => {
                 // What is closed to us and not ours to open is closed to the guest too.
                 let owner = rustix::fs::statat(top, path, AtFlags::SYMLINK_NOFOLLOW);
@@ -146,6 +150,7 @@ impl Walk {
                 continue;
             };
             if stat.st_dev != self.device {
+                self.complete &= self.project.is_none();
                 continue;
             }
             self.count(&stat);
@@ -171,7 +176,8 @@ impl Walk {
 fn file_s(directory: &OwnedFd, name: &CStr) -> Option<u32> {
     let flags =
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let file = rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve).ok()?;
     let stat = rustix::fs::fstat(&file).ok()?;
     project::of(&file, stat.st_mode)
 }
