@@ -102,6 +102,11 @@ fn beside_others_a_jar_has_its_weight_its_processors_and_is_slowed_above_some_me
 }
 
 #[test]
+fn beside_others_a_jar_reads_by_its_weight() {
+    on_each(&FIRST, beside::read);
+}
+
+#[test]
 fn a_user_has_what_is_delegated_and_without_that_is_told_what_would_help() {
     on_each(&FIRST, delegated);
 }
@@ -121,6 +126,7 @@ fn long_every_kernel_holds_the_same_limits() {
         share,
         disk,
         beside::beside,
+        beside::read,
         delegated,
         leftovers,
     ] {

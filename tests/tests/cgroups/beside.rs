@@ -96,3 +96,55 @@ pub(super) fn beside(kernel: KernelName) {
     );
     assert_eq!(results[5].text(), "default 20\n", "{refused}");
 }
+
+/// What two jars read of one disk that is busy with them. The kernel's own model of the disk
+/// is set to less than it has, so that it is the weights that decide; the kernel's
+/// cgroup-v2.rst, io.cost.model.
+pub(super) fn read(kernel: KernelName) {
+    let costs = "for disk in /sys/block/vda; do disk=$(cat $disk/dev); \
+                 echo \"$disk ctrl=user model=linear rbps=4194304 rseqiops=400 rrandiops=400 wbps=4194304 wseqiops=400 wrandiops=400\" > /sys/fs/cgroup/io.cost.model; \
+                 echo \"$disk enable=1 ctrl=user rpct=0 wpct=0 min=100 max=100\" > /sys/fs/cgroup/io.cost.qos; done; \
+                 for at in one two; do mkdir /disk/$at; dd if=/dev/zero of=/disk/$at/file bs=64k count=64 conv=fsync 2> /dev/null; done; chmod -R a+rX /disk";
+    let both = |heavy: u32, light: u32| {
+        let one = |weight: u32, at: &str| {
+            format!(
+                "belljar run --no-record --wall 30s --io-weight {weight} --read /disk/{at} -- \
+                 sh -c 'while :; do dd if=/disk/{at}/file of=/dev/null bs=64k iflag=direct 2> /dev/null || exit 9; done'"
+            )
+        };
+        let look = format!(
+            "for at in {JAR}; do echo $(cat $at/io.weight) $(grep -o 'rbytes=[0-9]*' $at/io.stat); done"
+        );
+        shell(&format!(
+            "{} & one=$!; {} & two=$!; until [ $(ls -d {JAR} | wc -l) = 2 ]; do sleep 0.2; done; sleep 3; {look}; sleep 5; {look}; kill $one $two; wait",
+            one(heavy, "one"),
+            one(light, "two"),
+        ))
+    };
+    let results = vm().on(kernel).processors(2).disk(32 << 20).run(&[
+        shell(costs),
+        both(800, 100),
+        both(100, 100),
+    ]);
+    // Percent of the lighter one's bytes that the heavier one had, between two looks.
+    let part = |at: usize| {
+        let text = results[at].text();
+        let looks: Vec<(u64, u64)> = text
+            .lines()
+            .filter_map(|line| {
+                let (weight, read) = line.strip_prefix("default ")?.split_once(" rbytes=")?;
+                Some((weight.parse().ok()?, read.parse().ok()?))
+            })
+            .collect();
+        assert_eq!(looks.len(), 4, "{:?}", results[at]);
+        let mut read: Vec<(u64, u64)> = (0..2)
+            .map(|jar| (looks[jar].0, looks[jar + 2].1 - looks[jar].1))
+            .collect();
+        read.sort_unstable();
+        read[1].1 * 100 / read[0].1.max(1)
+    };
+    let (weighed, alike) = (part(1), part(2));
+    eprintln!("{weighed}% read beside 800 to 100, {alike}% beside 100 to 100");
+    assert!(weighed > 250, "{weighed}%");
+    assert!((50..200).contains(&alike), "{alike}%");
+}
