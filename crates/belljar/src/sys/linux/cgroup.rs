@@ -16,6 +16,7 @@ mod made;
 mod own;
 mod scope;
 mod shared;
+mod units;
 
 pub(crate) use own::{Counted, Found, Missing, OwnCgroup, Whose, processors, take_back};
 pub(crate) use scope::{ScopeError, ask as ask_for_scope};
