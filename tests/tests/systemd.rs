@@ -2,6 +2,9 @@
 //! asked for a scope, in which the launcher is and below which jars are.
 #![cfg(target_os = "linux")]
 
+#[path = "systemd/refusals.rs"]
+mod refusals;
+
 use std::time::Duration;
 
 use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};
