@@ -117,11 +117,12 @@ fn a_user_without_a_bus_has_what_is_weaker_and_is_told_why() {
 }
 
 /// A bus that a stranger runs, at this path. One that says nothing is stopped: the kernel lets
-/// in whoever connects, and nobody answers.
+/// in whoever connects, and nobody answers. One that is nobody in passwd(5) lets nobody in.
 fn stranger(says: bool, bus: &str, script: &str) -> VmCommand {
     let stops = if says { "true" } else { "kill -STOP $stranger" };
     root(&format!(
-        "mkdir -p /run/strange; chown 1001:1001 /run/strange; \
+        "echo strange:x:1001:1001:strange:/:/bin/sh >> /etc/passwd; \
+         mkdir -p /run/strange; chown 1001:1001 /run/strange; \
          /usr/bin/setpriv --reuid 1001 --regid 1001 --clear-groups dbus-daemon --nofork --nopidfile \
              --address=unix:path=/run/strange/bus --config-file=/etc/systemd/bus.conf & stranger=$!; \
          until [ -S /run/strange/bus ]; do sleep 0.1; done; {stops}; \
@@ -152,10 +153,21 @@ fn a_stranger_in_the_place_of_the_bus_is_not_believed() {
             stranger(false, SYSTEM_BUS, &of_root),
             stranger(true, BUS_OF_USER, &of_user),
             stranger(false, BUS_OF_USER, &of_user),
+            // A systemd is behind this one, and not root's.
+            root(&format!(
+                "mv {SYSTEM_BUS} /run/own; ln -s {BUS_OF_USER} {SYSTEM_BUS}; {of_root}; \
+                 rm {SYSTEM_BUS}; mv /run/own {SYSTEM_BUS}"
+            )),
         ]);
-        let buses = [SYSTEM_BUS, SYSTEM_BUS, BUS_OF_USER, BUS_OF_USER];
-        for (result, bus) in results.iter().zip(buses) {
-            let cause = format!("{bus} is served by uid 1001, who is neither root nor this user");
+        let strangers = [
+            (SYSTEM_BUS, 1001),
+            (SYSTEM_BUS, 1001),
+            (BUS_OF_USER, 1001),
+            (BUS_OF_USER, 1001),
+            (SYSTEM_BUS, 1000),
+        ];
+        for (result, (bus, uid)) in results.iter().zip(strangers) {
+            let cause = format!("{bus} is served by uid {uid}, who is neither root nor this user");
             refused(result, &cause);
         }
     });
@@ -195,8 +207,15 @@ fn a_bus_or_a_manager_that_says_nothing_is_waited_for_five_seconds() {
                 "kill -STOP $PPID; {BOTH}; kill -CONT $PPID; sleep 1; \
                  {LEFT}; systemctl --user list-units --all 'belljar-*' --no-legend"
             )),
+            // Whether a launcher that still is there then is moved is the manager's affair.
+            user(&format!(
+                "kill -STOP $PPID; belljar run --no-record --memory 32MiB -- sleep 12 & \
+                 sleep 9; kill -CONT $PPID; wait $!; echo \"status $?\"; \
+                 {LEFT}; systemctl --user list-units --all 'belljar-*' --no-legend"
+            )),
         ]);
-        for result in &results {
+        assert_eq!(results[2].text(), "status 0\nleft: \n", "{:?}", results[2]);
+        for result in &results[..2] {
             let cause = "systemd was asked for a scope: systemd has not given one within 5 s";
             let took = refused(result, cause);
             assert!(took >= 5.0, "{took}");
