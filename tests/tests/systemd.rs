@@ -254,7 +254,7 @@ fn long_many_runs_at_once_have_their_scopes_and_leave_none() {
             .memory(1024)
             .with_systemd()
             .run(&[
-                many("belljar run --no-record --memory 32MiB -- true"),
+                many("belljar run --no-record --require memory=kernel --memory 32MiB -- true"),
                 many("systemd-run --quiet --scope --collect -p MemoryMax=32M true"),
             ]);
         for (who, result) in ["belljar run", "systemd-run --scope"].iter().zip(&results) {
