@@ -2,6 +2,9 @@
 //! asked for a scope, in which the launcher is and below which jars are.
 #![cfg(target_os = "linux")]
 
+#[path = "systemd/refusals.rs"]
+mod refusals;
+
 use std::time::Duration;
 
 use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};
@@ -142,6 +145,57 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// By systemd-run, also where no bus is there that could be asked, and by a unit's file.
+#[test]
+fn what_a_user_s_unit_was_delegated_is_used_and_nobody_is_asked() {
+    on_each(&USUAL, |kernel| {
+        let delegated = |script: &str| {
+            format!(
+                "systemd-run --user --quiet --scope -p Delegate=yes sh -c {}",
+                shell_word(script)
+            )
+        };
+        let run = "belljar run --no-record --memory 32MiB --cpu 50%";
+        let bounded = delegated(&format!(
+            "mv /run/user/1000/bus /run/user/1000/away; exec {run} --report /tmp/report -- {GROWS}"
+        ));
+        let units = "systemctl --user list-units --all 'belljar-*' --no-legend";
+        let where_jars_are =
+            format!("sleep 2; find /sys/fs/cgroup -name 'belljar-*' | sort; wait; {LEFT}; {units}");
+        let file = "[Unit]\\nDefaultDependencies=no\\n[Service]\\nType=oneshot\\nDelegate=memory cpu\\n\
+             ExecStart=/usr/bin/belljar run --no-record --memory 32MiB --cpu 50%%%% -- /usr/bin/sleep 4";
+        let results = vm().on(kernel).with_systemd().run(&[
+            user(&format!(
+                "{bounded} >&2; mv /run/user/1000/away /run/user/1000/bus; \
+                 cat /tmp/report; {LEFT}; {units}"
+            )),
+            user(&format!(
+                "{} & {where_jars_are}",
+                delegated(&format!("exec {run} -- sleep 4"))
+            )),
+            user(&format!(
+                "at=$HOME/.config/systemd/user; mkdir -p $at; printf '{file}' > $at/host.service; \
+                 systemctl --user start host & {where_jars_are}"
+            )),
+        ]);
+        let report = ended_for_memory_by_the_kernel(&results[0]);
+        let cpu = rule(&report, "cpu");
+        assert_eq!(cpu["applied"], "kernel", "{:?}", results[0]);
+        assert!(!tells_of_the_scope(&report), "{:?}", results[0]);
+        for (result, unit) in results[1..].iter().zip(["run-", "host.service"]) {
+            let text = result.text();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), 3, "{result:?}");
+            for (line, name) in lines.iter().zip(["belljar-host", "belljar-jar-"]) {
+                let (_, below) = line.split_once("/app.slice/").expect("a unit");
+                let (of, cgroup) = below.split_once('/').expect("one below it");
+                assert!(of.starts_with(unit) && cgroup.starts_with(name), "{text}");
+            }
+            assert_eq!(lines[2], "left: ", "{result:?}");
+        }
+    });
+}
+
 /// Whoever has a socket there in its place is no bus.
 #[test]
 fn where_systemd_gives_no_scope_what_needs_one_is_refused_with_the_cause() {
@@ -200,7 +254,7 @@ fn long_many_runs_at_once_have_their_scopes_and_leave_none() {
             .memory(1024)
             .with_systemd()
             .run(&[
-                many("belljar run --no-record --memory 32MiB -- true"),
+                many("belljar run --no-record --require memory=kernel --memory 32MiB -- true"),
                 many("systemd-run --quiet --scope --collect -p MemoryMax=32M true"),
             ]);
         for (who, result) in ["belljar run", "systemd-run --scope"].iter().zip(&results) {

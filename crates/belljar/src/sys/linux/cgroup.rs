@@ -16,6 +16,7 @@ mod made;
 mod own;
 mod scope;
 mod shared;
+mod units;
 
 pub(crate) use own::{
     Counted, EmptyCgroup, Found, Missing, OwnCgroup, Whose, processors, take_back,

@@ -19,6 +19,7 @@ use super::{
     Place, controllers,
     made::{DIRECTORY, Made, PATIENCE, field, sweep},
     shared::{SHARED, Shared, Together},
+    units,
 };
 
 /// Controllers that jars are held by, where they are to be had.
@@ -105,9 +106,10 @@ fn may_be_used(at: &Path, mount: &Path, systemd: bool) -> Result<(), Missing> {
         false => systemd,
     };
     let delegated = || {
-        at.ancestors()
-            .take_while(|at| at.starts_with(mount) && !is_manager_of_user(at))
-            .any(is_delegated)
+        let mut units = at
+            .ancestors()
+            .take_while(|at| at.starts_with(mount) && !is_manager_of_user(at));
+        units.any(is_delegated) || units::is_delegated(at)
     };
     match !managed || delegated() {
         true => Ok(()),

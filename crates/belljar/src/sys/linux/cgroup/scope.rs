@@ -35,6 +35,8 @@ pub(crate) enum ScopeError {
     Stranger { path: PathBuf, uid: u32 },
     #[error("systemd is in another pid namespace than this process")]
     Elsewhere,
+    #[error("the bus does not let this process in: {0}")]
+    Shut(#[source] zbus::Error),
     #[error("systemd does not give one: {0}")]
     Refused(#[from] zbus::Error),
     #[error("systemd has not given one within {} s", WITHIN.as_secs())]
@@ -178,7 +180,8 @@ async fn connect(path: &Path, uid: u32) -> Result<Connection, ScopeError> {
         });
     }
     let stream = stream.into_std().map_err(no_bus)?;
-    let connection = connection::Builder::unix_stream(stream).build().await?;
+    let connection = connection::Builder::unix_stream(stream).build().await;
+    let connection = connection.map_err(ScopeError::Shut)?;
     // By its number systemd would move somebody else, where it counts others.
     let name = connection.unique_name().map(ToString::to_string);
     let name = name.unwrap_or_default();
