@@ -64,6 +64,7 @@ pub(crate) fn find(place: &Place) -> Result<Found, Missing> {
     let (Some(mount), Some(own)) = (&place.mount, &place.own) else {
         return Err(Missing::NotShown);
     };
+    let own = beside_jars(own);
     let systemd = Path::new("/run/systemd/system").exists();
     let mut best: Option<Found> = None;
     let mut missing = Missing::NotShown;
@@ -88,6 +89,14 @@ pub(crate) fn find(place: &Place) -> Result<Found, Missing> {
         }
     }
     best.ok_or(missing)
+}
+
+/// The cgroup that was this process's own before it made way for jars.
+fn beside_jars(own: &Path) -> &Path {
+    match own.parent() {
+        Some(above) if own.file_name() == Some(OsStr::new(HOST)) => above,
+        _ => own,
+    }
 }
 
 fn may_be_used(at: &Path, mount: &Path, systemd: bool) -> Result<(), Missing> {
@@ -576,6 +585,14 @@ pub(crate) struct Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_made_way_is_looked_for_where_it_was() {
+        let beside = |own: &str| beside_jars(Path::new(own)).to_owned();
+        assert_eq!(beside("/a/belljar-host"), Path::new("/a"));
+        assert_eq!(beside("/a/belljar-hosts"), Path::new("/a/belljar-hosts"));
+        assert_eq!(beside("/"), Path::new("/"));
+    }
 
     #[test]
     fn pressure_is_the_time_in_which_some_task_waited() {
