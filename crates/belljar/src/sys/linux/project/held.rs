@@ -19,7 +19,7 @@ use std::{
 
 use belljar_plan::{Bytes, plan::ProjectQuota};
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags},
+    fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -75,22 +75,31 @@ struct Note {
     set: Vec<Bounds>,
 }
 
-/// Notes can be taken: without them no quota is touched.
+/// Notes can be taken, as far as a look tells: without them no quota is touched.
 pub(super) fn can_be_noted() -> bool {
-    Directory::make_private(Path::new(PLACE)).is_ok()
+    let place = Path::new(PLACE);
+    match Directory::private(place) {
+        Ok(Some(_)) => true,
+        Ok(None) => place
+            .ancestors()
+            .find(|above| above.exists())
+            .is_some_and(|above| accessat(CWD, above, Access::WRITE_OK, AtFlags::EACCESS).is_ok()),
+        Err(_) => false,
+    }
 }
 
 impl HeldProject {
     /// Bounds a project for a jar, from what it has now. `top` was opened with `O_PATH`.
     pub(crate) fn hold(top: &OwnedFd, path: &Bytes, held: ProjectQuota) -> io::Result<Self> {
         let all = Directory::make_private(Path::new(PLACE))?;
-        let _alone = alone(&all, PATIENCE)?;
+        let alone = alone(&all, PATIENCE)?;
         let id = held.project;
         let has = quota(top, id)?;
         let wants = Bounds {
             space: has.bytes.saturating_add(held.bytes) / UNIT,
             inodes: has.inodes.saturating_add(held.inodes),
         };
+        let file_system = file_system(top)?;
         let device = rustix::fs::fstat(top)?.st_dev;
         let directory = format!("{device:x}-{id}");
         let own = all.make_private_in(&directory)?;
@@ -111,14 +120,15 @@ impl HeldProject {
         };
         let note = Note {
             path: path.clone(),
-            file_system: file_system(top)?,
+            file_system,
             project: id,
             before: has.bounds,
             set: Vec::new(),
         };
-        // What was made so far goes with the value where this fails.
-        reckon(&all, &held.directory, &own, Some((top, note)))?;
-        Ok(held)
+        let reckoned = reckon(&all, &held.directory, &own, Some((top, note)));
+        // What was made so far goes with the value where that failed, which reckons again.
+        drop(alone);
+        reckoned.map(|()| held)
     }
 
     /// How much it has grown by now.
