@@ -181,10 +181,11 @@ pub fn on_each(kernels: &[KernelName], test: impl Fn(KernelName)) {
 }
 
 /// What a machine takes of Debian's packages systemd and dbus-daemon.
-const OF_SYSTEMD: [&str; 4] = [
+const OF_SYSTEMD: [&str; 5] = [
     "/lib/systemd/systemd",
     "/usr/bin/systemd-run",
     "/usr/bin/systemctl",
+    "/usr/bin/busctl",
     "/usr/bin/dbus-daemon",
 ];
 

@@ -234,6 +234,49 @@ fn where_systemd_gives_no_scope_what_needs_one_is_refused_with_the_cause() {
     });
 }
 
+/// systemd puts a launcher that has just ended into a scope that nobody leaves then: here a
+/// child that nobody waits for stands for it. The next belljar has that stopped, and no scope
+/// that somebody is in.
+#[test]
+fn scopes_that_nobody_is_in_are_stopped_by_the_next_belljar() {
+    on_each(&USUAL, |kernel| {
+        let scope = |of: &str, name: &str, pid: &str| {
+            format!(
+                "busctl {of} call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \
+                 StartTransientUnit 'ssa(sv)a(sa(sv))' {name} fail 1 PIDs au 1 {pid} 0 > /dev/null"
+            )
+        };
+        let script = |of: &str| {
+            let units = format!(
+                "echo $(systemctl {of} list-units --all 'belljar-*' --no-legend --plain | awk '{{ print $1, $3 }}')"
+            );
+            format!(
+                "sh -c 'sleep 0.1 & exec sleep 40' & parent=$!; sleep 1; child=$(cat /proc/$parent/task/$parent/children); \
+                 sleep 60 & other=$!; {}; {}; sleep 12; {units}; \
+                 belljar run --no-record --require memory=kernel --memory 32MiB -- sleep 2; sleep 1; {units}; kill $other $parent",
+                scope(of, "belljar-left.scope", "$child"),
+                scope(of, "belljar-other.scope", "$other"),
+            )
+        };
+        let results = vm()
+            .on(kernel)
+            .with_systemd()
+            .run(&[root(&script("--system")), user(&script("--user"))]);
+        for result in &results {
+            let text = result.text();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(
+                lines,
+                [
+                    "belljar-left.scope active belljar-other.scope active",
+                    "belljar-other.scope active"
+                ],
+                "{result:?}"
+            );
+        }
+    });
+}
+
 /// How long many runs take at once, each with a scope and a cgroup of its own, beside as many
 /// scopes of systemd's with the same limit: printed, since it is a matter of the machine.
 /// None of them fails, and nothing is left.

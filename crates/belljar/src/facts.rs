@@ -58,6 +58,7 @@ pub(crate) fn known_for(preset: Preset) -> HostFacts {
 
 /// Looks again, after a launch failed on what was known.
 pub(crate) fn refreshed(preset: Preset) -> HostFacts {
+    drop(just_seen());
     KNOWN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -81,18 +82,18 @@ pub(crate) fn jar_cgroups(preset: Preset) -> JarCgroups {
     drop(learnt);
     let found = cgroups::jar_cgroups();
     let mut just_seen = JUST_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    *just_seen = Some((Instant::now(), found.clone()));
+    *just_seen = Some((Instant::now(), user, found.clone()));
     found
 }
 
 /// What a launch saw of cgroups before it looked at the rest, which it need not see twice.
-static JUST_SEEN: Mutex<Option<(Instant, JarCgroups)>> = Mutex::new(None);
+static JUST_SEEN: Mutex<Option<(Instant, facts::User, JarCgroups)>> = Mutex::new(None);
 
 fn just_seen() -> Option<JarCgroups> {
     const FRESH: Duration = Duration::from_millis(20);
     let mut seen = JUST_SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (when, found) = seen.take()?;
-    (when.elapsed() < FRESH).then_some(found)
+    let (when, user, found) = seen.take()?;
+    (when.elapsed() < FRESH && user == facts::user()).then_some(found)
 }
 
 /// What was found, for whom and for which preset.

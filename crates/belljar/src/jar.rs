@@ -146,19 +146,32 @@ impl Jar {
     /// [`LaunchError::Ended`] where the launch would be refused, and others
     /// where it would not begin.
     pub fn plan(&self) -> Result<Plan, LaunchError> {
-        self.plan_by(facts::known_for)
+        self.plan_by(facts::known_for, Where::Here)
     }
 
-    /// The same for a machine with these facts.
+    /// The same by what was found out of this machine before, such as by
+    /// [`facts::tried`](crate::facts::tried).
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn plan_here(&self, facts: &HostFacts) -> Result<Plan, LaunchError> {
+        self.plan_by(|_| facts.clone(), Where::Here)
+    }
+
+    /// The same for another machine, with these facts: of its disks they tell nothing.
     ///
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn plan_for(&self, facts: &HostFacts) -> Result<Plan, LaunchError> {
-        self.plan_by(|_| facts.clone())
+        self.plan_by(|_| facts.clone(), Where::Elsewhere)
     }
 
-    fn plan_by(&self, look: impl Fn(Preset) -> HostFacts) -> Result<Plan, LaunchError> {
-        decide(&self.ask, self.policy.clone(), self.preset(), look)
+    fn plan_by(
+        &self,
+        look: impl Fn(Preset) -> HostFacts,
+        place: Where,
+    ) -> Result<Plan, LaunchError> {
+        decide(&self.ask, self.policy.clone(), self.preset(), look, place)
             .map(|decided| Arc::unwrap_or_clone(decided.plan))
             .map_err(|undecided| self.not_begun(undecided))
     }
@@ -179,23 +192,32 @@ impl Jar {
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn why(&self, question: &Question) -> Result<Answer, LaunchError> {
-        self.why_by(question, facts::known_for)
+        self.why_by(question, facts::known_for, Where::Here)
     }
 
-    /// The same for a machine with these facts.
+    /// The same by what was found out of this machine before.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn why_here(&self, question: &Question, facts: &HostFacts) -> Result<Answer, LaunchError> {
+        self.why_by(question, |_| facts.clone(), Where::Here)
+    }
+
+    /// The same for another machine, with these facts.
     ///
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn why_for(&self, question: &Question, facts: &HostFacts) -> Result<Answer, LaunchError> {
-        self.why_by(question, |_| facts.clone())
+        self.why_by(question, |_| facts.clone(), Where::Elsewhere)
     }
 
     fn why_by(
         &self,
         question: &Question,
         look: impl Fn(Preset) -> HostFacts,
+        place: Where,
     ) -> Result<Answer, LaunchError> {
-        let decide = |policy| decide(&self.ask, policy, self.preset(), &look);
+        let decide = |policy| decide(&self.ask, policy, self.preset(), &look, place);
         let decided = decide(self.policy.clone()).map_err(|undecided| self.not_begun(undecided))?;
         let around = Surroundings::of(&decided.basis.verified.caller);
         Ok(why::tried(&decided.plan, question, &around, |grants| {
@@ -222,7 +244,15 @@ impl Jar {
     /// # Errors
     /// As for [`plan`](Self::plan), but for a refusal.
     pub fn lesson(&self, report: &Report) -> Result<Lesson, LaunchError> {
-        let decide = |policy| decide(&self.ask, policy, self.preset(), facts::known_for);
+        let decide = |policy| {
+            decide(
+                &self.ask,
+                policy,
+                self.preset(),
+                facts::known_for,
+                Where::Here,
+            )
+        };
         let decided = match decide(self.policy.clone()) {
             Ok(decided) => decided,
             Err(Undecided::Outcome(Outcome::Refused { unmet })) => {
@@ -290,7 +320,13 @@ impl Jar {
     /// As for [`plan`](Self::plan).
     pub fn prepare(self) -> Result<Prepared, LaunchError> {
         let preset = self.preset();
-        match decide(&self.ask, self.policy.clone(), preset, facts::known_for) {
+        match decide(
+            &self.ask,
+            self.policy.clone(),
+            preset,
+            facts::known_for,
+            Where::Here,
+        ) {
             Ok(decided) => Ok(Prepared::new(decided)),
             Err(undecided) => Err(self.not_begun(undecided)),
         }
@@ -312,7 +348,7 @@ impl Jar {
             around,
         } = self;
         launch::launch(
-            move || decide(&ask, policy, preset, facts::known_for),
+            move || decide(&ask, policy, preset, facts::known_for, Where::Here),
             ahead,
             around,
         )
@@ -364,12 +400,21 @@ fn planned(decided: Result<Decided, Undecided>) -> Result<Plan, String> {
     }
 }
 
+/// Which machine a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    Here,
+    /// One of which there are facts alone.
+    Elsewhere,
+}
+
 /// bytes -> Manifest -> Verified -> Plan: the flow up to the launch.
 fn decide(
     ask: &Ask,
     policy: Policy,
     preset: Preset,
     look: impl Fn(Preset) -> HostFacts,
+    place: Where,
 ) -> Result<Decided, Undecided> {
     let (mut verified, image) =
         verify::verify(ask, &policy).map_err(|source| match source.outcome() {
@@ -377,12 +422,12 @@ fn decide(
             None => Undecided::Error(LaunchError::Verify { source }),
         })?;
     let mut facts = look(preset);
-    let mut plan = plan(&mut verified, &policy, &facts)?;
+    let mut plan = plan(&mut verified, &policy, &facts, place)?;
     if plan.preset != preset {
         // The policy has another preset for this very plugin, which shows
         // other places.
         facts = look(plan.preset);
-        plan = self::plan(&mut verified, &policy, &facts)?;
+        plan = self::plan(&mut verified, &policy, &facts, place)?;
     }
     let (plan, digest) = launch::shared(plan);
     let basis = Basis {
@@ -401,11 +446,19 @@ fn decide(
 
 /// Plans, and once more where what is granted for writing turns out to be a project whose
 /// quota can hold it: which paths those are, only a plan tells.
-fn plan(verified: &mut Verified, policy: &Policy, facts: &HostFacts) -> Result<Plan, Refusal> {
+fn plan(
+    verified: &mut Verified,
+    policy: &Policy,
+    facts: &HostFacts,
+    place: Where,
+) -> Result<Plan, Refusal> {
     /// Stands for whatever is found.
     const ANY: Option<u32> = Some(u32::MAX);
     verified.project = None;
     let first = belljar_policy::plan(verified, policy, facts);
+    if place == Where::Elsewhere {
+        return first;
+    }
     let project = match &first {
         Ok(plan) => supervise::project(plan),
         // With a quota it may be what was demanded.

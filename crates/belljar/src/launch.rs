@@ -139,7 +139,7 @@ pub(crate) async fn launch(
     let mut early: Option<Early> = None;
     let engine = Engine::get().inspect(|engine| {
         // The launcher starts while we look; that it can't is told by the launch.
-        let child = ahead.and_then(|ahead| ahead.ask(&engine.parked));
+        let child = ahead.and_then(|ahead| ahead.ask(engine));
         engine.warm(child.map(|(asked, descriptors, cgroup)| {
             early = cgroup;
             (asked, descriptors)

@@ -110,11 +110,11 @@ pub(crate) fn run(options: &Options, command_line: &[OsString]) -> u8 {
 fn explain(options: &Options, command_line: &[OsString]) -> Result<u8, ExplainError> {
     let facts = options.for_host.as_deref().map(facts).transpose()?;
     let jar = options.ask.jar(command_line)?;
-    let facts = match facts {
-        Some(facts) => facts,
-        None => tried().map_err(ExplainError::Try)?,
+    let planned = match facts {
+        Some(facts) => jar.plan_for(&facts),
+        None => jar.plan_here(&tried().map_err(ExplainError::Try)?),
     };
-    match jar.plan_for(&facts) {
+    match planned {
         Ok(plan) => {
             let digest = policy::digest(&plan);
             if options.json {

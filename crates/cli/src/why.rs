@@ -152,7 +152,7 @@ fn answer(options: &Options, command_line: &[OsString]) -> Result<(), WhyError> 
                     .jar_of(vec!["true".into()], Position::AfterDashes)?,
             };
             let facts = crate::explain::tried().map_err(WhyError::Try)?;
-            let answer = jar.why_for(&question, &facts).map_err(not_begun)?;
+            let answer = jar.why_here(&question, &facts).map_err(not_begun)?;
             tell(options.json, &answer)
         }
     }

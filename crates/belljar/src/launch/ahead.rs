@@ -8,7 +8,7 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -20,7 +20,7 @@ use belljar_plan::{
 };
 use belljar_policy::{HostFacts, Policy, facts::JarCgroups};
 
-use super::engine::lock;
+use super::engine::{Engine, lock};
 use crate::{
     facts,
     sys::{self, Lease, cgroup::EmptyCgroup},
@@ -49,19 +49,17 @@ pub(crate) struct Early {
 /// There is one child made ahead at a time: another with a cgroup of its own would be in
 /// its way.
 #[derive(Debug)]
-struct Only;
-
-static ONLY: AtomicBool = AtomicBool::new(false);
+struct Only(Arc<AtomicBool>);
 
 impl Only {
-    fn take() -> Option<Self> {
-        (!ONLY.swap(true, Relaxed)).then_some(Self)
+    fn take(early: &Arc<AtomicBool>) -> Option<Self> {
+        (!early.swap(true, Relaxed)).then(|| Self(Arc::clone(early)))
     }
 }
 
 impl Drop for Only {
     fn drop(&mut self) {
-        ONLY.store(false, Relaxed);
+        self.0.store(false, Relaxed);
     }
 }
 
@@ -154,14 +152,12 @@ impl Ahead {
     }
 
     /// What to ask the launcher for one launch, with what goes along and the child's cgroup.
-    pub(crate) fn ask(
-        self,
-        parked: &Mutex<Option<Lease>>,
-    ) -> Option<(Request, Vec<OwnedFd>, Option<Early>)> {
+    pub(crate) fn ask(self, engine: &Engine) -> Option<(Request, Vec<OwnedFd>, Option<Early>)> {
+        let parked = &engine.parked;
         let Some(known) = self.cgroup.clone() else {
             return Some((self.request(parked)?, Vec::new(), None));
         };
-        let only = Only::take()?;
+        let only = Only::take(&engine.early)?;
         let cgroup = EmptyCgroup::make(Path::new(&known.place), &known.controllers).ok()?;
         let directory = cgroup.share().ok()?;
         let early = Early {

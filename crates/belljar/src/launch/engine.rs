@@ -82,6 +82,8 @@ pub(crate) struct Engine {
     pub(crate) runtime: runtime::Handle,
     /// The lease of the parked child.
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,
+    /// A child waits in a cgroup of its own for its launch.
+    pub(crate) early: Arc<AtomicBool>,
 }
 
 /// One process's thread; a fork's is the next in the list.
@@ -129,6 +131,7 @@ impl Engine {
             link: Arc::default(),
             runtime: runtime.handle().clone(),
             parked: Arc::default(),
+            early: Arc::default(),
         };
         let link = Arc::clone(&engine.link);
         // Where no thread can be had, the caller may be a task of another runtime,
@@ -197,12 +200,8 @@ impl Engine {
 async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Option<Arc<Link>>>) {
     while let Some(command) = queue.recv().await {
         match command {
-            Command::Warm(child) => match ready(living) {
-                Ok(link) => {
-                    if let Some((asked, descriptors)) = child {
-                        link.send(asked, descriptors);
-                    }
-                }
+            Command::Warm(child) => match ready_with(living, child) {
+                Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(target: "belljar", %error, "cannot start the launcher");
                 }
@@ -235,11 +234,20 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
 
 /// The launcher that runs, or a new one. Only on the thread.
 fn ready(living: &Mutex<Option<Arc<Link>>>) -> io::Result<Arc<Link>> {
+    ready_with(living, None)
+}
+
+/// The same, and a child asked for before anybody else can ask for anything.
+fn ready_with(living: &Mutex<Option<Arc<Link>>>, child: Option<Wanted>) -> io::Result<Arc<Link>> {
     let mut living = lock(living);
-    match living.as_ref().filter(|link| link.lives()) {
-        Some(link) => Ok(Arc::clone(link)),
-        None => Ok(Arc::clone(living.insert(Link::start()?))),
+    let link = match living.as_ref().filter(|link| link.lives()) {
+        Some(link) => Arc::clone(link),
+        None => Link::start()?,
+    };
+    if let Some((asked, descriptors)) = child {
+        link.send(asked, descriptors);
     }
+    Ok(Arc::clone(living.insert(link)))
 }
 
 /// A jar that a launcher was asked for.

@@ -48,9 +48,16 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
     // A box of its own for each stage, so that a jar that runs does not hold
     // the buffers of its start for all its life.
     let up = match helpers {
-        Ok(helpers) => Box::pin(begin(&mut job, &mut news))
-            .await
-            .map(|up| (up, helpers)),
+        Ok((hands, growth)) => match Box::pin(begin(&mut job, &mut news)).await {
+            Ok(up) => Ok((up, (hands, growth))),
+            Err(failed) => {
+                // What was set for it is as it was, when whoever waits goes on.
+                if let Some(mut growth) = growth {
+                    growth.last(GIVEN_BACK).await;
+                }
+                Err(failed)
+            }
+        },
         Err(error) => {
             // Its first process ends where nobody hears it.
             drop(job.progress.take());
@@ -91,6 +98,10 @@ async fn begin(
         .await
         .map_err(|(failure, receipts)| (failure, Some(receipts)))
 }
+
+/// A last look at granted directories takes no longer, with what was set for the jar
+/// set back.
+const GIVEN_BACK: Duration = Duration::from_secs(8);
 
 /// The jar could not be had what it takes beside its processes.
 fn before(error: &std::io::Error) -> Failure {
@@ -179,7 +190,7 @@ async fn run(
     let (mut watch, cause, killed) = (watched.watch, watched.cause, watched.killed);
     let changes = watched.changes;
     if let Some(growth) = &mut growth {
-        watch.grew(growth.last(PATIENCE).await);
+        watch.grew(growth.last(GIVEN_BACK).await);
     }
     let ending = Ending {
         last,

@@ -12,6 +12,7 @@ use belljar_policy::facts::Hierarchy;
 
 use super::facts::read_proc;
 
+mod left;
 mod made;
 mod own;
 mod scope;

@@ -195,6 +195,16 @@ impl Directory {
         Ok(rustix::fs::fsync(&self.0)?)
     }
 
+    /// Has the names in it survive the machine's end.
+    pub(crate) fn keep_itself(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+
+    /// Gives a file of it another name, in the place of whatever has that.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
     /// The same directory, opened once more: locks of both are different ones.
     pub(crate) fn again(&self) -> io::Result<OwnedFd> {
         Ok(rustix::fs::openat(&self.0, ".", OPEN, Mode::empty())?)

@@ -1,5 +1,5 @@
 //! Projects of a file system: what belongs to one, and the quota that bounds what all of it
-//! takes; quotactl(2), ext4(5), ioctl_xfs_fsgetxattr(2).
+//! takes; quotactl(2), ext4(5), ioctl_xfs_fsgetxattr(2). Of ext4 alone.
 //!
 //! The kernel holds a quota against everybody but who has `CAP_SYS_RESOURCE` in the
 //! machine's own user namespace, and lets nobody else's user namespace change what project
@@ -82,10 +82,24 @@ impl Bounds {
 /// The project of a granted file or directory, opened with `O_PATH`: where what comes into
 /// it will be in that project too, and the project's quota can be set by this process.
 pub(crate) fn project(top: &OwnedFd) -> Option<u32> {
+    /// ext2, ext3, ext4.
+    const EXT4: i64 = 0xef53;
+    // XFS rounds what is set up to its blocks, and others know themselves by another number
+    // after each start.
+    if rustix::fs::fstatfs(top).ok()?.f_type != EXT4 {
+        return None;
+    }
     let stat = rustix::fs::fstat(top).ok()?;
     let open = opened(top, stat.st_mode)?;
     let id = of(&open, stat.st_mode)?;
     (enforced(top) && quota(top, id).is_ok() && held::can_be_noted()).then_some(id)
+}
+
+/// Has what was set on a file system survive the machine's end; syncfs(2).
+fn keep(top: &OwnedFd) -> io::Result<()> {
+    let stat = rustix::fs::fstat(top)?;
+    let open = opened(top, stat.st_mode).ok_or(io::ErrorKind::NotFound)?;
+    Ok(rustix::fs::syncfs(open)?)
 }
 
 /// Something to read from a directory or regular file that was opened with `O_PATH`.
@@ -156,7 +170,8 @@ fn bound(top: &OwnedFd, id: u32, bounds: Bounds) -> io::Result<()> {
     unsafe { control(top, libc::Q_GETQUOTA as u32, id, (&raw mut block).cast()) }?;
     block.dqb_bhardlimit = bounds.space;
     block.dqb_ihardlimit = bounds.inodes;
-    block.dqb_valid = libc::QIF_LIMITS;
+    // With its times as they are: by itself the kernel would begin a new grace.
+    block.dqb_valid = libc::QIF_LIMITS | libc::QIF_TIMES;
     // SAFETY: Q_SETQUOTA reads one `struct if_dqblk`, which is what it is given.
     unsafe { control(top, libc::Q_SETQUOTA as u32, id, (&raw mut block).cast()) }?;
     match quota(top, id)?.bounds == bounds {

@@ -101,8 +101,12 @@ impl Walk {
         );
         let directory = match opened {
             Ok(directory) => directory,
-            // It went away, or became something else, which its parent counted.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
+            Err(Errno::NOENT) => return,
+            // It became something else, which its parent counted.
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                self.complete &= self.project.is_none();
+                return;
+            }
             // Nothing can be written through what another file system's mount covers, nor looked
             // at what project it is in.
             Err(Errno::XDEV) => {
@@ -112,7 +116,8 @@ impl Walk {
             Err(Errno::ACCESS) => {
                 // What is closed to us and not ours to open is closed to the guest too.
                 let owner = rustix::fs::statat(top, path, AtFlags::SYMLINK_NOFOLLOW);
-                self.complete &= owner.is_ok_and(|stat| stat.st_uid != self.me);
+                let theirs = owner.is_ok_and(|stat| stat.st_uid != self.me);
+                self.complete &= theirs && self.project.is_none();
                 return;
             }
             Err(_) => {
@@ -158,7 +163,7 @@ impl Walk {
                 FileType::Directory => left.push([path, b"/", name.to_bytes()].concat()),
                 FileType::RegularFile => {
                     if let Some(wanted) = self.project
-                        && file_s(&directory, name) != Some(wanted)
+                        && !is_in(&directory, name, wanted)
                     {
                         self.complete = false;
                         left.clear();
@@ -172,14 +177,16 @@ impl Walk {
     }
 }
 
-/// The project of a regular file.
-fn file_s(directory: &OwnedFd, name: &CStr) -> Option<u32> {
+/// A file is in this project, or gone.
+fn is_in(directory: &OwnedFd, name: &CStr, project: u32) -> bool {
     let flags =
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let file = rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    project::of(&file, stat.st_mode)
+    match rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve) {
+        Ok(file) => rustix::fs::fstat(&file)
+            .is_ok_and(|stat| project::of(&file, stat.st_mode) == Some(project)),
+        Err(errno) => errno == Errno::NOENT,
+    }
 }
 
 #[cfg(test)]

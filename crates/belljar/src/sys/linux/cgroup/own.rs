@@ -343,8 +343,13 @@ impl EmptyCgroup {
             .cloned()
             .collect();
         let parent = ready(place, &controllers)?;
+        let made = Made::new(parent, PREFIX)?;
+        // Without it what is in one that is not wanted could not be ended; Linux 5.14.
+        if !made.has("cgroup.kill") {
+            return Err(Errno::NOSYS.into());
+        }
         Ok(Self {
-            made: Made::new(parent, PREFIX)?,
+            made,
             place: place.to_owned(),
             controllers,
         })

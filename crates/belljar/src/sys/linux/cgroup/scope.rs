@@ -17,13 +17,21 @@ use std::{
 use tokio::{net::UnixStream, time::timeout};
 use zbus::{Connection, Variant, connection};
 
-use super::{Place, controllers, own::is_manager_of_user};
+use super::{Place, controllers, left, own::is_manager_of_user};
 
-/// All of asking takes no longer.
+/// A bus answers sooner.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// So does systemd, but where many others ask it on a machine that is busy.
+const GIVEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the names of scopes begin and end with.
+pub(super) const PREFIX: &str = "belljar-";
+pub(super) const SUFFIX: &str = ".scope";
+
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
-const SYSTEMD: &str = "org.freedesktop.systemd1";
+pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
+pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const BUS: &str = "org.freedesktop.DBus";
 
 /// Why there is no scope.
@@ -39,7 +47,9 @@ pub(crate) enum ScopeError {
     Shut(#[source] zbus::Error),
     #[error("systemd does not give one: {0}")]
     Refused(#[from] zbus::Error),
-    #[error("systemd has not given one within {} s", WITHIN.as_secs())]
+    #[error("nobody has answered at {} within {} s", path.display(), WITHIN.as_secs())]
+    Silent { path: PathBuf },
+    #[error("systemd has not given one within {} s", GIVEN_WITHIN.as_secs())]
     Late,
     #[error("the launcher has ended")]
     Ended,
@@ -133,14 +143,31 @@ pub(crate) async fn ask(child: u32) -> Result<PathBuf, ScopeError> {
     let asked = async {
         let manager = manager(&place, uid).ok().flatten();
         let manager = manager.ok_or(ScopeError::Gone)?;
-        let connection = connect(&manager.bus, uid).await?;
-        let name = start(&connection, &manager, child).await?;
-        tracing::debug!(target: "belljar", scope = name, "asked systemd for a scope");
-        wait_until_in(&place, child, &name).await
+        let silent = ScopeError::Silent {
+            path: manager.bus.clone(),
+        };
+        let connection = timeout(WITHIN, connect(&manager.bus, uid))
+            .await
+            .unwrap_or(Err(silent))?;
+        let given = async {
+            let name = start(&connection, &manager, child).await?;
+            tracing::debug!(target: "belljar", scope = name, "asked systemd for a scope");
+            wait_until_in(&place, child, &name).await
+        };
+        let scope = timeout(GIVEN_WITHIN, given)
+            .await
+            .unwrap_or(Err(ScopeError::Late))?;
+        let mount = place.mount.clone().unwrap_or_default();
+        // Nobody waits for that.
+        tokio::spawn(async move {
+            let stopped = timeout(WITHIN, left::stop(&connection, &mount)).await;
+            if let Ok(Err(error)) = stopped {
+                tracing::debug!(target: "belljar", %error, "scopes that were left are not looked for");
+            }
+        });
+        Ok(scope)
     };
-    let given = timeout(WITHIN, asked)
-        .await
-        .unwrap_or(Err(ScopeError::Late));
+    let given = asked.await;
     match &given {
         Ok(scope) => state(|state| *state = State::Has(controllers(scope))),
         Err(ScopeError::Ended) => {}
@@ -209,7 +236,7 @@ async fn start(
 ) -> Result<String, ScopeError> {
     let random = super::super::random().map_err(zbus::Error::from)?;
     let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("belljar-{random}.scope");
+    let name = format!("{PREFIX}{random}{SUFFIX}");
     let mut properties: BTreeMap<&str, Variant<'_>> = BTreeMap::from([
         ("Description", Variant::from("jars of Belljar")),
         ("PIDs", Variant::from(vec![child])),
@@ -226,7 +253,7 @@ async fn start(
         .call_method(
             Some(SYSTEMD),
             "/org/freedesktop/systemd1",
-            Some("org.freedesktop.systemd1.Manager"),
+            Some(MANAGER),
             "StartTransientUnit",
             &(name.as_str(), "fail", properties, others),
         )
