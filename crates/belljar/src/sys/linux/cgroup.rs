@@ -15,19 +15,19 @@ use super::facts::read_proc;
 mod left;
 mod made;
 mod own;
+mod place;
 mod scope;
 mod shared;
 mod units;
 
-pub(crate) use own::{
-    Counted, EmptyCgroup, Found, Missing, OwnCgroup, Whose, processors, take_back,
-};
+pub(crate) use own::{Counted, EmptyCgroup, OwnCgroup, Whose, take_back};
+pub(crate) use place::{Found, Missing, processors};
 pub(crate) use scope::{ScopeError, ask as ask_for_scope};
 
 /// Where cgroups of jars can be made, as far as a look tells.
 pub(crate) fn find() -> Result<Found, Missing> {
     let place = place();
-    let found = own::find(&place);
+    let found = place::find(&place);
     let may_be_given = match &found {
         // Somebody else's tasks are in it, so that nothing can be handed on.
         Ok(found) => found.controllers.is_empty(),
@@ -39,7 +39,7 @@ pub(crate) fn find() -> Result<Found, Missing> {
     match scope::manager(&place, rustix::process::geteuid().as_raw()) {
         Ok(Some(manager)) => Ok(Found {
             place: None,
-            controllers: own::wanted_of(&manager.controllers),
+            controllers: place::wanted_of(&manager.controllers),
         }),
         Ok(None) => found,
         Err(why) => found.map_err(|_| Missing::NotGiven(why)),

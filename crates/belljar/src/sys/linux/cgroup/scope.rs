@@ -17,7 +17,7 @@ use std::{
 use tokio::{net::UnixStream, time::timeout};
 use zbus::{Connection, Variant, connection};
 
-use super::{Place, controllers, left, own::is_manager_of_user};
+use super::{Place, controllers, left, place::is_manager_of_user};
 
 /// A bus answers sooner.
 const WITHIN: Duration = Duration::from_secs(5);

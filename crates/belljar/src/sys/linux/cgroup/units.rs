@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 
-use super::{super::facts::read_proc, own::is_manager_of_user};
+use super::{super::facts::read_proc, place::is_manager_of_user};
 
 /// Whether the unit that a cgroup is of, or lies below, is delegated by its files.
 pub(super) fn is_delegated(at: &Path) -> bool {
