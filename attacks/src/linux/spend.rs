@@ -68,7 +68,7 @@ fn used() -> Duration {
 fn burn(time: Duration) {
     let end = used() + time;
     while used() < end {
-        for number in 0..1000_u32 {
+        for number in 0..100_000_u32 {
             std::hint::black_box(number);
         }
     }
@@ -107,7 +107,10 @@ fn orphan(time: Duration) -> io::Result<()> {
     }
 }
 
+/// Page by page, however large the kernel would make them.
 fn touched(size: usize) -> Vec<u8> {
+    // SAFETY: the request takes numbers, and only says how memory is given later.
+    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     let mut bytes = vec![0; size];
     for page in bytes.chunks_mut(4096) {
         page[0] = 1;

@@ -98,8 +98,9 @@ pub(super) async fn conclude(
         denied: heard.then_some(tally.counts.told),
     });
     let plan: &Plan = &job.plan;
-    // A resident set counts files that are mapped, and the limit does not.
+    // The limit counts neither what is Belljar's own in a cgroup nor files that are mapped.
     let memory = match usage.sources.get("memory_peak") {
+        Some(Source::Cgroup) => usage.memory_peak.map(|peak| watch.of_guest(peak)),
         Some(Source::RusageAndSamples) => Some(watch.peak.memory),
         _ => usage.memory_peak,
     };

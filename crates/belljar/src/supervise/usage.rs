@@ -129,12 +129,8 @@ pub(super) fn usage(known: &Known<'_>) -> Usage {
     usage.involuntary_switches = of("involuntary_switches", involuntary, none);
     usage.memory_peak = of(
         "memory_peak",
-        (
-            Cgroup,
-            cgroup
-                .and_then(OwnCgroup::memory_peak)
-                .map(|peak| watch.of_guest(peak)),
-        ),
+        // With what is Belljar's own in it, which is less than the room that the limit has for it.
+        (Cgroup, cgroup.and_then(OwnCgroup::memory_peak)),
         memory_peak(watch, last),
     );
     if let Some((user, system, source)) = processor(&counted, last) {
