@@ -137,6 +137,12 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         package: "belljar-tests",
+        test: "control",
+        both: true,
+        which: &[],
+    },
+    Suite {
+        package: "belljar-tests",
         test: "grants",
         both: false,
         which: &["what_a_jar_writes_is_the_operator_s", "deny_inside_a_grant"],

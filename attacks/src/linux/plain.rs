@@ -22,7 +22,7 @@ use std::{
 use crate::{
     arch, bombs, jars,
     kernel::{self, Arg, call},
-    obey, races, rights, spend, tries, unix,
+    obey, races, rights, spend, spread, tries, unix,
 };
 
 /// Runs the plain program of this name, if there is one.
@@ -59,6 +59,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "bomb" => bombs::bomb(args),
         "obey" => obey::obey(),
         "spend" => spend::spend(args),
+        "spread" => spread::spread(),
         "try_all" => tries::try_all(args),
         _ => return None,
     };

@@ -96,7 +96,7 @@ pub use self::{
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
-    supervise::{Control, Running, UpdateError},
+    supervise::{Control, PauseError, Running, UpdateError, Wall},
 };
 
 /// Whether this process may open as many more files as a launch and a runtime around it

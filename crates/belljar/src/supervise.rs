@@ -9,6 +9,7 @@ mod denials;
 mod growth;
 mod look;
 mod observe;
+mod pause;
 mod perform;
 mod receipts;
 mod setup;
@@ -24,7 +25,9 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::{Limit, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
+use belljar_plan::{
+    Limit, Outcome, Plan, Report, event::Freezer, message::Request, outcome::StoppedBy,
+};
 use belljar_policy::{manifest::Bound, policy::Said};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
@@ -34,7 +37,10 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
 }
 
 use self::change::Update;
-pub use self::change::UpdateError;
+pub use self::{
+    change::UpdateError,
+    pause::{PauseError, Wall},
+};
 pub(crate) use self::{
     growth::{Grants, project},
     receipts::Receipts,
@@ -59,6 +65,8 @@ pub(crate) enum Asked {
     /// Look at it now.
     Look,
     Limits(Update),
+    Pause(Wall, oneshot::Sender<pause::Paused>),
+    Resume(oneshot::Sender<()>),
     Stop {
         by: StoppedBy,
         signal: i32,
@@ -91,6 +99,39 @@ impl Control {
     pub fn kill(&self) {
         // As above.
         let _ = self.0.send(Asked::Kill);
+    }
+
+    /// Has every task of the jar stand still, and returns when they do, with what has them.
+    /// Calls that are held for the jar are answered first; a connect that somebody else
+    /// makes for it is interrupted, and goes on, as connect(2) says. What the jar wrote
+    /// is delivered meanwhile; limits of time but `wall` stand still with it.
+    ///
+    /// A jar that is paused already stays so. It can be killed; a [`stop`](Self::stop) with a
+    /// grace has it go on, so that it can obey. Signals to it come when it goes on.
+    ///
+    /// In a cgroup the kernel's freezer does it, and nothing inside can tell. Without one pid 1
+    /// stops all others by SIGSTOP, which is weaker: [`Freezer::Signals`] says how.
+    ///
+    /// # Errors
+    /// [`PauseError`]; the jar goes on.
+    pub async fn pause(&self, wall: Wall) -> Result<Freezer, PauseError> {
+        let (reply, done) = oneshot::channel();
+        if self.0.send(Asked::Pause(wall, reply)).is_err() {
+            return Err(PauseError::Ended);
+        }
+        done.await.unwrap_or(Err(PauseError::Ended))
+    }
+
+    /// Has a paused jar go on; one that goes on already does so.
+    ///
+    /// # Errors
+    /// [`PauseError::Ended`]
+    pub async fn resume(&self) -> Result<(), PauseError> {
+        let (reply, done) = oneshot::channel();
+        if self.0.send(Asked::Resume(reply)).is_err() {
+            return Err(PauseError::Ended);
+        }
+        done.await.map_err(|_| PauseError::Ended)
     }
 
     /// Has the jar looked at before it would be by itself.
@@ -251,6 +292,33 @@ impl Running {
     /// See [`Control::kill`].
     pub fn kill(&self) {
         self.control.kill();
+    }
+
+    /// See [`Control::pause`].
+    ///
+    /// ```
+    /// use belljar::{Jar, Wall};
+    /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+    /// let running = Jar::program("make").launch().await?;
+    /// running.pause(Wall::Stops).await?;
+    /// // The machine is wanted for something else meanwhile.
+    /// running.resume().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn pause(&self, wall: Wall) -> Result<Freezer, PauseError> {
+        self.control.pause(wall).await
+    }
+
+    /// See [`Control::resume`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resume(&self) -> Result<(), PauseError> {
+        self.control.resume().await
     }
 
     /// See [`Control::update_limits`].

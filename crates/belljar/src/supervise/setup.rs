@@ -84,11 +84,12 @@ pub(super) async fn set_up(
                 Ok((length, descriptors)) => setup.note(buffer.get(..length).unwrap_or(&[]), descriptors),
             },
             order = asked.recv(), if listening => match order {
-                Some(Asked::Signal(_) | Asked::Look | Asked::Limits(_)) => {}
-                Some(order) => {
+                Some(order @ (Asked::Stop { .. } | Asked::Kill)) => {
                     setup.stop = Some(order);
                     listening = false;
                 }
+                // Nobody has the jar yet who could ask for more.
+                Some(_) => {}
                 // The launch was given up.
                 None => {
                     listening = false;

@@ -107,7 +107,7 @@ fn before(error: &std::io::Error) -> Failure {
 
 async fn run(
     mut job: Job,
-    link: &Link,
+    link: &Arc<Link>,
     number: u64,
     mut news: mpsc::UnboundedReceiver<News>,
     mut up: Up,
