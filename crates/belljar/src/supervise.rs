@@ -26,7 +26,10 @@ use std::{
 };
 
 use belljar_plan::{
-    Limit, Outcome, Plan, Report, event::Freezer, message::Request, outcome::StoppedBy,
+    Limit, Outcome, Plan, Report,
+    event::{Freezer, Sample},
+    message::Request,
+    outcome::StoppedBy,
 };
 use belljar_policy::{manifest::Bound, policy::Said};
 use tokio::sync::{mpsc, oneshot, watch as latest};
@@ -62,8 +65,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Asked {
     Signal(i32),
-    /// Look at it now.
-    Look,
+    /// Look at it now, and tell what was seen where somebody waits for that.
+    Look(Option<oneshot::Sender<Sample>>),
     Limits(Update),
     Pause(Wall, oneshot::Sender<pause::Paused>),
     Resume(oneshot::Sender<()>),
@@ -137,7 +140,14 @@ impl Control {
     /// Has the jar looked at before it would be by itself.
     fn look(&self) {
         // As above.
-        let _ = self.0.send(Asked::Look);
+        let _ = self.0.send(Asked::Look(None));
+    }
+
+    /// Looks at the jar now; none where it has ended.
+    pub async fn sample(&self) -> Option<Sample> {
+        let (reply, done) = oneshot::channel();
+        self.0.send(Asked::Look(Some(reply))).ok()?;
+        done.await.ok()
     }
 
     /// Has other values of limits hold for the jar from now on. What a [`Bound`] does
@@ -292,6 +302,11 @@ impl Running {
     /// See [`Control::kill`].
     pub fn kill(&self) {
         self.control.kill();
+    }
+
+    /// See [`Control::sample`].
+    pub async fn sample(&self) -> Option<Sample> {
+        self.control.sample().await
     }
 
     /// See [`Control::pause`].

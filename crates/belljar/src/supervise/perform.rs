@@ -63,7 +63,7 @@ impl Performer {
     /// Has a call made as soon as there is a thread for it.
     pub(super) fn perform(&mut self, asked: Asked) {
         let running = self.running.len();
-        if running >= AT_ONCE && running < AT_ONCE_WITH_QUICK && sys::comes_back(&asked) {
+        if (AT_ONCE..AT_ONCE_WITH_QUICK).contains(&running) && sys::comes_back(&asked) {
             return self.start(asked);
         }
         if self.waiting.len() >= WAITING {

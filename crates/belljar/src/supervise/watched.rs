@@ -17,7 +17,7 @@ use belljar_plan::{
     report::{Edge, LimitChange, LimitHit, denial_id},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 
@@ -87,6 +87,8 @@ pub(super) struct Watched<'a> {
     looked_at: Instant,
     denials: Option<Denials>,
     pause: Pause<'a>,
+    /// Who waits for the next look.
+    asks: Vec<oneshot::Sender<Sample>>,
     /// What the host wants changed, in order.
     updates: VecDeque<Update>,
     /// The one of them that is carried out.
@@ -124,6 +126,7 @@ impl<'a> Watched<'a> {
             blind: 0,
             denials,
             pause: Pause::new(),
+            asks: Vec::new(),
             updates: VecDeque::new(),
             under_way: UnderWay::default(),
             changes: Vec::new(),
@@ -158,7 +161,10 @@ impl<'a> Watched<'a> {
                     None => break None,
                 },
                 order = asked.recv(), if listening => match order {
-                    Some(Asked::Look) => look = self.look_after(Duration::ZERO),
+                    Some(Asked::Look(reply)) => {
+                        self.asks.extend(reply);
+                        look = self.look_after(Duration::ZERO);
+                    }
                     Some(Asked::Pause(wall, reply)) => {
                         let jar = (self.link, self.number, self.pid);
                         pause.begin(wall, reply, self.job, jar);
@@ -281,7 +287,7 @@ impl<'a> Watched<'a> {
         match order {
             Asked::Signal(signal) => self.signal(signal),
             // They are taken up where there is something to look at or to pause.
-            Asked::Look | Asked::Pause(..) | Asked::Resume(_) => {}
+            Asked::Look(_) | Asked::Pause(..) | Asked::Resume(_) => {}
             Asked::Limits(update) => self.updates.push_back(update),
             Asked::Kill => self.stop(Cause::Stop(StoppedBy::Host)),
             Asked::Stop { by, signal, grace } => {
@@ -448,10 +454,10 @@ impl<'a> Watched<'a> {
     }
 
     /// Shows a sample to whoever wants one.
-    fn show(&self, seen: &Seen, glimpse: &Glimpse, at: Duration) {
+    fn show(&mut self, seen: &Seen, glimpse: &Glimpse, at: Duration) {
         let (stdout, stderr) = self.job.meter.counted();
         let [cpu, memory, io] = glimpse.pressure.unwrap_or_default();
-        self.job.events.show(Sample {
+        let sample = Sample {
             wall_ns: u64::try_from(at.as_nanos()).unwrap_or(u64::MAX),
             cpu_ns: seen.cpu,
             memory: self.watch.of_guest(seen.memory),
@@ -464,7 +470,12 @@ impl<'a> Watched<'a> {
             memory_pressure_ns: memory,
             io_pressure_ns: io,
             paused: self.paused,
-        });
+        };
+        self.job.events.show(sample);
+        for ask in self.asks.drain(..) {
+            // Nobody may wait any more.
+            let _ = ask.send(sample);
+        }
     }
 
     fn look(&self, last: Option<Seen>, took: Duration) -> Look {
