@@ -60,6 +60,8 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "obey" => obey::obey(),
         "spend" => spend::spend(args),
         "spread" => spread::spread(),
+        "churn" => spread::churn(args),
+        "exec_on" => spread::exec_on(),
         "try_all" => tries::try_all(args),
         _ => return None,
     };

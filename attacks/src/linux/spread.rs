@@ -38,6 +38,49 @@ pub(crate) fn spread() -> io::Result<()> {
     go_on(b"m")
 }
 
+/// `churn MILLISECONDS`: tasks come and go as fast as they can, by fork(2), vfork(2), setsid(2)
+/// and execve(2), each deaf to what it may be deaf to; the main process exits after that time.
+pub(crate) fn churn(args: &[String]) -> io::Result<()> {
+    let time = Duration::from_millis(args[0].parse().expect("milliseconds"));
+    for signal in 1..=31 {
+        kernel::ignore(signal);
+    }
+    // A chain of processes that each end, one in sessions of its own.
+    for leads in [false, true] {
+        if let Side::Child = kernel::fork()? {
+            loop {
+                if leads {
+                    // The leader of a group has none of its own already.
+                    let _ = kernel::setsid();
+                }
+                match kernel::fork() {
+                    Ok(Side::Child) | Err(_) => {}
+                    Ok(Side::Parent(_)) => kernel::leave(0),
+                }
+            }
+        }
+    }
+    if let Side::Child = kernel::fork()? {
+        loop {
+            wait_for_vfork()?;
+        }
+    }
+    if let Side::Child = kernel::fork()? {
+        return exec_on();
+    }
+    std::thread::sleep(time);
+    kernel::leave(7)
+}
+
+/// `exec_on`: becomes itself again and again.
+pub(crate) fn exec_on() -> io::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    // In a jar that allows no other program it stays what it is.
+    Err(std::process::Command::new("/proc/self/exe")
+        .arg("exec_on")
+        .exec())
+}
+
 fn go_on(letter: &[u8; 1]) -> ! {
     loop {
         say(letter);

@@ -304,6 +304,19 @@ impl Running {
         self.control.kill();
     }
 
+    /// Stops it as [`stop`](Self::stop) does, and waits until no task, mount, cgroup or file
+    /// of the jar is left.
+    pub async fn stop_and_wait(&mut self, by: StoppedBy, signal: i32, grace: Duration) -> Report {
+        self.stop(by, signal, grace);
+        self.wait().await
+    }
+
+    /// The same at once: [`kill`](Self::kill) and [`wait`](Self::wait).
+    pub async fn kill_and_wait(&mut self) -> Report {
+        self.kill();
+        self.wait().await
+    }
+
     /// See [`Control::sample`].
     pub async fn sample(&self) -> Option<Sample> {
         self.control.sample().await
