@@ -226,6 +226,7 @@ pub(crate) async fn launch(
                 early = None;
                 match reply.await {
                     Ok(Attempt::Running { pid, streams }) => {
+                        engine.all().add(&half);
                         return Ok(Running::new(
                             id,
                             task,

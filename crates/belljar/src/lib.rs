@@ -96,7 +96,7 @@ pub use self::{
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
-    supervise::{Control, PauseError, Running, UpdateError, Wall},
+    supervise::{Control, PauseError, Running, UpdateError, Wall, kill_all, stop_all},
 };
 
 /// Whether this process may open as many more files as a launch and a runtime around it

@@ -1,6 +1,7 @@
 //! A running jar: watched, stopped and reported on the thread `belljar`; what
 //! the host holds of it is [`Running`].
 
+mod all;
 mod bucket;
 mod change;
 mod conclude;
@@ -39,8 +40,10 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
     receipts::tests::plan(steps, Vec::new())
 }
 
+pub(crate) use self::all::All;
 use self::change::Update;
 pub use self::{
+    all::{kill_all, stop_all},
     change::UpdateError,
     pause::{PauseError, Wall},
 };
