@@ -13,6 +13,8 @@ mod limited;
 mod row;
 #[path = "endings/stopped.rs"]
 mod stopped;
+#[path = "endings/told.rs"]
+mod told;
 
 use std::{
     fs,

@@ -19,6 +19,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<io::Result<()>> {
         "lose_child" => lose_child(args),
         "die_on_signal" => die_on_signal(args),
         "flood_on_signal" => wait_for_signal(args).map(|()| flood()),
+        "take_on_signal" => wait_for_signal(args).map(|()| take()),
         "burn_on_signal" => wait_for_signal(args).map(|()| spin(60_000)),
         "stop_itself" => stop_itself(),
         "wait_in_vfork" => wait_in_vfork(),
@@ -119,8 +120,8 @@ fn die_on_signal(args: &[String]) -> io::Result<()> {
     kernel::sleep_forever()
 }
 
-/// Says `ready`, and comes back when the signal has come; for `flood_on_signal SIGNAL` and
-/// `burn_on_signal SIGNAL`.
+/// Says `ready`, and comes back when the signal has come; for `flood_on_signal SIGNAL`,
+/// `burn_on_signal SIGNAL` and `take_on_signal SIGNAL`.
 fn wait_for_signal(args: &[String]) -> io::Result<()> {
     let signal = number(args, 0);
     handle(signal, note);
@@ -215,6 +216,13 @@ fn hold_memory(args: &[String]) -> io::Result<()> {
     std::thread::sleep(Duration::from_millis(number(args, 1)));
     std::hint::black_box(held);
     Ok(())
+}
+
+/// Takes 200 MiB of memory, and waits.
+fn take() -> ! {
+    let held = vec![1_u8; 200 << 20];
+    std::hint::black_box(held);
+    kernel::sleep_forever()
 }
 
 /// Does something in a child, and waits for it, however it ends.

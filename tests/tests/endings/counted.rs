@@ -66,10 +66,14 @@ fn counted() -> Vec<Row> {
         row("asks for just as many tasks", &["hold_children", "9", "0"])
             .flags(&["--processes", "10"])
             .ends("exited 0", 0),
-        row("is stopped while it takes too much memory", &["ignore_signals", "60"])
-            .flags(&["--memory", "64MiB", "--grace", "200ms"])
+        // What it does then is no cause any more.
+        row("takes too much memory in the grace", &["take_on_signal", "15"])
+            .flags(&["--memory", "32MiB", "--grace", "60s"])
             .done(Done::Signals(&[Signal::TERM]))
-            .ends("stopped by signal 15, by force", 143),
+            .ends("stopped by signal 15", 143)
+            .hits(&["memory hard"])
+            .symptoms(&["tasks of it were killed at its limit of memory"])
+            .used(Limit::Memory, 30 * MIB..=40 * MIB),
     ];
     rows.into_iter()
         .map(|row| row.needs(Need::Controllers))

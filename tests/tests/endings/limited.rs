@@ -79,7 +79,7 @@ fn time() -> Vec<Row> {
         .flags(&["--cpu-time", "60s"])
         .ends("signaled 9 KILL", 137)
         .symptoms(&["oom_kill?"])
-        .used(Limit::CpuTime, 900 * MS..=20 * S),
+        .used(Limit::CpuTime, 500 * MS..=20 * S),
     ]
 }
 

@@ -11,13 +11,11 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::{
-    Limit, Outcome, Report,
-    outcome::StoppedBy,
-    report::{Edge, LimitHit},
-};
+use belljar_plan::{Limit, Report};
 use belljar_tests::{Ended, Jar, Need, Started, guest, jar, kill, need};
 use rustix::process::Signal;
+
+use crate::told::{hit, outcome};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1000 * MS;
@@ -155,7 +153,7 @@ impl Row {
         self
     }
 
-    /// The outcome, in the words of [`outcome`], and belljar's exit status.
+    /// The outcome, in the words of `told`, and belljar's exit status.
     pub(crate) fn ends(mut self, outcome: &str, status: i32) -> Self {
         self.told.outcome = outcome.to_owned();
         self.told.status = Some(status);
@@ -305,47 +303,6 @@ impl Done {
             Self::Kill(Whom::Guest) => kill(started.guest(), Signal::KILL),
         }
     }
-}
-
-/// An outcome as the rows say it: its word, and what is exact about it.
-pub(crate) fn outcome(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Exited { code } => format!("exited {code}"),
-        Outcome::Signaled { signal, name, core } => {
-            let core = if *core { ", with a core" } else { "" };
-            format!("signaled {signal} {name}{core}")
-        }
-        Outcome::Limit { limit } => format!("limit {limit}"),
-        Outcome::Violation { rule } => format!("violation {rule}"),
-        Outcome::Stopped { by, grace_used } => {
-            let by = match by {
-                StoppedBy::Signal(signal) => format!("signal {signal}"),
-                StoppedBy::Host => "the host".to_owned(),
-                StoppedBy::Operator => "the operator".to_owned(),
-            };
-            let grace = if *grace_used { ", by force" } else { "" };
-            format!("stopped by {by}{grace}")
-        }
-        Outcome::Refused { unmet } => {
-            let rules: Vec<&str> = unmet.iter().map(|unmet| unmet.rule.word()).collect();
-            format!("refused {}", rules.join(" "))
-        }
-        Outcome::SetupFailed { step, errno } => {
-            let step = step.split(' ').next().unwrap_or_default();
-            format!("setup_failed {step} {errno}")
-        }
-        Outcome::Lost => "lost".to_owned(),
-        Outcome::NotRunnable { errno, .. } => format!("not_runnable {errno}"),
-        Outcome::NotFound { .. } => "not_found".to_owned(),
-    }
-}
-
-pub(crate) fn hit(hit: &LimitHit) -> String {
-    let edge = match hit.at {
-        Edge::Soft => "soft",
-        Edge::Hard => "hard",
-    };
-    format!("{} {edge}", hit.limit)
 }
 
 fn used(report: &Report, limit: Limit) -> Option<u64> {

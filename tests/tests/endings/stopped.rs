@@ -7,7 +7,10 @@ use belljar_plan::Limit;
 use belljar_tests::jar;
 use rustix::process::Signal;
 
-use super::row::{Done, MS, Row, S, Whom, hold, outcome, row};
+use super::{
+    row::{Done, MS, Row, S, Whom, hold, row},
+    told::outcome,
+};
 
 #[test]
 fn a_signal_to_belljar_is_told_as_that_however_the_guest_takes_it() {
