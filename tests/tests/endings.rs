@@ -3,6 +3,8 @@
 
 #[path = "endings/alone.rs"]
 mod alone;
+#[path = "endings/cores.rs"]
+mod cores;
 #[path = "endings/counted.rs"]
 mod counted;
 #[path = "endings/launched.rs"]
