@@ -5,6 +5,7 @@ pub(crate) mod arch;
 pub(crate) mod bombs;
 pub(crate) mod calls;
 pub(crate) mod descriptors;
+pub(crate) mod endings;
 pub(crate) mod files;
 pub(crate) mod filters;
 pub(crate) mod first;

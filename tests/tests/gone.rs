@@ -14,14 +14,16 @@ use belljar_tests::guest;
 /// What there is of a jar, as seen from outside while it runs.
 struct Traces {
     pid: i32,
-    /// Its pid namespace, which nothing else can be in.
+    /// Its pid namespace. Once it is gone, another jar's can have its number.
     namespace: PathBuf,
+    /// A variable that all its tasks have, and no other jar's.
+    variable: String,
     /// Its own cgroup, where it has one.
     cgroup: Option<PathBuf>,
 }
 
 impl Traces {
-    fn of(running: &Running) -> Self {
+    fn of(running: &Running, variable: &str) -> Self {
         let pid = running.pid();
         let has_cgroup = running
             .plan()
@@ -30,6 +32,7 @@ impl Traces {
             .any(|step| step.word() == "cgroup");
         Self {
             pid,
+            variable: variable.to_owned(),
             namespace: fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap_or_default(),
             cgroup: has_cgroup.then(|| cgroup(pid)).flatten(),
         }
@@ -46,7 +49,11 @@ impl Traces {
         }
         for process in fs::read_dir("/proc").expect("/proc").flatten() {
             let namespace = fs::read_link(process.path().join("ns/pid"));
-            if namespace.is_ok_and(|namespace| namespace == self.namespace) {
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            let is_its = environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == self.variable.as_bytes());
+            if is_its && namespace.is_ok_and(|namespace| namespace == self.namespace) {
                 left.push(format!("a task, {:?}", process.file_name()));
             }
         }
@@ -86,6 +93,8 @@ fn nothing_is_left(trials: u32) {
                 0 => Policy::strict(),
                 _ => Policy::standard(),
             };
+            let (name, value) = ("BELLJAR_TRIAL", format!("{}-{trial}", std::process::id()));
+            let policy = policy.set_env(name, value.as_str()).expect("a variable");
             let mut running = Jar::program(guest())
                 .args(["churn".to_owned(), varied(trial, 24).to_string()])
                 .policy(policy)
@@ -93,7 +102,7 @@ fn nothing_is_left(trials: u32) {
                 .launch()
                 .await
                 .expect("a jar");
-            let traces = Traces::of(&running);
+            let traces = Traces::of(&running, &format!("{name}={value}"));
             tokio::time::sleep(Duration::from_millis(varied(trial ^ 0x5555, 16))).await;
             let report = match trial % 3 {
                 0 => running.kill_and_wait().await,

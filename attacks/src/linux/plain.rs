@@ -16,11 +16,12 @@ use std::{
     },
     path::Path,
     process::{Command, ExitCode},
+    sync::atomic::{AtomicI32, Ordering},
     time::Duration,
 };
 
 use crate::{
-    arch, bombs, jars,
+    arch, bombs, endings, jars,
     kernel::{self, Arg, call},
     obey, races, rights, spend, spread, tries, unix,
 };
@@ -63,7 +64,8 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "churn" => spread::churn(args),
         "exec_on" => spread::exec_on(),
         "try_all" => tries::try_all(args),
-        _ => return None,
+        "become" => Err(become_program(args)),
+        _ => endings::run(name, args)?,
     };
     Some(match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -164,15 +166,20 @@ fn ignore_signals(args: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// `catch_signal SIGNAL`: says `ready`, and exits 7 when the signal comes.
+/// `catch_signal SIGNAL [CODE]`: says `ready`, and exits, with 7 where nothing else is
+/// said, when the signal comes.
 fn catch_signal(args: &[String]) -> io::Result<()> {
     extern "C" fn leave(_: libc::c_int) {
         // SAFETY: _exit may be called in a signal handler.
-        unsafe { libc::_exit(7) }
+        unsafe { libc::_exit(CODE.load(Ordering::Relaxed)) }
+    }
+    static CODE: AtomicI32 = AtomicI32::new(7);
+    if let Some(code) = args.get(1) {
+        CODE.store(code.parse().expect("a code"), Ordering::Relaxed);
     }
     let signal: i32 = args[0].parse().expect("a signal's number");
     let handler = leave as extern "C" fn(libc::c_int);
-    // SAFETY: the handler only calls _exit.
+    // SAFETY: the handler only reads a number and calls _exit.
     unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     println!("ready");
     kernel::sleep_forever()
