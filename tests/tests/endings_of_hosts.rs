@@ -107,7 +107,7 @@ const ROWS: &[Row] = &[
             jar.kill();
         },
         outcome: "stopped by the operator, by force",
-        symptoms: &[],
+        symptoms: &["then a stop by host"],
     },
     Row {
         name: "the host signals it, which is no stop",

@@ -16,6 +16,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<io::Result<()>> {
         "leave_main" => leave_main(args),
         "leave_child" => leave_child(),
         "survive_signal" => survive_signal(args),
+        "fault_without_core" => fault_without_core(),
         "lose_child" => lose_child(args),
         "die_on_signal" => die_on_signal(args),
         "flood_on_signal" => wait_for_signal(args).map(|()| flood()),
@@ -95,6 +96,19 @@ fn survive_signal(args: &[String]) -> io::Result<()> {
         std::hint::spin_loop();
     }
     kernel::leave(number(args, 1))
+}
+
+/// `fault_without_core`: says that it wants no core, which the kernel takes for less than one
+/// byte of one, and faults; core(5).
+fn fault_without_core() -> io::Result<()> {
+    let bound = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `bound` lives through the call. Where it fails, the bound stays.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const bound) };
+    kernel::default_action(libc::SIGSEGV);
+    kernel::kill(own_pid(), libc::SIGSEGV)
 }
 
 /// `lose_child SIGNAL`: a child ends itself by a signal, and this program well.

@@ -25,7 +25,7 @@ fn no_core_of_a_guest_is_given_to_the_machine_s_handler_and_none_is_told() {
         return;
     }
     let jar = "belljar run --no-record --report /tmp/report -- belljar-guest";
-    let guests = ["raise 11", "dump_core", "raise 15"];
+    let guests = ["raise 11", "dump_core", "fault_without_core", "raise 15"];
     let mut commands = vec![run(HANDLER, "belljar-guest raise 11")];
     commands.extend(guests.map(|guest| run(HANDLER, &format!("{jar} {guest}"))));
     let results = vm().run(&commands);
@@ -34,6 +34,7 @@ fn no_core_of_a_guest_is_given_to_the_machine_s_handler_and_none_is_told() {
     let ends = [
         ("signaled 11 SEGV", "139"),
         ("signaled 6 ABRT", "134"),
+        ("signaled 11 SEGV", "139"),
         ("signaled 15 TERM", "143"),
     ];
     for ((guest, (told, status)), result) in guests.iter().zip(ends).zip(&results[1..]) {

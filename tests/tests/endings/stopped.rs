@@ -112,18 +112,21 @@ fn twice() -> Vec<Row> {
             .flags(&["--grace", "60s", "--wall", "90s"])
             .done(Done::Signals(&[Signal::TERM, Signal::INT]))
             .ends("stopped by signal 15, by force", 143)
+            .symptoms(&["then a stop by signal 2"])
             .used(Limit::Wall, 100 * MS..=50 * S),
         row("its wall is up in the grace", &["ignore_signals", "60"])
             .flags(&["--grace", "60s", "--wall", "2s"])
             .done(Done::Signals(&[Signal::TERM]))
             .ends("stopped by signal 15, by force", 143)
             .hits(&["wall hard"])
+            .symptoms(&["then the limit wall"])
             .used(Limit::Wall, 2 * S..=50 * S),
         row("writes too much in the grace", &["flood_on_signal", "15"])
             .flags(&["--grace", "60s", "--output", "8KiB"])
             .done(Done::Signals(&[Signal::TERM]))
             .ends("stopped by signal 15, by force", 143)
             .hits(&["output hard"])
+            .symptoms(&["then the limit output"])
             .stdout(8193..=1 << 22),
         row(
             "takes too much processor time in the grace",
@@ -133,6 +136,7 @@ fn twice() -> Vec<Row> {
         .done(Done::Signals(&[Signal::TERM]))
         .ends("stopped by signal 15, by force", 143)
         .hits(&["cpu_time hard"])
+        .symptoms(&["then the limit cpu_time"])
         .used(Limit::CpuTime, 500 * MS..=50 * S),
     ]
 }

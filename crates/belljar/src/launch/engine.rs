@@ -19,6 +19,7 @@ use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, request};
 use tokio::{
     runtime,
     sync::{Mutex as AsyncMutex, OnceCell, mpsc, oneshot},
+    time::Instant,
 };
 
 use crate::{
@@ -298,6 +299,8 @@ pub(crate) struct Begun {
     pub(crate) link: Arc<Link>,
     pub(crate) number: u64,
     pub(crate) news: mpsc::UnboundedReceiver<News>,
+    /// When it was asked.
+    pub(crate) asked: Instant,
 }
 
 impl Begun {
@@ -309,7 +312,12 @@ impl Begun {
             ..job.request
         };
         link.send(asked, std::mem::take(&mut job.descriptors));
-        Self { link, number, news }
+        Self {
+            link,
+            number,
+            news,
+            asked: Instant::now(),
+        }
     }
 }
 

@@ -49,6 +49,8 @@ struct Setup<'a> {
     stop: Option<Asked>,
     /// The program runs, or never will.
     silent: bool,
+    /// When the launcher was asked.
+    begun: Instant,
 }
 
 /// Waits for the program to start. Where it doesn't, nothing is left of it.
@@ -56,7 +58,7 @@ pub(super) async fn set_up(
     plan: &Plan,
     news: &mut mpsc::UnboundedReceiver<News>,
     packets: &Packets,
-    asked: &mut mpsc::UnboundedReceiver<Asked>,
+    (begun, asked): (Instant, &mut mpsc::UnboundedReceiver<Asked>),
 ) -> Result<Up, (Failure, Receipts)> {
     let mut setup = Setup {
         plan,
@@ -69,6 +71,7 @@ pub(super) async fn set_up(
         listener: None,
         stop: None,
         silent: false,
+        begun,
     };
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; sys::PACKET];
@@ -129,7 +132,10 @@ impl Setup<'_> {
         match event.kind {
             event::STARTED => match descriptors.pop() {
                 Some(pidfd) => {
-                    self.init = Some((event.pid, pidfd, Instant::now()));
+                    // One that was made ahead of its launch is counted from that.
+                    let started =
+                        sys::at(event.started).map_or_else(Instant::now, |at| at.max(self.begun));
+                    self.init = Some((event.pid, pidfd, started));
                     self.receipts.note_started(self.plan);
                 }
                 None => self.fail(Failure::Before {

@@ -7,7 +7,7 @@ use belljar_plan::{
     event::{Termination, What},
     outcome::StoppedBy,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Attempt, Failure, Grants, Handles, Job, PATIENCE,
@@ -33,6 +33,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
         link,
         number,
         mut news,
+        asked,
     } = begun;
     // While the launcher works. Afterwards it would be too late to say that there are none.
     let helpers = job
@@ -42,7 +43,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
     // A box of its own for each stage, so that a jar that runs does not hold
     // the buffers of its start for all its life.
     let up = match helpers {
-        Ok((hands, growth)) => match Box::pin(begin(&mut job, &mut news)).await {
+        Ok((hands, growth)) => match Box::pin(begin(&mut job, &mut news, asked)).await {
             Ok(up) => Ok((up, (hands, growth))),
             Err(failed) => {
                 // What was set for it is as it was, when whoever waits goes on.
@@ -84,11 +85,12 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
 async fn begin(
     job: &mut Job,
     news: &mut mpsc::UnboundedReceiver<News>,
+    asked: Instant,
 ) -> Result<Up, (Failure, Option<super::Receipts>)> {
     let Some(progress) = job.progress.take() else {
         return Err((Failure::Lost, None));
     };
-    setup::set_up(&job.plan, news, &progress, &mut job.asked)
+    setup::set_up(&job.plan, news, &progress, (asked, &mut job.asked))
         .await
         .map_err(|(failure, receipts)| (failure, Some(receipts)))
 }

@@ -42,7 +42,7 @@ pub(crate) use self::{
     project::{Grown, HeldProject, project, sweep as sweep_projects},
     size::{held, is_all_of},
     tree::{all_stopped, sample, shared_once},
-    wait::{Ready, gone, wait_for_either, wait_until_gone, wait_writable, watch},
+    wait::{Ready, at, gone, wait_for_either, wait_until_gone, wait_writable, watch},
 };
 
 /// Launches can be made on this system.
