@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use belljar_plan::{
     Plan, Step,
-    message::{Event, event, progress},
+    message::{Event, NO_STEP, event, progress},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -136,10 +136,7 @@ impl Setup<'_> {
                     errno: 0,
                 }),
             },
-            event::FAILED => self.fail(Failure::Step {
-                index: usize::try_from(event.step).unwrap_or(usize::MAX),
-                errno: event.errno,
-            }),
+            event::FAILED => self.fail(failure(event.step, event.errno)),
             event::ENDED => {
                 self.ended = Some(event);
                 if self.init.is_none() {
@@ -157,10 +154,7 @@ impl Setup<'_> {
         };
         match head.kind {
             progress::STEPS => self.receipts.note(records),
-            progress::FAILED => self.fail(Failure::Step {
-                index: usize::try_from(head.step).unwrap_or(usize::MAX),
-                errno: head.errno,
-            }),
+            progress::FAILED => self.fail(failure(head.step, head.errno)),
             progress::SCRATCH => self.scratch = descriptors.pop(),
             progress::TERMINAL => self.terminal = descriptors.pop(),
             progress::LISTENER => self.listener = descriptors.pop(),
@@ -174,9 +168,11 @@ impl Setup<'_> {
         mut self,
         news: &mut mpsc::UnboundedReceiver<News>,
     ) -> Result<Up, (Failure, Receipts)> {
+        let mut cut_short = false;
         if self.failed.is_none()
             && let Some(index) = self.receipts.first_missing(self.plan)
         {
+            cut_short = true;
             self.fail(Failure::Step { index, errno: 0 });
         }
         if self.failed.is_none()
@@ -202,13 +198,43 @@ impl Setup<'_> {
                 })
             }
             (failed, init) => {
+                let mut last = self.ended.take();
                 if let Some((_, pidfd, _)) = &init {
-                    end(pidfd, self.ended.is_some(), news).await;
+                    let told = end(pidfd, last.is_some(), news).await;
+                    last = last.or(told);
                 }
-                Err((failed.unwrap_or(Failure::Lost), self.receipts))
+                // Nobody said why; it may be that the one who would have ended for it.
+                let of_first = last.as_ref().filter(|_| cut_short).and_then(of_first);
+                let failure = of_first.or(failed).unwrap_or(Failure::Lost);
+                Err((failure, self.receipts))
             }
         }
     }
+}
+
+/// What was told of a step, or of the whole launch.
+fn failure(step: u32, errno: i32) -> Failure {
+    match step == u32::from(NO_STEP) {
+        true => Failure::Before {
+            what: "have the jar made".to_owned(),
+            errno,
+        },
+        false => Failure::Step {
+            index: usize::try_from(step).unwrap_or(usize::MAX),
+            errno,
+        },
+    }
+}
+
+/// What the jar's first process could not do without, where it ended for that: its status
+/// is the error then; wait4(2).
+fn of_first(last: &Event) -> Option<Failure> {
+    let exited = last.init_status & 0x7f == 0;
+    let errno = last.init_status >> 8 & 0xff;
+    (exited && errno != 0).then(|| Failure::Before {
+        what: "keep the jar's first process".to_owned(),
+        errno,
+    })
 }
 
 /// The step that hands out a listener.
