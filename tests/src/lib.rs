@@ -7,6 +7,7 @@
 
 mod attack;
 mod bare;
+mod faulty;
 mod leftovers;
 mod need;
 mod plugin;
@@ -17,10 +18,13 @@ mod vm;
 mod worse;
 
 pub use bare::{Bare, bare, bare_with_input, unshared};
+pub use faulty::{Actor, Fault, FaultyHost, How, Point, Points, Told};
 pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
 pub use plugin::Plugin;
-pub use programs::{belljar, broken_belljar, guest, source_tree, toolchain};
+pub use programs::{
+    belljar, broken_belljar, faulty_belljar, faulty_host, guest, source_tree, toolchain,
+};
 pub use run::{Ended, Jar, Started, both_presets, jar};
 pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,

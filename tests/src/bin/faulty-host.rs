@@ -2,8 +2,8 @@
 //!
 //!     faulty-host [park] [tty] [lower] [report=FILE] PRESET GUEST [ARGUMENT...]
 //!
-//! Launches a jar for each line of its input and tells, a line of JSON each, how that
-//! ended and what the guest wrote. `BELLJAR_FAULTS` names the file of faults.
+//! Tells the plan's steps, and then launches a jar for each line of its input and tells,
+//! a line of JSON each, how that ended and what the guest wrote. `BELLJAR_FAULTS` names the file of faults.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -55,9 +55,15 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
+    let jar = || Jar::program(program).args(arguments).policy(policy.clone());
+    let plan = jar().plan().expect("a plan");
+    let steps: Vec<_> = (0..plan.steps.len())
+        .map(|index| plan.describe_step(index))
+        .collect();
+    say(&json!({ "steps": steps }));
     for line in std::io::stdin().lock().lines() {
         drop(line.expect("a line"));
-        let mut jar = Jar::program(program).args(arguments).policy(policy.clone());
+        let mut jar = jar();
         if let Some(path) = &report {
             jar = jar.report_to(ReportTo::File(path.clone()));
         }
@@ -66,9 +72,13 @@ fn main() {
             Err(LaunchError::Ended { report }) => json!({ "report": report, "output": "" }),
             Err(error) => json!({ "error": error.to_string() }),
         };
-        println!("{told}");
-        std::io::stdout().flush().expect("its output");
+        say(&told);
     }
+}
+
+fn say(told: &serde_json::Value) {
+    println!("{told}");
+    std::io::stdout().flush().expect("its output");
 }
 
 /// Runs it to its end, and gives what it wrote to its stdout or terminal.

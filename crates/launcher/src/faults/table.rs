@@ -48,7 +48,7 @@ const OPEN: &[i32] = &[
     EACCES, EINTR, EIO, ELOOP, EMFILE, ENFILE, ENOENT, ENOMEM, EPERM,
 ];
 const MOUNT: &[i32] = &[EACCES, EBUSY, EINVAL, ENOMEM, ENOSPC, EPERM];
-const MEMORY: &[i32] = &[EAGAIN, ENOMEM, EPERM];
+const MEMORY: &[i32] = &[EAGAIN, ENOMEM];
 const SEND: &[i32] = &[EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE];
 const RECEIVE: &[i32] = &[EAGAIN, ECONNRESET, EINTR, ENOMEM];
 const READ: &[i32] = &[EAGAIN, EINTR, EIO];
@@ -91,7 +91,7 @@ pub const CALLS: &[Call] = &[
     does("calls::read", READ),
     does("calls::write", WRITE),
     gives("mmap", MEMORY),
-    gives("mmap_anonymous", &[EAGAIN, EEXIST, ENOMEM, EPERM]),
+    gives("mmap_anonymous", &[EAGAIN, EEXIST, ENOMEM]),
     does("munmap", &[EINVAL, ENOMEM]),
     does("madvise", &[EAGAIN, EINVAL, ENOMEM]),
     gives("fsopen", &[EMFILE, ENFILE, ENODEV, ENOMEM, EPERM]),

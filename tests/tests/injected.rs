@@ -1,0 +1,69 @@
+//! Faults in the launcher, in pid 1 and in the guest's process before its program: each
+//! system call fails in turn, and each process is killed there. Nothing is left, the
+//! report is true, and the next launch works.
+//!
+//! The faults are of a build of its own, `faulty-host`; this process counts what is below
+//! it, so it has this binary for itself, and its tests take turns.
+#![cfg(target_os = "linux")]
+
+#[path = "injected/campaign.rs"]
+mod campaign;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use belljar_tests::{Need, need};
+
+use campaign::{Campaign, Extent};
+
+/// One test at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a campaign of each kind, and fails for whatever is wrong in any.
+fn errnos(kinds: &[&[&str]], extent: Extent) -> usize {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for words in kinds {
+        let (more, found) = Campaign::new(words).errnos(extent);
+        count += more;
+        wrong.extend(found);
+    }
+    let lines = wrong.join("\n");
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} faults:\n{lines}",
+        wrong.len()
+    );
+    count
+}
+
+#[test]
+fn a_call_that_fails_leaves_nothing_and_a_true_report() {
+    let _turn = turn();
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let kinds = [&["strict"][..], &["park", "standard"], &["tty", "minimal"]];
+    errnos(&kinds, Extent::Some(110));
+}
+
+#[test]
+#[ignore = "more than ten thousand faults"]
+fn long_every_call_that_fails_leaves_nothing_and_a_true_report() {
+    let _turn = turn();
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let kinds = [
+        &["strict"][..],
+        &["park", "strict"],
+        &["standard"],
+        &["park", "standard"],
+        &["tty", "standard"],
+        &["minimal"],
+        &["park", "tty", "minimal"],
+    ];
+    let count = errnos(&kinds, Extent::All);
+    assert!(count >= 10_000, "{count} faults");
+}

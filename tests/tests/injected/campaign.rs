@@ -1,0 +1,454 @@
+//! One campaign of faults: a host of one kind, each fault in turn, and what is asked
+//! after each.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
+
+use belljar_plan::{Outcome, Report};
+use belljar_tests::{Actor, Fault, FaultyHost, How, Leftovers, Point, Points, Told, alive, guest};
+
+/// No launch takes longer, whatever fails.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// What ends may take so long to be gone.
+const GONE: Duration = Duration::from_secs(3);
+
+/// How many faults.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All, each errno at the first, a middle and the last time that a point is reached.
+    All,
+    /// About so many of them, spread over all.
+    Some(usize),
+}
+
+/// What is asked of a host that is well.
+struct Well {
+    output: String,
+    report: Report,
+    /// How many descriptors host and launcher have when nothing runs.
+    descriptors: (usize, usize),
+}
+
+pub(crate) struct Campaign {
+    words: Vec<String>,
+    parks: bool,
+    wrong: Vec<String>,
+    count: usize,
+}
+
+impl Campaign {
+    pub(crate) fn new(words: &[&str]) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            parks: words.contains(&"park"),
+            wrong: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn host(&self) -> FaultyHost {
+        let guest = guest().display().to_string();
+        FaultyHost::start(
+            self.words
+                .iter()
+                .cloned()
+                .chain([guest, "surroundings".to_owned()]),
+        )
+    }
+
+    /// Has each call fail, and asks what came of it.
+    pub(crate) fn errnos(mut self, extent: Extent) -> (usize, Vec<String>) {
+        let begun = Instant::now();
+        let leftovers = Leftovers::before();
+        let mut host = self.host();
+        let (first, later) = self.reached(&mut host);
+        let mut well = self.well(&mut host);
+        // What is reached in a launch is asked of one host; what only a new launcher does,
+        // of a new one each time.
+        let at_start: Vec<_> = first
+            .iter()
+            .filter(|(actor, point, _)| !later.iter().any(|(a, p, _)| (a, p) == (actor, point)))
+            .copied()
+            .collect();
+        for fault in spread(faults(&later, extent), extent) {
+            if !self.one(&mut host, fault, &well) {
+                host = self.host();
+                well = self.well(&mut host);
+            }
+        }
+        host.end();
+        for fault in spread(faults(&at_start, extent), part(extent)) {
+            let mut host = self.host();
+            self.at_start(&mut host, fault, &well);
+            host.end();
+        }
+        leftovers.assert_none();
+        eprintln!(
+            "{:?}: {} faults in {:?}, {} wrong",
+            self.words,
+            self.count,
+            begun.elapsed(),
+            self.wrong.len()
+        );
+        (self.count, self.wrong)
+    }
+
+    /// Which points the first launch of a host reaches, and which a later one.
+    fn reached(
+        &mut self,
+        host: &mut FaultyHost,
+    ) -> (Vec<(Actor, usize, u32)>, Vec<(Actor, usize, u32)>) {
+        host.launch();
+        host.told(PATIENCE).expect("a first launch");
+        self.settle(host);
+        let first = host.reached();
+        host.forget();
+        host.launch();
+        host.told(PATIENCE).expect("a second launch");
+        self.settle(host);
+        if let Some(line) = host.unlisted() {
+            panic!("a call at line {line} is no point");
+        }
+        (first, host.reached())
+    }
+
+    fn well(&mut self, host: &mut FaultyHost) -> Well {
+        host.disarm();
+        for _ in 0..2 {
+            host.launch();
+            host.told(PATIENCE).expect("a launch without a fault");
+            self.settle(host);
+        }
+        host.launch();
+        let told = host.told(PATIENCE).expect("a launch without a fault");
+        self.settle(host);
+        let report = told.report.expect("a report");
+        assert_eq!(report.outcome, Outcome::Exited { code: 0 }, "{report:#?}");
+        Well {
+            output: same(&told.output),
+            report,
+            descriptors: descriptors(host),
+        }
+    }
+
+    /// Waits until nothing of a jar is left, and gives what is.
+    fn settle(&self, host: &FaultyHost) -> Vec<String> {
+        let end = Instant::now() + GONE;
+        let parked = usize::from(self.parks);
+        loop {
+            let launchers: Vec<_> = living(host.pid());
+            let below: Vec<_> = launchers.iter().flat_map(|pid| living(*pid)).collect();
+            let deeper: Vec<_> = below.iter().flat_map(|pid| living(*pid)).collect();
+            if launchers.len() <= 1 && below.len() <= parked && deeper.is_empty() {
+                return Vec::new();
+            }
+            if Instant::now() > end {
+                return vec![format!(
+                    "processes are left: {launchers:?} {below:?} {deeper:?}"
+                )];
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    }
+
+    /// One fault in a host that is well; whether it is well again.
+    fn one(&mut self, host: &mut FaultyHost, fault: Fault, well: &Well) -> bool {
+        self.count += 1;
+        let before = launcher(host);
+        host.arm(fault);
+        host.launch();
+        let told = host.told(PATIENCE);
+        let mut wrong = self.settle(host);
+        let same_launcher = launcher(host) == before;
+        if host.had() {
+            wrong.extend(judge(host, fault, told.as_ref(), well, same_launcher));
+        }
+        host.disarm();
+        wrong.extend(self.goes_on(host, well));
+        self.note(fault, host, &told, &wrong);
+        wrong.is_empty()
+    }
+
+    /// One fault while a launcher begins.
+    fn at_start(&mut self, host: &mut FaultyHost, fault: Fault, well: &Well) {
+        self.count += 1;
+        host.arm(fault);
+        host.launch();
+        let told = host.told(PATIENCE);
+        let mut wrong = self.settle(host);
+        if host.had() {
+            wrong.extend(judge(host, fault, told.as_ref(), well, false));
+        }
+        host.disarm();
+        host.launch();
+        let next = host.told(PATIENCE);
+        wrong.extend(self.settle(host));
+        wrong.extend(is_well(next.as_ref(), well));
+        self.note(fault, host, &told, &wrong);
+    }
+
+    fn note(&mut self, fault: Fault, host: &FaultyHost, told: &Option<Told>, wrong: &[String]) {
+        if wrong.is_empty() {
+            return;
+        }
+        let step = host.step().map(|step| host.steps.get(step).cloned());
+        let outcome = told.as_ref().map(|told| match &told.report {
+            Ok(report) => format!("{:?} {:?}", report.outcome, report.symptoms),
+            Err(error) => error.clone(),
+        });
+        self.wrong.push(format!(
+            "{:?}: {fault}, step {step:?}: {}; told: {outcome:?}",
+            self.words,
+            wrong.join("; ")
+        ));
+    }
+
+    /// Whether the next launch works, and host and launcher hold no more than before.
+    fn goes_on(&self, host: &mut FaultyHost, well: &Well) -> Vec<String> {
+        host.launch();
+        let told = host.told(PATIENCE);
+        let mut wrong = self.settle(host);
+        wrong.extend(is_well(told.as_ref(), well));
+        if wrong.is_empty() {
+            let end = Instant::now() + GONE;
+            let mut now = descriptors(host);
+            while now != well.descriptors && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+                now = descriptors(host);
+            }
+            if now != well.descriptors {
+                wrong.push(format!(
+                    "descriptors of host and launcher: {now:?}, and were {:?}",
+                    well.descriptors
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+fn is_well(told: Option<&Told>, well: &Well) -> Option<String> {
+    match told {
+        None => Some("the next launch tells nothing".to_owned()),
+        Some(Told {
+            report: Err(error), ..
+        }) => Some(format!("the next launch: {error}")),
+        Some(Told {
+            report: Ok(report),
+            output,
+        }) => {
+            if report.outcome != (Outcome::Exited { code: 0 }) {
+                Some(format!("the next launch: {:?}", report.outcome))
+            } else if same(output) != well.output {
+                Some(format!("the next jar differs: {}", differs(output, well)))
+            } else {
+                None
+            }
+        }
+    }
+}
+
+/// Whether what is told is true.
+fn judge(
+    host: &FaultyHost,
+    fault: Fault,
+    told: Option<&Told>,
+    well: &Well,
+    same_launcher: bool,
+) -> Option<String> {
+    let Some(told) = told else {
+        return Some("nothing is told".to_owned());
+    };
+    let report = match &told.report {
+        Ok(report) => report,
+        Err(error) => return Some(format!("no report: {error}")),
+    };
+    let (How::Instead(errno) | How::After(errno)) = fault.how else {
+        return None;
+    };
+    let step = host.step().and_then(|step| host.steps.get(step));
+    let point = &Points::get().all[fault.point];
+    match &report.outcome {
+        Outcome::Exited { code: 0 } => went_on(report, told, well, errno),
+        Outcome::SetupFailed {
+            step: said,
+            errno: told,
+        } => {
+            if !told_as(*told, errno, point) {
+                Some(format!("errno {told} is told"))
+            } else if said_otherwise(said, step, fault.actor) {
+                Some(format!("{said} is told"))
+            } else {
+                None
+            }
+        }
+        // What no machine with such a kernel would answer once is not taken for a passing want.
+        Outcome::Refused { .. } if TEACHES.contains(&errno) && step.is_some() => None,
+        Outcome::NotFound { .. } | Outcome::NotRunnable { .. } if point.place.starts_with("steps/exec.rs") => None,
+        // The record of the end is pid 1's to give and the launcher's to take; without it
+        // nobody can tell.
+        Outcome::Lost if fault.actor == Actor::First && point.place.starts_with("watch.rs") => None,
+        Outcome::Lost if point.call == "recv" && point.place.starts_with("parent.rs") => None,
+        Outcome::Lost if !same_launcher => None,
+        other => Some(format!("{other:?}")),
+    }
+}
+
+/// Errors that say what a machine is, and not what it is short of for the moment: EPERM,
+/// EACCES, EBUSY, ENODEV, EINVAL, ENOSPC of namespaces, ENOSYS, EUSERS, EOPNOTSUPP.
+const TEACHES: [i32; 9] = [1, 13, 16, 19, 22, 28, 38, 87, 95];
+
+/// Where there was no step, the launch as a whole is named, or the process whose part it was.
+fn said_otherwise(said: &str, step: Option<&String>, actor: Actor) -> bool {
+    const WHOLE: [&str; 2] = ["have the jar made", "keep the jar's first process"];
+    match step {
+        // Of its own, and no step's, is what the first process does from the fork on.
+        Some(step) if step == "fork" && actor == Actor::First => said != step && said != WHOLE[1],
+        Some(step) => said != step,
+        None => !WHOLE.contains(&said),
+    }
+}
+
+/// A call whose answer is looked at again is told by what is seen then.
+fn told_as(told: i32, errno: i32, point: &Point) -> bool {
+    const EPERM: i32 = 1;
+    const ENOENT: i32 = 2;
+    const EEXIST: i32 = 17;
+    const EINVAL: i32 = 22;
+    const ECANCELED: i32 = 125;
+    let of = |place: &str| point.place.starts_with(place);
+    told == errno
+        // What is there already will do, and then it is not there.
+        || (told, errno) == (ENOENT, EEXIST)
+        // No capability has such a number, and then it is still held.
+        || ((told, errno) == (EPERM, EINVAL) && of("steps/identity.rs"))
+        // What does not answer as it must does not hold.
+        || (told == ECANCELED && (of("steps/landlock.rs") || of("steps/filter.rs")))
+}
+
+/// A run that went on in spite of a fault: the guest is held all the same, and what
+/// is missing is told.
+fn went_on(report: &Report, told: &Told, well: &Well, errno: i32) -> Option<String> {
+    if report.dropped.len() > well.report.dropped.len() {
+        return None;
+    }
+    if same(&told.output) != well.output {
+        return Some(format!(
+            "the guest ran in another jar: {}",
+            differs(&told.output, well)
+        ));
+    }
+    // Another plan than at first, where a kernel that answers so holds less: what it says
+    // is applied.
+    let kept = |report: &Report| {
+        let mut rules = report.enforcement.iter();
+        rules.all(|rule| rule.applied == rule.planned.strength)
+    };
+    if report.enforcement != well.report.enforcement && !(TEACHES.contains(&errno) && kept(report))
+    {
+        return Some("another enforcement is told".to_owned());
+    }
+    None
+}
+
+/// What the guest saw, without the ids of its own jar, and in one order: what a parked
+/// child has done is mounted earlier.
+fn same(output: &str) -> String {
+    let mut lines: Vec<_> = output
+        .lines()
+        .map(|line| {
+            let words: Vec<_> = line
+                .split(',')
+                .filter(|word| !word.starts_with("uid=") && !word.starts_with("gid="))
+                .collect();
+            words.join(",") + "\n"
+        })
+        .collect();
+    lines.sort();
+    lines.concat()
+}
+
+fn differs(output: &str, well: &Well) -> String {
+    let seen = same(output);
+    let ours: BTreeSet<_> = seen.lines().collect();
+    let theirs: BTreeSet<_> = well.output.lines().collect();
+    let lines: Vec<_> = ours.symmetric_difference(&theirs).take(6).collect();
+    format!("{lines:?}")
+}
+
+/// Children that have not ended; proc_pid_task(5), since to go through all tasks of the
+/// machine takes longer than a launch.
+fn living(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flat_map(|thread| {
+            let list = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+            pids.collect::<Vec<_>>()
+        })
+        .filter(|pid| alive(*pid))
+        .collect()
+}
+
+/// The host's launcher, while there is one.
+fn launcher(host: &FaultyHost) -> Option<i32> {
+    living(host.pid()).first().copied()
+}
+
+/// How many descriptors the host and its launcher have.
+fn descriptors(host: &FaultyHost) -> (usize, usize) {
+    let count =
+        |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count());
+    (count(host.pid()), launcher(host).map_or(0, count))
+}
+
+/// Each fault of points that were reached so often.
+fn faults(reached: &[(Actor, usize, u32)], extent: Extent) -> Vec<Fault> {
+    let mut all = Vec::new();
+    for (actor, point, count) in reached {
+        let Point { errnos, after, .. } = &Points::get().all[*point];
+        let times = match extent {
+            Extent::All => BTreeSet::from([0, count / 2, count - 1]),
+            Extent::Some(_) => BTreeSet::from([0, count - 1]),
+        };
+        for spared in times {
+            for errno in errnos {
+                let instead = How::Instead(*errno);
+                let hows = match after {
+                    true => vec![instead, How::After(*errno)],
+                    false => vec![instead],
+                };
+                all.extend(hows.into_iter().map(|how| Fault {
+                    actor: *actor,
+                    point: *point,
+                    spared,
+                    how,
+                }));
+            }
+        }
+    }
+    all
+}
+
+fn part(extent: Extent) -> Extent {
+    match extent {
+        Extent::All => Extent::All,
+        Extent::Some(count) => Extent::Some(count / 5),
+    }
+}
+
+/// About so many of them, others each day of the month of tests: by a step that has no
+/// common divisor with how many errnos a call has.
+fn spread(all: Vec<Fault>, extent: Extent) -> Vec<Fault> {
+    let Extent::Some(wanted) = extent else {
+        return all;
+    };
+    let step = (all.len() / wanted.max(1)).max(1) | 1;
+    all.into_iter().step_by(step).collect()
+}
