@@ -8,6 +8,8 @@
 
 #[path = "injected/campaign.rs"]
 mod campaign;
+#[path = "injected/killed.rs"]
+mod killed;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,10 +24,10 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// Runs a campaign of each kind, and fails for whatever is wrong in any.
-fn errnos(kinds: &[&[&str]], extent: Extent) -> usize {
+fn run(kinds: &[&[&str]], campaign: impl Fn(Campaign) -> (usize, Vec<String>)) -> usize {
     let (mut count, mut wrong) = (0, Vec::new());
     for words in kinds {
-        let (more, found) = Campaign::new(words).errnos(extent);
+        let (more, found) = campaign(Campaign::new(words));
         count += more;
         wrong.extend(found);
     }
@@ -45,7 +47,43 @@ fn a_call_that_fails_leaves_nothing_and_a_true_report() {
         return;
     }
     let kinds = [&["strict"][..], &["park", "standard"], &["tty", "minimal"]];
-    errnos(&kinds, Extent::Some(110));
+    run(&kinds, |kind| kind.errnos(Extent::Some(110)));
+}
+
+/// A control: without it, to kill somebody at a point might be to kill them anywhere.
+#[test]
+fn a_process_that_is_held_at_a_call_stays_there_until_it_is_let_go() {
+    let _turn = turn();
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    Campaign::new(&["standard"]).holds();
+}
+
+#[test]
+fn whoever_is_killed_at_a_call_leaves_nothing_and_a_true_report() {
+    let _turn = turn();
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let kinds = [&["strict"][..], &["park", "standard"]];
+    run(&kinds, |kind| kind.kills(Extent::Some(60)));
+}
+
+#[test]
+#[ignore = "some thousand kills"]
+fn long_whoever_is_killed_at_any_call_leaves_nothing_and_a_true_report() {
+    let _turn = turn();
+    if !need(Need::UserNamespaces) {
+        return;
+    }
+    let kinds = [
+        &["strict"][..],
+        &["park", "strict"],
+        &["park", "standard"],
+        &["tty", "minimal"],
+    ];
+    run(&kinds, |kind| kind.kills(Extent::All));
 }
 
 #[test]
@@ -64,6 +102,6 @@ fn long_every_call_that_fails_leaves_nothing_and_a_true_report() {
         &["minimal"],
         &["park", "tty", "minimal"],
     ];
-    let count = errnos(&kinds, Extent::All);
+    let count = run(&kinds, |kind| kind.errnos(Extent::All));
     assert!(count >= 10_000, "{count} faults");
 }

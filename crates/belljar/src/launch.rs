@@ -147,8 +147,8 @@ pub(crate) async fn launch(
     });
     let sink = Sink::open(report_to, &id)
         .map_err(|(path, source)| LaunchError::Report { path, source })?;
-    let ended = |report: Report| {
-        sink.finish(&report);
+    let ended = |mut report: Report| {
+        report.symptoms.extend(sink.finish(&report));
         LaunchError::Ended {
             report: Box::new(report),
         }

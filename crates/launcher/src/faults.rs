@@ -150,10 +150,11 @@ fn reached(place: &Location<'_>) -> Option<Fault> {
     }
     at(word::STEP)?.store(STEP.load(Relaxed), SeqCst);
     at(word::HAD)?.store(1, SeqCst);
-    let errno = Errno::from_raw_os_error(at(word::ERRNO)?.load(SeqCst) as i32);
+    let number = at(word::ERRNO)?.load(SeqCst) as i32;
+    let errno = || Errno::from_raw_os_error(number);
     match at(word::HOW)?.load(SeqCst) {
-        how::INSTEAD => Some(Fault::Instead(errno)),
-        how::AFTER => Some(Fault::After(errno)),
+        how::INSTEAD => Some(Fault::Instead(errno())),
+        how::AFTER => Some(Fault::After(errno())),
         how::HOLD => {
             // Without a call: the process may be allowed none that waits.
             while is(word::LET_GO, 0) {

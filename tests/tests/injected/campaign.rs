@@ -11,9 +11,9 @@ use belljar_plan::{Outcome, Report};
 use belljar_tests::{Actor, Fault, FaultyHost, How, Leftovers, Point, Points, Told, alive, guest};
 
 /// No launch takes longer, whatever fails.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// What ends may take so long to be gone.
-const GONE: Duration = Duration::from_secs(3);
+pub(crate) const GONE: Duration = Duration::from_secs(3);
 
 /// How many faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum Extent {
 }
 
 /// What is asked of a host that is well.
-struct Well {
+pub(crate) struct Well {
     output: String,
     report: Report,
     /// How many descriptors host and launcher have when nothing runs.
@@ -33,11 +33,14 @@ struct Well {
 }
 
 pub(crate) struct Campaign {
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
     parks: bool,
     wrong: Vec<String>,
-    count: usize,
+    pub(crate) count: usize,
 }
+
+/// Who reached which point, and how often.
+pub(crate) type Reached = Vec<(Actor, usize, u32)>;
 
 impl Campaign {
     pub(crate) fn new(words: &[&str]) -> Self {
@@ -49,7 +52,7 @@ impl Campaign {
         }
     }
 
-    fn host(&self) -> FaultyHost {
+    pub(crate) fn host(&self) -> FaultyHost {
         let guest = guest().display().to_string();
         FaultyHost::start(
             self.words
@@ -86,8 +89,12 @@ impl Campaign {
             host.end();
         }
         leftovers.assert_none();
+        self.close("faults", begun)
+    }
+
+    pub(crate) fn close(self, what: &str, begun: Instant) -> (usize, Vec<String>) {
         eprintln!(
-            "{:?}: {} faults in {:?}, {} wrong",
+            "{:?}: {} {what} in {:?}, {} wrong",
             self.words,
             self.count,
             begun.elapsed(),
@@ -97,10 +104,7 @@ impl Campaign {
     }
 
     /// Which points the first launch of a host reaches, and which a later one.
-    fn reached(
-        &mut self,
-        host: &mut FaultyHost,
-    ) -> (Vec<(Actor, usize, u32)>, Vec<(Actor, usize, u32)>) {
+    pub(crate) fn reached(&mut self, host: &mut FaultyHost) -> (Reached, Reached) {
         host.launch();
         host.told(PATIENCE).expect("a first launch");
         self.settle(host);
@@ -115,7 +119,7 @@ impl Campaign {
         (first, host.reached())
     }
 
-    fn well(&mut self, host: &mut FaultyHost) -> Well {
+    pub(crate) fn well(&mut self, host: &mut FaultyHost) -> Well {
         host.disarm();
         for _ in 0..2 {
             host.launch();
@@ -135,7 +139,7 @@ impl Campaign {
     }
 
     /// Waits until nothing of a jar is left, and gives what is.
-    fn settle(&self, host: &FaultyHost) -> Vec<String> {
+    pub(crate) fn settle(&self, host: &FaultyHost) -> Vec<String> {
         let end = Instant::now() + GONE;
         let parked = usize::from(self.parks);
         loop {
@@ -168,7 +172,7 @@ impl Campaign {
         }
         host.disarm();
         wrong.extend(self.goes_on(host, well));
-        self.note(fault, host, &told, &wrong);
+        self.note(fault, &said(host, told.as_ref()), &wrong);
         wrong.is_empty()
     }
 
@@ -187,27 +191,21 @@ impl Campaign {
         let next = host.told(PATIENCE);
         wrong.extend(self.settle(host));
         wrong.extend(is_well(next.as_ref(), well));
-        self.note(fault, host, &told, &wrong);
+        self.note(fault, &said(host, told.as_ref()), &wrong);
     }
 
-    fn note(&mut self, fault: Fault, host: &FaultyHost, told: &Option<Told>, wrong: &[String]) {
-        if wrong.is_empty() {
-            return;
+    /// Keeps what was wrong with a fault.
+    pub(crate) fn note(&mut self, fault: Fault, told: &str, wrong: &[String]) {
+        if !wrong.is_empty() {
+            let wrong = wrong.join("; ");
+            let line = format!("{:?}: {fault}: {wrong}; {told}", self.words);
+            eprintln!("{line}");
+            self.wrong.push(line);
         }
-        let step = host.step().map(|step| host.steps.get(step).cloned());
-        let outcome = told.as_ref().map(|told| match &told.report {
-            Ok(report) => format!("{:?} {:?}", report.outcome, report.symptoms),
-            Err(error) => error.clone(),
-        });
-        self.wrong.push(format!(
-            "{:?}: {fault}, step {step:?}: {}; told: {outcome:?}",
-            self.words,
-            wrong.join("; ")
-        ));
     }
 
     /// Whether the next launch works, and host and launcher hold no more than before.
-    fn goes_on(&self, host: &mut FaultyHost, well: &Well) -> Vec<String> {
+    pub(crate) fn goes_on(&self, host: &mut FaultyHost, well: &Well) -> Vec<String> {
         host.launch();
         let told = host.told(PATIENCE);
         let mut wrong = self.settle(host);
@@ -228,6 +226,16 @@ impl Campaign {
         }
         wrong
     }
+}
+
+/// What was told, in words.
+fn said(host: &FaultyHost, told: Option<&Told>) -> String {
+    let step = host.step().and_then(|step| host.steps.get(step));
+    let outcome = told.map(|told| match &told.report {
+        Ok(report) => format!("{:?} {:?}", report.outcome, report.symptoms),
+        Err(error) => error.clone(),
+    });
+    format!("step {step:?}, told {outcome:?}")
 }
 
 fn is_well(told: Option<&Told>, well: &Well) -> Option<String> {
@@ -287,7 +295,11 @@ fn judge(
         }
         // What no machine with such a kernel would answer once is not taken for a passing want.
         Outcome::Refused { .. } if TEACHES.contains(&errno) && step.is_some() => None,
-        Outcome::NotFound { .. } | Outcome::NotRunnable { .. } if point.place.starts_with("steps/exec.rs") => None,
+        Outcome::NotFound { .. } | Outcome::NotRunnable { .. }
+            if point.place.starts_with("steps/exec.rs") =>
+        {
+            None
+        }
         // The record of the end is pid 1's to give and the launcher's to take; without it
         // nobody can tell.
         Outcome::Lost if fault.actor == Actor::First && point.place.starts_with("watch.rs") => None,
@@ -381,7 +393,7 @@ fn differs(output: &str, well: &Well) -> String {
 
 /// Children that have not ended; proc_pid_task(5), since to go through all tasks of the
 /// machine takes longer than a launch.
-fn living(pid: i32) -> Vec<i32> {
+pub(crate) fn living(pid: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     threads
         .into_iter()
@@ -397,7 +409,7 @@ fn living(pid: i32) -> Vec<i32> {
 }
 
 /// The host's launcher, while there is one.
-fn launcher(host: &FaultyHost) -> Option<i32> {
+pub(crate) fn launcher(host: &FaultyHost) -> Option<i32> {
     living(host.pid()).first().copied()
 }
 
@@ -408,29 +420,35 @@ fn descriptors(host: &FaultyHost) -> (usize, usize) {
     (count(host.pid()), launcher(host).map_or(0, count))
 }
 
-/// Each fault of points that were reached so often.
-fn faults(reached: &[(Actor, usize, u32)], extent: Extent) -> Vec<Fault> {
+/// At which of the times that a point was reached there is a fault.
+pub(crate) fn points(reached: &[(Actor, usize, u32)], extent: Extent) -> Reached {
     let mut all = Vec::new();
     for (actor, point, count) in reached {
-        let Point { errnos, after, .. } = &Points::get().all[*point];
         let times = match extent {
             Extent::All => BTreeSet::from([0, count / 2, count - 1]),
             Extent::Some(_) => BTreeSet::from([0, count - 1]),
         };
-        for spared in times {
-            for errno in errnos {
-                let instead = How::Instead(*errno);
-                let hows = match after {
-                    true => vec![instead, How::After(*errno)],
-                    false => vec![instead],
-                };
-                all.extend(hows.into_iter().map(|how| Fault {
-                    actor: *actor,
-                    point: *point,
-                    spared,
-                    how,
-                }));
+        all.extend(times.into_iter().map(|spared| (*actor, *point, spared)));
+    }
+    all
+}
+
+/// Each fault of them.
+fn faults(reached: &[(Actor, usize, u32)], extent: Extent) -> Vec<Fault> {
+    let mut all = Vec::new();
+    for (actor, point, spared) in points(reached, extent) {
+        let Point { errnos, after, .. } = &Points::get().all[point];
+        for errno in errnos {
+            let mut hows = vec![How::Instead(*errno)];
+            if *after {
+                hows.push(How::After(*errno));
             }
+            all.extend(hows.into_iter().map(|how| Fault {
+                actor,
+                point,
+                spared,
+                how,
+            }));
         }
     }
     all
@@ -443,9 +461,9 @@ fn part(extent: Extent) -> Extent {
     }
 }
 
-/// About so many of them, others each day of the month of tests: by a step that has no
-/// common divisor with how many errnos a call has.
-fn spread(all: Vec<Fault>, extent: Extent) -> Vec<Fault> {
+/// About so many of them, by a step that is odd: a call that can be made all the same has
+/// each errno twice.
+pub(crate) fn spread<T>(all: Vec<T>, extent: Extent) -> Vec<T> {
     let Extent::Some(wanted) = extent else {
         return all;
     };
