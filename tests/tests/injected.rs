@@ -8,6 +8,8 @@
 
 #[path = "injected/campaign.rs"]
 mod campaign;
+#[path = "injected/judge.rs"]
+mod judge;
 #[path = "injected/killed.rs"]
 mod killed;
 

@@ -37,6 +37,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "look" => look(args),
         "write" => fs::write(&args[0], &args[1]),
         "replace_by_link" => replace_by_link(args),
+        "pause" => pause(args),
         "ignore_signals" => ignore_signals(args),
         "catch_signal" => catch_signal(args),
         "hold" => hold(args),
@@ -69,6 +70,14 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// `pause MILLISECONDS`: sleeps so long since it began, and says when that is over.
+fn pause(args: &[String]) -> io::Result<()> {
+    let long = Duration::from_millis(args[0].parse().expect("milliseconds"));
+    std::thread::sleep(long);
+    println!("over");
+    Ok(())
 }
 
 /// `raise SIGNAL`: ends itself by a signal.

@@ -95,12 +95,15 @@ impl Campaign {
             };
             host.arm(fault);
             host.launch();
-            let told = host.told(Duration::from_millis(150));
-            // After the last word about a jar there is still a call or two.
-            let over = told.is_some();
-            assert!(host.had(), "{fault} is not reached");
+            let end = Instant::now() + PATIENCE;
+            while !host.had() {
+                assert!(Instant::now() < end, "{fault} is not reached");
+                std::thread::sleep(Duration::from_micros(300));
+            }
+            let told = host.told(Duration::from_millis(100));
+            // After the last word about a jar the launcher has still a call or two.
             assert!(
-                !over || actor == Actor::Launcher,
+                told.is_none() || actor == Actor::Launcher,
                 "{fault}: nobody was held: {told:?}"
             );
             host.let_go();
@@ -144,8 +147,10 @@ impl Campaign {
         }
         let told = told.or_else(|| host.told(PATIENCE));
         let mut wrong = self.settle(host);
-        if victim == Victim::Launcher {
-            wrong.extend(killed.and_then(taken_up));
+        match victim {
+            Victim::Launcher => wrong.extend(killed.and_then(taken_up)),
+            // It may have been parked, and the next launch must not find it dying.
+            _ => wrong.extend(killed.map(|pid| gone(&[pid])).into_iter().flatten()),
         }
         match told.map(|told| told.report) {
             None => wrong.push("nothing is told".to_owned()),
