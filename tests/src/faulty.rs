@@ -255,6 +255,8 @@ impl FaultyHost {
             How::After(errno) => ("after", errno),
             How::Hold => ("hold", 0),
         };
+        let round = self.take(points.number("round"));
+        self.put("round", round.wrapping_add(1));
         for name in ["reached", "had", "let_go"] {
             self.put(name, 0);
         }

@@ -26,7 +26,7 @@ fn print() -> io::Result<()> {
         "words": WORDS, "most": MOST, "actors": ACTORS, "no_step": NO_STEP,
         "how": word::HOW, "point": word::POINT, "actor": word::ACTOR, "spared": word::SPARED,
         "errno": word::ERRNO, "reached": word::REACHED, "had": word::HAD, "step": word::STEP,
-        "let_go": word::LET_GO, "unlisted": word::UNLISTED, "counts": word::COUNTS,
+        "let_go": word::LET_GO, "round": word::ROUND, "unlisted": word::UNLISTED, "counts": word::COUNTS,
         "instead": how::INSTEAD, "after": how::AFTER, "hold": how::HOLD,
     });
     writeln!(out, "{file}")?;

@@ -73,6 +73,9 @@ pub mod word {
     pub const STEP: usize = 7;
     /// Lets those go that are held.
     pub const LET_GO: usize = 8;
+    /// Another number each time that a fault is asked for: who is held for an earlier one
+    /// goes.
+    pub const ROUND: usize = 10;
     /// A call was made where no point is listed: its line.
     pub const UNLISTED: usize = 9;
     /// How often each point was reached, by each actor in turn.
@@ -156,8 +159,9 @@ fn reached(place: &Location<'_>) -> Option<Fault> {
         how::INSTEAD => Some(Fault::Instead(errno())),
         how::AFTER => Some(Fault::After(errno())),
         how::HOLD => {
+            let round = at(word::ROUND)?.load(SeqCst);
             // Without a call: the process may be allowed none that waits.
-            while is(word::LET_GO, 0) {
+            while is(word::LET_GO, 0) && is(word::ROUND, round) {
                 core::hint::spin_loop();
             }
             None

@@ -10,6 +10,8 @@ use std::{
 use belljar_plan::Outcome;
 use belljar_tests::{Actor, Fault, FaultyHost, How, Leftovers, Point, Points, Told, alive, guest};
 
+use super::judge::{Well, is_well, judge, same, taught};
+
 /// No launch takes longer, whatever fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// What ends may take so long to be gone.
@@ -159,6 +161,9 @@ impl Campaign {
         let told = host.told(PATIENCE);
         let mut wrong = self.settle(host);
         let same_launcher = launcher(host) == before;
+        if !same_launcher {
+            wrong.extend(before.and_then(taken_up));
+        }
         if host.had() {
             wrong.extend(judge(host, fault, told.as_ref(), well, same_launcher));
         }
@@ -240,6 +245,18 @@ fn said(host: &FaultyHost, told: Option<&Told>) -> String {
         Err(error) => error.clone(),
     });
     format!("step {step:?}, told {outcome:?}")
+}
+
+/// Waits until the host has taken the end of a launcher: from then on it asks a new one.
+pub(crate) fn taken_up(launcher: i32) -> Option<String> {
+    let end = Instant::now() + GONE;
+    while fs::exists(format!("/proc/{launcher}")).unwrap_or(false) {
+        if Instant::now() > end {
+            return Some("nobody takes the launcher's end".to_owned());
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    None
 }
 
 /// Children that have not ended; proc_pid_task(5), since to go through all tasks of the

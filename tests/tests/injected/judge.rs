@@ -61,7 +61,7 @@ pub(crate) fn judge(
             step: said,
             errno: told,
         } => {
-            if !told_as(*told, errno, point) {
+            if !told_as(*told, errno, point, fault.actor, step.is_some()) {
                 Some(format!("errno {told} is told"))
             } else if said_otherwise(said, step, fault.actor) {
                 Some(format!("{said} is told"))
@@ -102,11 +102,13 @@ fn said_otherwise(said: &str, step: Option<&String>, actor: Actor) -> bool {
 }
 
 /// A call whose answer is looked at again is told by what is seen then.
-fn told_as(told: i32, errno: i32, point: &Point) -> bool {
+fn told_as(told: i32, errno: i32, point: &Point, actor: Actor, in_step: bool) -> bool {
     const EPERM: i32 = 1;
     const ENOENT: i32 = 2;
     const EEXIST: i32 = 17;
     const EINVAL: i32 = 22;
+    const EPIPE: i32 = 32;
+    const ECONNRESET: i32 = 104;
     const ECANCELED: i32 = 125;
     let of = |place: &str| point.place.starts_with(place);
     told == errno
@@ -114,6 +116,8 @@ fn told_as(told: i32, errno: i32, point: &Point) -> bool {
         || (told, errno) == (ENOENT, EEXIST)
         // No capability has such a number, and then it is still held.
         || ((told, errno) == (EPERM, EINVAL) && of("steps/identity.rs"))
+        // Who had ended before it was given its task is found to be gone.
+        || (actor == Actor::First && !in_step && [EPIPE, ECONNRESET].contains(&told))
         // What does not answer as it must does not hold.
         || (told == ECANCELED && (of("steps/landlock.rs") || of("steps/filter.rs")))
 }
@@ -163,6 +167,8 @@ fn went_on(report: &Report, told: &Told, well: &Well, fault: Fault) -> Option<St
 pub(crate) fn same(output: &str) -> String {
     let mut lines: Vec<_> = output
         .lines()
+        // The machine's own is others' too.
+        .filter(|line| !line.starts_with("/tmp: "))
         .map(|line| {
             let words: Vec<_> = line
                 .split(',')

@@ -11,7 +11,9 @@ use belljar_plan::{Outcome, Report};
 use belljar_tests::{Actor, Fault, FaultyHost, How, Leftovers, alive, is_namespace_root, kill};
 use rustix::process::Signal;
 
-use super::campaign::{Campaign, Extent, GONE, PATIENCE, launcher, living, points, spread};
+use super::campaign::{
+    Campaign, Extent, GONE, PATIENCE, launcher, living, points, spread, taken_up,
+};
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,18 +187,6 @@ impl Campaign {
 /// What the launcher does with a child that it has made.
 fn found_by_launcher(step: &str) -> bool {
     ["have the jar made", "map_ids", "clone"].contains(&step)
-}
-
-/// Waits until the host has taken the end of a launcher: from then on it asks a new one.
-fn taken_up(launcher: i32) -> Option<String> {
-    let end = Instant::now() + GONE;
-    while Path::new(&format!("/proc/{launcher}")).exists() {
-        if Instant::now() > end {
-            return Some("nobody takes the launcher's end".to_owned());
-        }
-        std::thread::sleep(Duration::from_micros(300));
-    }
-    None
 }
 
 /// All tasks below one.

@@ -49,6 +49,8 @@ struct Setup<'a> {
     stop: Option<Asked>,
     /// The program runs, or never will.
     silent: bool,
+    /// The launcher has let go of it, and says no more.
+    over: bool,
 }
 
 /// Waits for the program to start. Where it doesn't, nothing is left of it.
@@ -69,6 +71,7 @@ pub(super) async fn set_up(
         listener: None,
         stop: None,
         silent: false,
+        over: false,
     };
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; sys::PACKET];
@@ -136,7 +139,10 @@ impl Setup<'_> {
                     errno: 0,
                 }),
             },
-            event::FAILED => self.fail(failure(event.step, event.errno)),
+            event::FAILED => {
+                self.over = true;
+                self.fail(failure(event.step, event.errno));
+            }
             event::ENDED => {
                 self.ended = Some(event);
                 if self.init.is_none() {
@@ -200,7 +206,7 @@ impl Setup<'_> {
             (failed, init) => {
                 let mut last = self.ended.take();
                 if let Some((_, pidfd, _)) = &init {
-                    let told = end(pidfd, last.is_some(), news).await;
+                    let told = end(pidfd, self.over || last.is_some(), news).await;
                     last = last.or(told);
                 }
                 // Nobody said why; it may be that the one who would have ended for it.

@@ -193,7 +193,7 @@ pub const CALLS: &[Call] = &[
     does("raw::poll", POLL),
     does("raw::poll_now", POLL),
     does("raw::read", READ),
-    does("raw::write", WRITE_PACKET),
+    gives("raw::write", WRITE_PACKET),
 ];
 
 const OPEN_IN: &[i32] = &[

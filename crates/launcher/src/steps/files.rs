@@ -74,12 +74,14 @@ impl<'a> Jar<'a> {
         }
         let found = look(INSIDE)?;
         let device = fstat(&found)?.st_dev;
-        let own = |fd: &OwnedFd| fstat(fd).is_ok_and(|stat| stat.st_dev == device);
-        let in_scratch = self.scratch.as_ref().is_some_and(|(fd, _)| own(fd));
-        match in_scratch || self.root.as_ref().is_some_and(own) {
-            true => Ok(found),
-            false => Err(Errno::ROFS),
+        for own in [self.scratch.as_ref().map(|(fd, _)| fd), self.root.as_ref()] {
+            if let Some(own) = own
+                && fstat(own)?.st_dev == device
+            {
+                return Ok(found);
+            }
         }
+        Err(Errno::ROFS)
     }
 
     /// Makes a folder; one that is there already will do, wherever it is.
