@@ -153,7 +153,7 @@ pub struct FaultyHost {
     input: Option<ChildStdin>,
     answers: Receiver<String>,
     file: File,
-    /// What each step of its plan is called.
+    /// What each step of its plan is called; none where only a launch decides.
     pub steps: Vec<String>,
     _room: TempDir,
 }

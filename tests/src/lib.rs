@@ -31,4 +31,4 @@ pub use tasks::{
     wait_until,
 };
 pub use vm::{KernelName, Vm, VmCommand, VmEnd, VmResult, on_each, vm};
-pub use worse::{in_a_container, without_namespaces};
+pub use worse::{in_a_container, program_without_namespaces, without_namespaces};

@@ -13,9 +13,14 @@ mod judge;
 #[path = "injected/killed.rs"]
 mod killed;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use belljar_tests::{Need, need};
+use belljar_tests::{Need, belljar, faulty_belljar, jar, need, output};
 
 use campaign::{Campaign, Extent};
 
@@ -48,8 +53,36 @@ fn a_call_that_fails_leaves_nothing_and_a_true_report() {
     if !need(Need::UserNamespaces) {
         return;
     }
-    let kinds = [&["strict"][..], &["park", "standard"], &["tty", "minimal"]];
-    run(&kinds, |kind| kind.errnos(Extent::Some(110)));
+    let kinds = [
+        &["strict"][..],
+        &["park", "standard"],
+        &["tty", "minimal"],
+        &["lower", "standard"],
+    ];
+    run(&kinds, |kind| kind.errnos(Extent::Some(90)));
+}
+
+/// Who builds Belljar without the feature has nothing of it.
+#[test]
+fn an_ordinary_build_knows_of_no_faults() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    file.as_file().set_len(1 << 20).expect("its length");
+    let ended = jar()
+        .caller_env("BELLJAR_FAULTS", file.path())
+        .guest("exit", ["7"])
+        .end();
+    assert_eq!(ended.status.code(), Some(7), "{ended:#?}");
+    let bytes = fs::read(file.path()).expect("the file");
+    assert!(bytes.iter().all(|byte| *byte == 0), "it was looked at");
+    let has = |program: &Path| {
+        let bytes = fs::read(program).expect("a program");
+        let name = b"BELLJAR_FAULTS";
+        bytes.windows(name.len()).any(|window| window == name)
+    };
+    assert!(!has(belljar()));
+    assert!(has(faulty_belljar()), "the name is looked for in vain");
+    let listed = output(Command::new(belljar()).arg("--points"));
+    assert_eq!(listed.status.code(), Some(125), "{listed:?}");
 }
 
 /// A control: without it, to kill somebody at a point might be to kill them anywhere.
@@ -84,6 +117,7 @@ fn long_whoever_is_killed_at_any_call_leaves_nothing_and_a_true_report() {
         &["park", "strict"],
         &["park", "standard"],
         &["tty", "minimal"],
+        &["lower", "standard"],
     ];
     run(&kinds, |kind| kind.kills(Extent::All));
 }
@@ -103,6 +137,7 @@ fn long_every_call_that_fails_leaves_nothing_and_a_true_report() {
         &["tty", "standard"],
         &["minimal"],
         &["park", "tty", "minimal"],
+        &["lower", "standard"],
     ];
     let count = run(&kinds, |kind| kind.errnos(Extent::All));
     assert!(count >= 10_000, "{count} faults");

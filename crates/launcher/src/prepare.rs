@@ -51,6 +51,7 @@ pub(crate) fn prepare(
     table: &mut Table,
 ) -> core::result::Result<Prepared, Failure> {
     let whole = |errno| (NO_STEP, errno);
+    calls::at_step(NO_STEP);
     if fds.overflowed() {
         return Err((NO_STEP, Errno::MFILE));
     }

@@ -56,9 +56,11 @@ fn main() {
         .build()
         .expect("a runtime");
     let jar = || Jar::program(program).args(arguments).policy(policy.clone());
-    let plan = jar().plan().expect("a plan");
-    let steps: Vec<_> = (0..plan.steps.len())
-        .map(|index| plan.describe_step(index))
+    // Where namespaces are refused, only a launch finds that out, and has another plan.
+    let planned = (!lower).then(|| jar().plan().expect("a plan"));
+    let steps: Vec<_> = planned
+        .iter()
+        .flat_map(|plan| (0..plan.steps.len()).map(|index| plan.describe_step(index)))
         .collect();
     say(&json!({ "steps": steps }));
     for line in std::io::stdin().lock().lines() {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use belljar_plan::Outcome;
-use belljar_tests::{Actor, Fault, FaultyHost, How, Leftovers, Point, Points, Told, alive, guest};
+use belljar_tests::{
+    Actor, Fault, FaultyHost, How, Leftovers, Point, Points, Told, alive, faulty_host, guest,
+    program_without_namespaces,
+};
 
 use super::judge::{Well, is_well, judge, same, taught};
 
@@ -29,7 +32,7 @@ pub(crate) enum Extent {
 pub(crate) struct Campaign {
     pub(crate) words: Vec<String>,
     parks: bool,
-    wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
     pub(crate) count: usize,
 }
 
@@ -48,12 +51,12 @@ impl Campaign {
 
     pub(crate) fn host(&self) -> FaultyHost {
         let guest = guest().display().to_string();
-        FaultyHost::start(
-            self.words
-                .iter()
-                .cloned()
-                .chain([guest, "surroundings".to_owned()]),
-        )
+        let words = self.words.iter().cloned();
+        let words = words.chain([guest, "surroundings".to_owned()]);
+        match self.words.contains(&"lower".to_owned()) {
+            true => FaultyHost::start_by(program_without_namespaces(faulty_host()), words),
+            false => FaultyHost::start(words),
+        }
     }
 
     /// Has each call fail, and asks what came of it.
@@ -83,6 +86,7 @@ impl Campaign {
             host.end();
         }
         leftovers.assert_none();
+        self.wrong.extend(cgroups());
         self.close("faults", begun)
     }
 
@@ -245,6 +249,18 @@ fn said(host: &FaultyHost, told: Option<&Told>) -> String {
         Err(error) => error.clone(),
     });
     format!("step {step:?}, told {outcome:?}")
+}
+
+/// Cgroups of jars that nobody holds any more: their maker lives as long as it has a lock.
+pub(crate) fn cgroups() -> Vec<String> {
+    let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let entries = places.iter().flat_map(fs::read_dir).flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("belljar"))
+        .filter_map(|entry| fs::File::open(entry.path()).ok().map(|held| (entry, held)))
+        .filter(|(_, held)| held.try_lock().is_ok())
+        .map(|(entry, _)| format!("a cgroup is left: {}", entry.path().display()))
+        .collect()
 }
 
 /// Waits until the host has taken the end of a launcher: from then on it asks a new one.

@@ -12,7 +12,7 @@ use belljar_tests::{Actor, Fault, FaultyHost, How, Leftovers, alive, is_namespac
 use rustix::process::Signal;
 
 use super::campaign::{
-    Campaign, Extent, GONE, PATIENCE, launcher, living, points, spread, taken_up,
+    Campaign, Extent, GONE, PATIENCE, cgroups, launcher, living, points, spread, taken_up,
 };
 
 /// Who is killed.
@@ -81,6 +81,7 @@ impl Campaign {
         host.end();
         drop(first);
         leftovers.assert_none();
+        self.wrong.extend(cgroups());
         self.close("kills", begun)
     }
 

@@ -16,6 +16,9 @@ use crate::{launch::News, sys, sys::Packets};
 /// must not hang its host.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a jar whose set-up was cut short may take to end by itself.
+const BY_ITSELF: Duration = Duration::from_millis(500);
+
 /// How long a killed jar may take to be gone.
 pub(super) const GONE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -205,13 +208,18 @@ impl Setup<'_> {
             }
             (failed, init) => {
                 let mut last = self.ended.take();
+                if cut_short && last.is_none() {
+                    // Whoever was cut short ends by itself, and its status is a witness.
+                    let word = tokio::time::timeout(BY_ITSELF, last_word(news)).await;
+                    last = word.ok().flatten();
+                }
                 if let Some((_, pidfd, _)) = &init {
                     let told = end(pidfd, self.over || last.is_some(), news).await;
                     last = last.or(told);
                 }
                 // Nobody said why; it may be that the one who would have ended for it.
-                let of_first = last.as_ref().filter(|_| cut_short).and_then(of_first);
-                let failure = of_first.or(failed).unwrap_or(Failure::Lost);
+                let cause = last.as_ref().filter(|_| cut_short).and_then(cause);
+                let failure = cause.or(failed).unwrap_or(Failure::Lost);
                 Err((failure, self.receipts))
             }
         }
@@ -232,9 +240,12 @@ fn failure(step: u32, errno: i32) -> Failure {
     }
 }
 
-/// What the jar's first process could not do without, where it ended for that: its status
-/// is the error then; wait4(2).
-fn of_first(last: &Event) -> Option<Failure> {
+/// What the launcher's last word says of the cause: it failed itself, or the jar's first
+/// process ended for what it could not do without, and its status is the error; wait4(2).
+fn cause(last: &Event) -> Option<Failure> {
+    if last.kind == event::FAILED {
+        return Some(failure(last.step, last.errno));
+    }
     let exited = last.init_status & 0x7f == 0;
     let errno = last.init_status >> 8 & 0xff;
     (exited && errno != 0).then(|| Failure::Before {
@@ -269,6 +280,16 @@ pub(super) async fn give_up(news: &mut mpsc::UnboundedReceiver<News>) {
     }
 }
 
+/// The launcher's last word on a jar.
+async fn last_word(news: &mut mpsc::UnboundedReceiver<News>) -> Option<Event> {
+    while let Some(news) = news.recv().await {
+        if matches!(news.0.kind, event::FAILED | event::ENDED) {
+            return Some(news.0);
+        }
+    }
+    None
+}
+
 /// Kills a jar and waits until it is gone. Gives the launcher's last word on it.
 pub(super) async fn end(
     pidfd: &OwnedFd,
@@ -281,15 +302,7 @@ pub(super) async fn end(
     if ended {
         return None;
     }
-    let last = async {
-        while let Some(news) = news.recv().await {
-            if news.0.kind == event::ENDED {
-                return Some(news.0);
-            }
-        }
-        None
-    };
-    let last = tokio::time::timeout(GONE_WITHIN, last).await;
+    let last = tokio::time::timeout(GONE_WITHIN, last_word(news)).await;
     if !sys::wait_until_gone(pidfd, GONE_WITHIN).await {
         tracing::error!(target: "belljar", "a killed jar is not gone yet");
     }
