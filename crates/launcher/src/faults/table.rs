@@ -104,7 +104,8 @@ pub const CALLS: &[Call] = &[
     does("unmount", &[EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM]),
     does("recv", RECEIVE),
     gives("recvmsg", RECEIVE),
-    does(
+    // A packet that was sent answers no error.
+    gives(
         "sendmsg",
         &[
             EAGAIN,
