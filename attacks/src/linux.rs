@@ -27,6 +27,7 @@ pub(crate) mod ring;
 pub(crate) mod sockets;
 pub(crate) mod spend;
 pub(crate) mod spread;
+pub(crate) mod surroundings;
 pub(crate) mod system;
 pub(crate) mod tasks;
 pub(crate) mod terminal;

@@ -23,7 +23,7 @@ use std::{
 use crate::{
     arch, bombs, endings, jars,
     kernel::{self, Arg, call},
-    obey, races, rights, spend, spread, tries, unix,
+    obey, races, rights, spend, spread, surroundings, tries, unix,
 };
 
 /// Runs the plain program of this name, if there is one.
@@ -38,6 +38,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "look" => look(args),
         "write" => fs::write(&args[0], &args[1]),
         "replace_by_link" => replace_by_link(args),
+        "pause" => pause(args),
         "ignore_signals" => ignore_signals(args),
         "catch_signal" => catch_signal(args),
         "hold" => hold(args),
@@ -63,6 +64,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "spread" => spread::spread(),
         "churn" => spread::churn(args),
         "exec_on" => spread::exec_on(),
+        "surroundings" => surroundings::surroundings(),
         "try_all" => tries::try_all(args),
         "become" => Err(become_program(args)),
         _ => endings::run(name, args)?,
@@ -74,6 +76,14 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// `pause MILLISECONDS`: sleeps so long since it began, and says when that is over.
+fn pause(args: &[String]) -> io::Result<()> {
+    let long = Duration::from_millis(args[0].parse().expect("milliseconds"));
+    std::thread::sleep(long);
+    println!("over");
+    Ok(())
 }
 
 /// `raise SIGNAL`: ends itself by a signal.

@@ -86,6 +86,10 @@ pub use belljar_plan::{
 };
 pub use belljar_policy::{self as policy, HostFacts, Policy};
 
+/// Only for tests: where the launcher can be told to fail.
+#[cfg(feature = "faults")]
+pub use belljar_launcher::faults;
+
 pub use self::{
     error::LaunchError,
     events::{EventSink, Events, Monitor, Reading},

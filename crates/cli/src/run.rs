@@ -18,6 +18,7 @@ use belljar::{
     verify::VerifyError,
 };
 
+use belljar_policy::data::report::UNWRITTEN;
 use tracing::info;
 
 use self::{events::Writing, record::Target, suspend::Suspended};
@@ -72,6 +73,11 @@ pub(crate) fn tell(options: &Options, report: &Report) {
     let kept = records(options).is_some_and(|records| keep(records.keep_report(report)));
     if let Some(text) = verdict::words(report) {
         words::say(&text);
+    }
+    for symptom in &report.symptoms {
+        if symptom.starts_with(UNWRITTEN) {
+            words::say(symptom);
+        }
     }
     if let Some(hint) = verdict::hint(report, kept) {
         words::say(&hint);

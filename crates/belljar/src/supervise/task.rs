@@ -6,6 +6,7 @@ use belljar_plan::{
     Limit, Namespaces, Report, Step,
     event::{Termination, What},
     outcome::StoppedBy,
+    report::UNWRITTEN,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -243,7 +244,7 @@ fn park(job: &Job, again: Option<Again>, link: &Link) {
 }
 
 /// Everything is gone: tells so, and only then lets others have what it held.
-async fn finish(mut job: Job, report: Report) {
+async fn finish(mut job: Job, mut report: Report) {
     tracing::debug!(target: "belljar", jar = job.id, outcome = ?report.outcome, "ended");
     drop(job.lease.take());
     drop(job.cgroup.take());
@@ -256,15 +257,19 @@ async fn finish(mut job: Job, report: Report) {
         let (done, waiter) = tokio::sync::oneshot::channel();
         let writer = std::thread::Builder::new().spawn(move || {
             sys::block_signals();
-            sink.finish(&copy);
             // Where it took too long, nobody waits any more.
-            let _ = done.send(());
+            let _ = done.send(sink.finish(&copy));
         });
-        if writer.is_ok() && tokio::time::timeout(PATIENCE, waiter).await.is_err() {
-            tracing::warn!(target: "belljar", "nobody reads the report");
-        }
+        let unwritten = match writer {
+            Err(error) => Some(format!("{UNWRITTEN}: no thread for it: {error}")),
+            Ok(_) => match tokio::time::timeout(PATIENCE, waiter).await {
+                Ok(written) => written.unwrap_or(None),
+                Err(_) => Some(format!("{UNWRITTEN}: its descriptor: nobody reads it")),
+            },
+        };
+        report.symptoms.extend(unwritten);
     } else {
-        job.sink.finish(&report);
+        report.symptoms.extend(job.sink.finish(&report));
     }
     job.ended.send_replace(Some(Arc::new(report)));
 }
