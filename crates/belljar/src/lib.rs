@@ -66,6 +66,7 @@
 mod error;
 mod events;
 pub mod facts;
+pub mod isolated;
 mod jar;
 mod launch;
 pub mod learn;
