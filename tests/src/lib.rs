@@ -20,7 +20,7 @@ pub use bare::{Bare, bare, bare_with_input, unshared};
 pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
 pub use plugin::Plugin;
-pub use programs::{belljar, broken_belljar, guest, source_tree, toolchain};
+pub use programs::{belljar, broken_belljar, guest, pipeline, source_tree, toolchain};
 pub use run::{Ended, Jar, Started, both_presets, jar};
 pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,

@@ -52,6 +52,21 @@ pub fn broken_belljar() -> &'static Path {
     })
 }
 
+/// The example `pipeline` of the library, built beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn pipeline() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let profile = profile();
+        let words = ["-p", "belljar", "--example", "pipeline"];
+        cargo_build(&profile, &words);
+        there(profile.join("examples/pipeline"), &words)
+    })
+}
+
 /// The root of the project's sources.
 ///
 /// # Panics
