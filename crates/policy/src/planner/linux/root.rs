@@ -21,7 +21,7 @@ use crate::{
 pub(super) const PLUGIN: &str = "/plugin";
 
 /// Where a program is that was copied into its jar.
-const COPY: &str = "/program";
+const COPY: &str = "/.belljar-program";
 
 /// Scratch for temporary files where `/tmp` is the machine's.
 const MINIMAL_TMP: &str = "/run/tmp";
@@ -230,7 +230,8 @@ impl Root {
     pub(super) fn copy(&mut self, at: &UnixPath, length: u64) -> UnixPath {
         let inside = at.name().and_then(|name| path(COPY).join(name).ok());
         let inside = inside.unwrap_or_else(|| path(COPY).join("program").expect("it is a name"));
-        self.directory(COPY);
+        // Whatever the machine has there.
+        self.tree.put(&path(COPY), Node::Directory { mode: 0o755 });
         self.tree.put(
             &inside,
             Node::PluginFile {
