@@ -117,6 +117,11 @@ pub fn ignore_file_size_signal() {
     sys::ignore_file_size_signal();
 }
 
+/// The page's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/isolated.md")]
+struct IsolatedPage;
+
 /// The README's example is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
