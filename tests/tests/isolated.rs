@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use belljar_tests::{output, pipeline};
+use belljar_tests::{Need, need, output, pipeline};
 use tempfile::TempDir;
 
 const HOST: &str = env!("CARGO_BIN_EXE_isolated-host");
@@ -220,4 +220,78 @@ fn the_pipeline_tells_of_each_document_what_it_is_or_how_its_jar_ended() {
     // Nobody called.
     listener.set_nonblocking(true).expect("a socket");
     assert!(listener.accept().is_err(), "a document reached the machine");
+}
+
+/// The library as it was built for this test, in the test's own directory.
+fn library() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a path");
+    let deps = own.parent().expect("a directory");
+    let built = std::fs::read_dir(deps).expect("a directory").flatten();
+    let library = built
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("libbelljar-") && name.ends_with(".rlib")
+        })
+        .max_by_key(|entry| entry.metadata().and_then(|about| about.modified()).ok());
+    library.expect("the library was built").path()
+}
+
+fn compiler_says(source: &str) -> String {
+    let room = tempfile::tempdir().expect("a directory");
+    let file = room.path().join("host.rs");
+    std::fs::write(&file, source).expect("a source");
+    let library = library();
+    let mut rustc = Command::new("rustc");
+    rustc
+        .args(["--edition", "2024", "--emit", "metadata", "--out-dir"])
+        .arg(room.path())
+        .arg("-L")
+        .arg(format!(
+            "dependency={}",
+            library.parent().expect("a directory").display()
+        ))
+        .arg("--extern")
+        .arg(format!("belljar={}", library.display()))
+        .arg(&file);
+    String::from_utf8_lossy(&output(&mut rustc).stderr).into_owned()
+}
+
+#[test]
+fn the_compiler_says_why_a_closure_that_captures_cannot_be_called() {
+    if !need(Need::Rust) {
+        return;
+    }
+    let host = |call: &str| {
+        format!(
+            "#![forbid(unsafe_code)]\n\
+             belljar::isolated! {{ fn double(a: usize) -> usize {{ 2 * a }} }}\n\
+             pub async fn work(threshold: usize) {{\n\
+                 let _ = belljar::Jar::isolated().call({call}, threshold).await;\n\
+             }}\n\
+             fn main() {{}}\n"
+        )
+    };
+    assert_eq!(compiler_says(&host("double")), "", "the control");
+    for call in [
+        "move |count: usize| count > threshold",
+        "|count: usize| count",
+        "usize::is_power_of_two",
+    ] {
+        let said = compiler_says(&host(call));
+        for words in [
+            "error[E0277]: a jar cannot run `",
+            "`: it is not declared by `belljar::isolated!`",
+            "note: the function runs in another process, where nothing is that a closure captures or a pointer leads to: \
+             all it needs comes with its input",
+            "note: write `belljar::isolated! { fn name(input: In) -> Out { … } }` and give `name`",
+        ] {
+            assert!(said.contains(words), "{call}: no {words:?} in {said}");
+        }
+    }
+    let said = compiler_says("belljar::isolated! { fn any<T>(a: T) -> T { a } }\nfn main() {}\n");
+    assert!(
+        said.contains("error: isolated! takes functions of the form `fn name(input: In) -> Out"),
+        "{said}"
+    );
 }

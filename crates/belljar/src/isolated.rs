@@ -56,8 +56,8 @@
 //!           pointer leads to: all it needs comes with its input
 //! ```
 //!
-//! Nor does a function in `isolated!` that names a variable around it: `can't capture dynamic
-//! environment in a fn item`.
+//! Nor does a function in `isolated!` that names a variable around it: `attempt to use a
+//! non-constant value in a constant`.
 
 mod call;
 mod error;
