@@ -21,6 +21,9 @@ use crate::sys;
 /// most likely refuses it, as clap and Rust's test harness do.
 pub(super) const ARGUMENT: &str = "--belljar-isolated";
 
+/// A variable that every jar has, and that nobody but Belljar sets.
+const TOLD: &str = "SANDBOX_POLICY";
+
 /// What a Rust program ends with after a panic.
 const PANICKED: i32 = 101;
 
@@ -51,11 +54,12 @@ pub(super) fn serves() -> bool {
 }
 
 /// It is started as for a call, and in a jar: whoever can give a program arguments cannot
-/// make it serve elsewhere.
+/// make it serve elsewhere, even a service that has no new privileges either.
 fn asked() -> bool {
     let mut arguments = std::env::args_os().skip(1);
     arguments.next().is_some_and(|first| first == ARGUMENT)
         && arguments.next().is_none()
+        && std::env::var_os(TOLD).is_some()
         && sys::is_confined()
 }
 
