@@ -231,7 +231,7 @@ pub struct IsolatedJar {
 
 impl Jar {
     /// Jars for functions of this program that [`isolated!`](crate::isolated!) declares;
-    /// see [`isolated`](crate::isolated).
+    /// see [`isolated`](mod@crate::isolated).
     pub fn isolated() -> IsolatedJar {
         IsolatedJar::of(Self::itself(serve::ARGUMENT))
     }
