@@ -6,6 +6,8 @@
 
 #[path = "isolated-host/functions.rs"]
 mod functions;
+#[path = "isolated-host/hostile.rs"]
+mod hostile;
 #[path = "isolated-host/scenarios.rs"]
 mod scenarios;
 
