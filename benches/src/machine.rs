@@ -62,6 +62,11 @@ fn field(text: &str, name: &str) -> Option<f64> {
         .ok()
 }
 
+/// How many threads this process has.
+pub(crate) fn threads() -> u64 {
+    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,9 +83,4 @@ mod tests {
         let parent = parent(own).unwrap();
         assert!(children(parent).contains(&own));
     }
-}
-
-/// How many threads this process has.
-pub(crate) fn threads() -> u64 {
-    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count() as u64)
 }

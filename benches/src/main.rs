@@ -13,6 +13,7 @@ mod filter;
 mod flood;
 mod floor;
 mod idle;
+mod isolated;
 mod launch;
 mod layers;
 mod library;
@@ -103,6 +104,8 @@ enum Part {
     Calls,
     /// Floods of calls that the supervisor answers.
     Flood,
+    /// Functions in jars.
+    Isolated,
 }
 
 /// What one run found.
@@ -120,6 +123,7 @@ struct Run {
 }
 
 fn main() -> ExitCode {
+    belljar::isolated::init();
     match bench(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -252,6 +256,9 @@ fn measure(
         for section in flood::run(arguments.quick, workshop, &mut launchers.library) {
             tell(section);
         }
+    }
+    if wanted(Part::Isolated) {
+        tell(isolated::run(rounds, workshop));
     }
     if arguments.big_host && wanted(Part::Launch) {
         const GIB: usize = 1 << 30;

@@ -23,7 +23,7 @@ pub use leftovers::{Leftovers, output, spawn};
 pub use need::{Need, is_root, need};
 pub use plugin::Plugin;
 pub use programs::{
-    belljar, broken_belljar, faulty_belljar, faulty_host, guest, source_tree, toolchain,
+    belljar, broken_belljar, faulty_belljar, faulty_host, guest, pipeline, source_tree, toolchain,
 };
 pub use run::{Ended, Jar, Started, both_presets, jar};
 pub use tasks::{

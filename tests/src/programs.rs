@@ -94,6 +94,26 @@ fn find_faulty(variable: &str, name: &str) -> PathBuf {
     there(profile.join(name), &words)
 }
 
+/// The example `pipeline` of the library, built beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn pipeline() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let profile = profile();
+        let words = ["-p", "belljar", "--example", "pipeline"];
+        // Whoever names the other programs has built this one with the tests, and an
+        // ordinary user may have no cargo.
+        let named = std::env::var_os("BELLJAR_BIN").is_some();
+        if !named || !profile.join("examples/pipeline").exists() {
+            cargo_build(&profile, &words);
+        }
+        there(profile.join("examples/pipeline"), &words)
+    })
+}
+
 /// The root of the project's sources.
 ///
 /// # Panics

@@ -105,6 +105,13 @@ impl Jar {
         })
     }
 
+    /// The program of this process, with one argument.
+    pub(crate) fn itself(argument: &str) -> Self {
+        Self::new(Ask::Itself {
+            arguments: vec![argument.into()],
+        })
+    }
+
     fn new(ask: Ask) -> Self {
         Self {
             ask,
@@ -116,7 +123,9 @@ impl Jar {
     /// Adds an argument; for a plugin after those of its manifest.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         match &mut self.ask {
-            Ask::Program { arguments, .. } | Ask::Plugin { arguments, .. } => {
+            Ask::Program { arguments, .. }
+            | Ask::Plugin { arguments, .. }
+            | Ask::Itself { arguments } => {
                 arguments.push(argument.into());
             }
         }
@@ -317,7 +326,7 @@ impl Jar {
         let said = said.or(self.policy.preset.as_ref().map(|said| said.value));
         said.unwrap_or(match self.ask {
             Ask::Program { .. } => Preset::Standard,
-            Ask::Plugin { .. } => Preset::Strict,
+            Ask::Plugin { .. } | Ask::Itself { .. } => Preset::Strict,
         })
     }
 
@@ -326,6 +335,11 @@ impl Jar {
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn prepare(self) -> Result<Prepared, LaunchError> {
+        self.prepared()
+    }
+
+    /// The same for a jar that may be prepared again.
+    pub(crate) fn prepared(&self) -> Result<Prepared, LaunchError> {
         let preset = self.preset();
         match decide(
             &self.ask,

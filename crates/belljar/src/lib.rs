@@ -66,6 +66,7 @@
 mod error;
 mod events;
 pub mod facts;
+pub mod isolated;
 mod jar;
 mod launch;
 pub mod learn;
@@ -119,6 +120,11 @@ pub fn has_room() -> std::io::Result<()> {
 pub fn ignore_file_size_signal() {
     sys::ignore_file_size_signal();
 }
+
+/// The page's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/isolated.md")]
+struct IsolatedPage;
 
 /// The README's example is a test.
 #[cfg(doctest)]

@@ -1,6 +1,7 @@
 //! One decision for many launches.
 
 use belljar_plan::Plan;
+use belljar_policy::verified::Subject;
 
 use crate::{
     error::LaunchError,
@@ -49,6 +50,11 @@ impl Prepared {
 
     pub(crate) fn into_decided(self) -> Decided {
         self.decided
+    }
+
+    /// What was looked at.
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.decided.basis.verified.subject
     }
 
     /// What was decided.

@@ -7,6 +7,7 @@
 pub(crate) mod elf;
 mod error;
 mod image;
+pub(crate) mod itself;
 mod libraries;
 pub(crate) mod places;
 mod plugin;
@@ -26,7 +27,7 @@ use belljar_plan::{Bytes, Preset};
 use belljar_policy::{
     Flags, Policy, UnixPath, Verified,
     group::Group,
-    verified::{Caller, Candidate, Plugin, Program, Subject, Survey},
+    verified::{Caller, Candidate, Plugin, Program, ProgramBytes, Subject, Survey},
 };
 
 pub use self::{
@@ -68,6 +69,11 @@ pub enum Ask {
         /// Its directory, or its manifest.
         path: PathBuf,
         /// What follows the manifest's arguments.
+        arguments: Vec<OsString>,
+    },
+    /// The program that this process runs.
+    Itself {
+        /// What follows its name.
         arguments: Vec<OsString>,
     },
 }
@@ -113,6 +119,29 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
                     survey,
                 },
                 None,
+            ))
+        }
+        Ask::Itself { arguments } => {
+            let search = Search {
+                programs: LazyCell::new(Box::new(Vec::new)),
+                runtime: runtime_wanted(said.unwrap_or(Preset::Strict)),
+            };
+            let none = OsStr::new("");
+            let arguments =
+                checked(std::iter::once(none).chain(arguments.iter().map(OsString::as_os_str)))?;
+            let (program, image) = itself::read(arguments, &search)?;
+            drop(search);
+            let candidates = program.candidates.iter().map(|candidate| &candidate.path);
+            let survey = survey::survey(policy, None, &caller, candidates)?;
+            Ok((
+                Verified {
+                    subject: Subject::Program(program),
+                    caller,
+                    writable_code: survey::writable_code(&survey),
+                    project: None,
+                    survey,
+                },
+                image,
             ))
         }
         Ask::Plugin { path, arguments } => {
@@ -264,6 +293,7 @@ fn look_for(
         asked: Bytes(asked.as_bytes().to_vec()),
         arguments,
         candidates,
+        bytes: ProgramBytes::AtPath,
     })
 }
 

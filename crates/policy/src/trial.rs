@@ -15,7 +15,7 @@ use crate::{
     planner::hexadecimal,
     verified::{
         Caller, Candidate, Executable, ExecutableKind, FileKind, Found, Plugin, PluginEntry,
-        PluginEntryKind, Program, Subject, Survey,
+        PluginEntryKind, Program, ProgramBytes, Subject, Survey,
     },
 };
 
@@ -74,6 +74,7 @@ pub fn program(facts: &HostFacts) -> Option<Verified> {
                 path: at.clone(),
                 found: Ok(program_at(at)),
             }],
+            bytes: ProgramBytes::AtPath,
         }),
         caller: Caller::default(),
         survey: Survey(BTreeMap::new()),

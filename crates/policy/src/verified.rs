@@ -45,6 +45,25 @@ pub struct Program {
     /// Where it may be, in order: one place for a name with a slash, else one
     /// for each entry of the caller's PATH and then of the system's.
     pub candidates: Vec<Candidate>,
+    /// Which bytes are run.
+    pub bytes: ProgramBytes,
+}
+
+/// Which bytes a bare program is run from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProgramBytes {
+    /// Whatever file of the machine is at its path.
+    #[default]
+    AtPath,
+    /// The file that was seen at its path, or none: the caller runs from it itself.
+    Caller,
+    /// A copy of the file that the caller runs from, in the image: it is no longer at its path.
+    CallerImage {
+        /// SHA-256 of the image, in hexadecimal.
+        digest: String,
+        /// Bytes.
+        length: u64,
+    },
 }
 
 /// One place where a program was looked for.

@@ -118,6 +118,14 @@ pub(crate) fn own_stream(_: u8) -> io::Result<OwnedFd> {
     unsupported()
 }
 
+pub(crate) fn is_confined() -> bool {
+    false
+}
+
+pub(crate) fn take_stdout() -> io::Result<std::fs::File> {
+    unsupported()
+}
+
 pub(crate) fn waiting(_: impl AsFd) -> u64 {
     0
 }

@@ -33,6 +33,9 @@ pub enum VerifyError {
         /// Bytes.
         limit: usize,
     },
+    /// The program that this process runs cannot be looked at.
+    #[error("cannot read this process's own program, /proc/self/exe")]
+    Itself(#[source] io::Error),
     /// There is no program name.
     #[error("the program's name is empty")]
     NoProgram,

@@ -23,6 +23,14 @@ impl Image {
         Self::with(None, bytes)
     }
 
+    /// The same bytes once more.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            length: self.length,
+        })
+    }
+
     /// How many bytes it holds.
     #[must_use]
     pub fn length(&self) -> u64 {

@@ -116,6 +116,17 @@ fn examine_within(
             "it cannot be read, and Belljar reads what it runs",
         )
     })?;
+    examine_opened(places, search, path, opened, scripts)
+}
+
+/// The same of a file that was opened.
+pub(super) fn examine_opened(
+    places: &Places<'_>,
+    search: &Search<'_>,
+    path: &UnixPath,
+    opened: Opened<'_>,
+    scripts: usize,
+) -> Result<Executable, Problem> {
     let head = opened
         .bytes
         .read(0, script::HEAD)

@@ -15,7 +15,7 @@ use crate::{
     policy::{Ceilings, Policy, Right, Said, SeccompPolicy, caps},
     processors::Processors,
     refusal::Refusal,
-    verified::{Caller, Subject, Survey, Verified},
+    verified::{Caller, ProgramBytes, Subject, Survey, Verified},
 };
 
 mod environment;
@@ -126,7 +126,7 @@ pub fn effective(verified: &Verified, policy: &Policy) -> Result<Effective, Refu
         Some(manifest) => policy.for_plugin(&manifest.plugin.name),
         None => policy.clone(),
     };
-    let preset = preset(manifest, &policy);
+    let preset = preset(&verified.subject, &policy);
     let mut judge = Judge {
         manifest,
         ceilings: policy.ceilings.as_ref(),
@@ -470,7 +470,7 @@ impl Judge<'_> {
     }
 }
 
-fn preset(manifest: Option<&Manifest>, policy: &Policy) -> Said<Preset> {
+fn preset(subject: &Subject, policy: &Policy) -> Said<Preset> {
     if let Some(value) = policy.flags.preset {
         return Said {
             value,
@@ -478,10 +478,9 @@ fn preset(manifest: Option<&Manifest>, policy: &Policy) -> Said<Preset> {
         };
     }
     policy.preset.clone().unwrap_or_else(|| Said {
-        value: if manifest.is_some() {
-            Preset::Strict
-        } else {
-            Preset::Standard
+        value: match subject {
+            Subject::Program(program) if program.bytes == ProgramBytes::AtPath => Preset::Standard,
+            Subject::Program(_) | Subject::Plugin(_) => Preset::Strict,
         },
         origin: "default".to_owned(),
     })

@@ -196,6 +196,7 @@ pub(crate) fn program(asked: &str, at: &str, executable: Executable) -> Verified
                 path: path(at),
                 found: Ok(executable),
             }],
+            bytes: Default::default(),
         }),
         caller: Caller {
             environment: vec![

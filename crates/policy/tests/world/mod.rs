@@ -68,6 +68,7 @@ pub(crate) fn program() -> Verified {
             asked: "true".into(),
             arguments: Vec::new(),
             candidates: Vec::new(),
+            bytes: Default::default(),
         }),
         caller: Caller::default(),
         survey: survey(),

@@ -78,6 +78,21 @@ pub(crate) fn look(path: &UnixPath) -> Result<Found, LookError> {
     Err(Errno::LOOP.into())
 }
 
+/// The program that this process runs, opened by what the kernel keeps of it, and its path:
+/// that with a mark where nothing has that path any more; proc_pid_exe(5).
+pub(crate) fn own_program() -> io::Result<(OwnedFd, PathBuf)> {
+    const EXE: &str = "/proc/self/exe";
+    let file = fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok((file, std::fs::read_link(EXE)?))
+}
+
+/// What a descriptor leads to, by the path that it is said to have.
+pub(crate) fn of_descriptor(file: BorrowedFd<'_>, path: UnixPath) -> io::Result<Found> {
+    let stat = fs::fstat(file)?;
+    let idmap = rustix::process::geteuid().is_root() && takes_idmap(&file);
+    Ok(found(path, &stat, idmap))
+}
+
 /// Opens for reading exactly what was seen, where it is a regular file.
 pub(crate) fn reopen(seen: &Found) -> Result<OwnedFd, i32> {
     if seen.kind != FileKind::File {

@@ -7,6 +7,7 @@ mod connect;
 mod directory;
 pub(crate) mod facts;
 mod files;
+mod itself;
 mod launcher;
 mod lease;
 pub(crate) mod look;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     connect::{Connected, Reachable, UnderWay, comes_back, connect},
     directory::{Directory, Listed},
     files::{SHARED, Spot, open_slot, replace, seal, spot},
+    itself::{is_confined, take_stdout},
     launcher::LauncherProcess,
     lease::Lease,
     names::{Unread, name},

@@ -33,7 +33,7 @@ use crate::{
         tree::{Mount, Node},
     },
     refusal::Refusal,
-    verified::{Subject, Verified},
+    verified::{ProgramBytes, Subject, Verified},
 };
 
 /// What every program opens, and may here, if it is there.
@@ -194,7 +194,8 @@ fn is_for(verified: &Verified, effective: &Effective, facts: &HostFacts) -> bool
         && facts.landlock.is_available()
         && facts.landlock_abi >= MOVES
         && effective.preset.value == Preset::Standard
-        && matches!(verified.subject, Subject::Program(_))
+        // It starts what is at a path by then, which has to do.
+        && matches!(&verified.subject, Subject::Program(program) if program.bytes == ProgramBytes::AtPath)
         && effective.terminal.is_none()
         && effective.user == USER
         && effective.hidden.is_empty()

@@ -20,7 +20,7 @@ use crate::{
     path::UnixPath,
     policy::Said,
     refusal::Refusal,
-    verified::{Executable, Subject, Verified},
+    verified::{Executable, ProgramBytes, Subject, Verified},
 };
 
 mod buffers;
@@ -542,7 +542,14 @@ fn subject(
                 },
                 &searched,
             )?;
-            let inside = root.program(at, executable, effective, facts)?;
+            let (inside, image) = match &asked.bytes {
+                ProgramBytes::AtPath | ProgramBytes::Caller => {
+                    (root.program(at, executable, effective, facts)?, None)
+                }
+                ProgramBytes::CallerImage { digest, length } => {
+                    (root.copy(at, *length), Some(digest.clone()))
+                }
+            };
             prepare(root, executable, facts)?;
             let exec = program::exec(
                 &inside,
@@ -550,7 +557,7 @@ fn subject(
                 executable,
                 asked.arguments.iter().cloned(),
             )?;
-            Ok((exec, None, None))
+            Ok((exec, None, image))
         }
         Subject::Plugin(plugin) => {
             let section = &plugin.manifest.plugin;

@@ -12,11 +12,16 @@ use crate::{
     facts::{HostFacts, Place, PlaceKind},
     path::UnixPath,
     refusal::Refusal,
-    verified::{Executable, FileKind, Found, Library, PluginEntryKind, Subject, Verified},
+    verified::{
+        Executable, FileKind, Found, Library, PluginEntryKind, ProgramBytes, Subject, Verified,
+    },
 };
 
 /// Where a plugin's files are in its jar.
 pub(super) const PLUGIN: &str = "/plugin";
+
+/// Where a program is that was copied into its jar.
+const COPY: &str = "/.belljar-program";
 
 /// Scratch for temporary files where `/tmp` is the machine's.
 const MINIMAL_TMP: &str = "/run/tmp";
@@ -219,6 +224,23 @@ impl Root {
         }
         expose(&mut self.tree, at, found, bound);
         Ok(at.clone())
+    }
+
+    /// A bare program that is copied into the jar: where it is there.
+    pub(super) fn copy(&mut self, at: &UnixPath, length: u64) -> UnixPath {
+        let inside = at.name().and_then(|name| path(COPY).join(name).ok());
+        let inside = inside.unwrap_or_else(|| path(COPY).join("program").expect("it is a name"));
+        // Whatever the machine has there.
+        self.tree.put(&path(COPY), Node::Directory { mode: 0o755 });
+        self.tree.put(
+            &inside,
+            Node::PluginFile {
+                mode: 0o755,
+                offset: 0,
+                length,
+            },
+        );
+        inside
     }
 
     /// Loaders, libraries, interpreters and their runtime directories. Only
@@ -463,6 +485,12 @@ fn open_to_all(found: &Found, write: bool) -> bool {
 fn reserved(at: &UnixPath, subject: &Subject) -> Option<&'static str> {
     if matches!(subject, Subject::Plugin(_)) && at.is_within(&path(PLUGIN)) {
         return Some("is where the plugin's own, verified files are");
+    }
+    if let Subject::Program(program) = subject
+        && matches!(program.bytes, ProgramBytes::CallerImage { .. })
+        && at.is_within(&path(COPY))
+    {
+        return Some("is where the program's copy is");
     }
     let build = [
         "/.scratch",
