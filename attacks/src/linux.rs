@@ -24,6 +24,7 @@ pub(crate) mod resources;
 pub(crate) mod rights;
 pub(crate) mod ring;
 pub(crate) mod sockets;
+pub(crate) mod spend;
 pub(crate) mod system;
 pub(crate) mod tasks;
 pub(crate) mod terminal;

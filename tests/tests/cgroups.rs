@@ -69,6 +69,16 @@ impl Told {
             .any(|hit| hit["limit"] == limit && hit["at"] == "hard")
     }
 
+    /// Of a limit that was set.
+    fn used(&self, limit: &str) -> u64 {
+        let rows = self.report["limits"].as_array().expect("a list");
+        let row = rows
+            .iter()
+            .find(|row| row["limit"] == limit)
+            .expect("a row");
+        row["used"].as_u64().expect("a number")
+    }
+
     fn usage(&self, name: &str) -> u64 {
         self.report["usage"][name].as_u64().expect("a number")
     }

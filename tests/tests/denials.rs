@@ -3,7 +3,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use belljar_plan::{Event, Outcome, Rule, report::Violation};
+use belljar_plan::{
+    Event, Outcome, Rule,
+    event::{Termination, What},
+    report::Violation,
+};
 use belljar_tests::{Ended, Need, jar, need};
 
 /// Makes a call of a python program's own.
@@ -58,19 +62,24 @@ fn a_denied_call_is_an_event_with_everything_named() {
             .lines()
             .map(|line| serde_json::from_str(line).expect("an event"))
             .collect();
-        assert_eq!(events.len(), 2, "{lines}");
-        let Event::Violation(violation) = &events[0] else {
+        assert_eq!(events.len(), 3, "{lines}");
+        let What::Violation(violation) = &events[0].what else {
             panic!("{lines}");
         };
-        assert_eq!(violation.id, 1);
-        assert_eq!(violation.jar, report.jar);
-        assert_eq!(violation.task, report.task);
-        assert_eq!(violation.plugin, None);
+        assert_eq!((events[0].id, events[0].count), (1, 1));
+        assert_eq!(events[0].jar, report.jar);
+        assert_eq!(events[0].task, report.task);
+        assert_eq!(events[0].plugin, None);
         assert_eq!(violation.rule, Rule::Nesting);
         assert_eq!(violation.action, "a new namespace");
         assert_eq!(violation.syscall, "unshare");
         assert_eq!(violation.pid, unshare.pid);
-        assert!(lines.starts_with(r#"{"event":"sandbox.violation","id":1,"#));
+        assert!(lines.starts_with(r#"{"id":1,"jar":"jar-"#));
+        assert!(lines.contains(r#""event":"sandbox.violation","#));
+        let What::Terminated(last) = &events[2].what else {
+            panic!("{lines}");
+        };
+        assert_eq!(**last, Termination::of(report));
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use belljar::{Jar, Outcome, Policy, Running, Stdio};
-use belljar_plan::Event;
+use belljar_plan::event::What;
 use belljar_tests::{Need, guest, need};
 use tokio::io::AsyncReadExt;
 
@@ -115,7 +115,7 @@ fn a_flood_of_denied_calls_takes_no_event_from_a_neighbour() {
             let report = neighbour.wait().await;
             let mut told = 0;
             while let Some(event) = events.next().await {
-                told += usize::from(matches!(event, Event::Violation(_)));
+                told += usize::from(matches!(event.what, What::Violation(_)));
             }
             println!("beside a flood {beside}: {:?}", begun.elapsed());
             assert_eq!(told, 10, "{report:?}");

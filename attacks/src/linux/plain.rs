@@ -22,7 +22,7 @@ use std::{
 use crate::{
     arch, bombs, jars,
     kernel::{self, Arg, call},
-    obey, races, rights, tries, unix,
+    obey, races, rights, spend, tries, unix,
 };
 
 /// Runs the plain program of this name, if there is one.
@@ -58,6 +58,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "swap_paths" => races::swap_paths(args),
         "bomb" => bombs::bomb(args),
         "obey" => obey::obey(),
+        "spend" => spend::spend(args),
         "try_all" => tries::try_all(args),
         _ => return None,
     };

@@ -53,6 +53,13 @@ macro_rules! around {
             self.around.report_to = Some(to);
             self
         }
+
+        /// Where events are brought to, from the launch to the end; more than once for
+        /// more than one place.
+        pub fn events_to(mut self, sink: std::sync::Arc<dyn crate::EventSink>) -> Self {
+            self.around.sinks.add(sink);
+            self
+        }
     };
 }
 pub(crate) use around;

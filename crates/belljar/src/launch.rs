@@ -12,7 +12,10 @@ use std::{
     time::Instant,
 };
 
-use belljar_plan::{Outcome, Plan, Report, Step};
+use belljar_plan::{
+    Outcome, Plan, Report, Step,
+    event::{Termination, What},
+};
 use belljar_policy::{HostFacts, Policy, Refusal, Verified};
 
 pub use self::engine::{Parking, set_parking};
@@ -23,6 +26,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::LaunchError,
+    events::{Sinks, Telling},
     facts,
     report::{self, ReportTo, Sink},
     streams::Three,
@@ -69,6 +73,7 @@ pub(crate) struct Around {
     pub(crate) task: Option<String>,
     pub(crate) three: Three,
     pub(crate) report_to: Option<ReportTo>,
+    pub(crate) sinks: Sinks,
 }
 
 /// A plan and its digest, in one copy for all jars of this host that have it.
@@ -132,6 +137,7 @@ pub(crate) async fn launch(
         task,
         mut three,
         report_to,
+        sinks,
     } = around;
     let id = new_id();
     let begun = Instant::now();
@@ -147,13 +153,29 @@ pub(crate) async fn launch(
     });
     let sink = Sink::open(report_to, &id)
         .map_err(|(path, source)| LaunchError::Report { path, source })?;
-    let ended = |report: Report| {
+    let decided = decide();
+    let plugin = decided
+        .as_ref()
+        .ok()
+        .and_then(|decided| decided.plan.plugin.as_ref());
+    let telling = Arc::new(Telling::of(&id, task.as_deref(), plugin));
+    let mut bringing = sinks.hear(&telling);
+    let engine = engine.and_then(|engine| {
+        engine.bring(&mut bringing)?;
+        Ok(engine)
+    });
+    let mut ended = |report: Report| {
+        telling.tell(What::Terminated(Box::new(Termination::of(&report))));
+        telling.end();
+        if let Some(bringing) = bringing.take() {
+            bringing.now();
+        }
         sink.finish(&report);
         LaunchError::Ended {
             report: Box::new(report),
         }
     };
-    let mut decided = match decide() {
+    let mut decided = match decided {
         Ok(decided) => decided,
         Err(Undecided::Error(error)) => return Err(error),
         Err(Undecided::Outcome(outcome)) => {
@@ -185,7 +207,10 @@ pub(crate) async fn launch(
             Ok(place) => {
                 let early = early.as_mut().and_then(Early::take_cgroup);
                 let cgroup = (place.as_path(), early);
-                decided.job(&id, task.clone(), cgroup, &three, &sink, &engine)
+                {
+                    let tell = (&sink, &telling);
+                    decided.job(&id, task.clone(), cgroup, &three, tell, &engine)
+                }
             }
             Err(failure) => Err(failure),
         };

@@ -65,6 +65,7 @@
 
 pub mod confine;
 mod error;
+mod events;
 pub mod facts;
 mod jar;
 mod launch;
@@ -81,12 +82,14 @@ pub mod verify;
 pub mod why;
 
 pub use belljar_plan::{
-    Answer, Bytes, Event, Limit, Outcome, Plan, Preset, Report, Rule, Strength, outcome::StoppedBy,
+    Answer, Bytes, Event, Limit, Outcome, Plan, Preset, Report, Rule, Strength, event,
+    outcome::StoppedBy, usage,
 };
 pub use belljar_policy::{self as policy, HostFacts, Policy};
 
 pub use self::{
     error::LaunchError,
+    events::{EventSink, Events, Monitor, Reading},
     facts::facts,
     jar::{Jar, Output},
     launch::{Parking, set_parking, warm},
@@ -94,7 +97,7 @@ pub use self::{
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
-    supervise::{Control, Events, Running, UpdateError},
+    supervise::{Control, Running, UpdateError},
 };
 
 /// Whether this process may open as many more files as a launch and a runtime around it

@@ -10,7 +10,8 @@ use std::{
 
 use belljar_plan::{
     Limit, Outcome, Plan, Report,
-    report::{Denials, LimitChange, LimitReport, Usage},
+    report::{Denials, LimitChange, LimitReport},
+    usage::Usage,
 };
 
 use crate::sys;
@@ -109,6 +110,7 @@ pub(crate) fn without_plan(jar: &str, task: Option<&str>, outcome: Outcome) -> R
         task: task.map(str::to_owned),
         plugin: None,
         plan_digest: None,
+        reason: outcome.reason(),
         outcome,
         limits_hit: Vec::new(),
         limits: Vec::new(),
@@ -138,7 +140,7 @@ pub(crate) fn of_plan(
     Report {
         plugin: plan.plugin.clone(),
         plan_digest: Some(digest.to_owned()),
-        limits: limits(plan, &Usage::default(), &[]),
+        limits: limits(plan, &Usage::default(), None, &[]),
         enforcement: receipts.enforcement(plan),
         landlock: receipts.landlock(plan),
         dropped: plan.dropped.clone(),
@@ -148,8 +150,14 @@ pub(crate) fn of_plan(
     }
 }
 
-/// Every limit with its last value and how much of it was used.
-pub(crate) fn limits(plan: &Plan, usage: &Usage, changes: &[LimitChange]) -> Vec<LimitReport> {
+/// Every limit with its last value and how much of it was used; of memory, as the limit
+/// counts it, so much.
+pub(crate) fn limits(
+    plan: &Plan,
+    usage: &Usage,
+    memory: Option<u64>,
+    changes: &[LimitChange],
+) -> Vec<LimitReport> {
     let last = |limit| changes.iter().rfind(|change| change.limit == limit);
     plan.limits
         .iter()
@@ -162,7 +170,7 @@ pub(crate) fn limits(plan: &Plan, usage: &Usage, changes: &[LimitChange]) -> Vec
                 limit: planned.limit,
                 soft: values.0,
                 hard: values.1,
-                used: used(planned.limit, usage),
+                used: used(planned.limit, usage, memory),
                 decided_by: match last {
                     Some(_) => "the host, while it ran".to_owned(),
                     None => planned.origin.clone(),
@@ -172,10 +180,10 @@ pub(crate) fn limits(plan: &Plan, usage: &Usage, changes: &[LimitChange]) -> Vec
         .collect()
 }
 
-fn used(limit: Limit, usage: &Usage) -> Option<u64> {
+fn used(limit: Limit, usage: &Usage, memory: Option<u64>) -> Option<u64> {
     match limit {
-        Limit::Memory => usage.memory_peak,
-        Limit::CpuTime => Some(usage.user_ns?.saturating_add(usage.system_ns?)),
+        Limit::Memory => memory,
+        Limit::CpuTime => usage.cpu_ns(),
         Limit::Wall => usage.wall_ns,
         Limit::Output => Some(usage.stdout.saturating_add(usage.stderr)),
         Limit::Processes => usage.tasks_peak,

@@ -3,14 +3,18 @@
 
 mod bucket;
 mod change;
+mod conclude;
 mod decide;
 mod denials;
 mod growth;
+mod look;
 mod observe;
 mod perform;
 mod receipts;
 mod setup;
+mod signs;
 mod task;
+mod usage;
 mod watch;
 mod watched;
 
@@ -20,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::{Event, Limit, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
+use belljar_plan::{Limit, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
 use belljar_policy::{manifest::Bound, policy::Said};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
@@ -37,32 +41,23 @@ pub(crate) use self::{
     task::supervise,
 };
 use crate::{
+    events::{Events, Monitor, Telling},
     launch::{Again, Engine},
     report::{self, Sink},
     streams::{GuestStderr, GuestStdin, GuestStdout, Meter, Terminal, Three, discard},
     sys::{Lease, Packets, cgroup::OwnCgroup},
 };
 
-/// So many events wait for a host that does not ask.
-pub(crate) const EVENTS: usize = 1024;
-
-/// What happens in a jar, in order. A host that is slow to ask misses violations
-/// once a thousand events wait, which the gap in their ids shows; the report
-/// counts all.
-#[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
-
-impl Events {
-    /// The next event; none when the jar has ended.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
-    }
-}
+/// Output that nobody reads, and whatever else only the end waits for, is given up after
+/// so long, where Belljar ended the jar.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a host asks of a jar.
 #[derive(Debug)]
 pub(crate) enum Asked {
     Signal(i32),
+    /// Look at it now.
+    Look,
     Limits(Update),
     Stop {
         by: StoppedBy,
@@ -96,6 +91,12 @@ impl Control {
     pub fn kill(&self) {
         // As above.
         let _ = self.0.send(Asked::Kill);
+    }
+
+    /// Has the jar looked at before it would be by itself.
+    fn look(&self) {
+        // As above.
+        let _ = self.0.send(Asked::Look);
     }
 
     /// Has other values of limits hold for the jar from now on. What a [`Bound`] does
@@ -135,6 +136,7 @@ pub struct Running {
     host: u32,
     pid: i32,
     control: Control,
+    telling: Arc<Telling>,
     events: Option<Events>,
     streams: Handles,
     ended: latest::Receiver<Option<Arc<Report>>>,
@@ -198,6 +200,36 @@ impl Running {
     /// What happens in the jar, such as soft limits and denied calls; once.
     pub fn events(&mut self) -> Option<Events> {
         self.events.take()
+    }
+
+    /// Events and samples of the jar, a sample about so often: no more often than a tenth of
+    /// a processor allows, and not while there is nothing to be seen. The first who asks, by
+    /// this or [`events`](Self::events), gets what happened until now too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use belljar::{Jar, Reading};
+    /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut running = Jar::program("make").launch().await?;
+    /// let mut monitor = running.watch(Duration::from_millis(200));
+    /// while let Some(reading) = monitor.next().await {
+    ///     match reading {
+    ///         Reading::Sample { sample, .. } => println!("{} bytes", sample.memory),
+    ///         Reading::Event(event) => println!("{event:?}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(&mut self, every: Duration) -> Monitor {
+        let monitor = match self.events.take() {
+            Some(events) => Telling::sampled(events, every),
+            None => self.telling.monitor(every),
+        };
+        // The next look may be seconds away.
+        self.control.look();
+        monitor
     }
 
     /// Something to stop the jar with from elsewhere.
@@ -303,7 +335,7 @@ pub(crate) struct Job {
     pub(crate) grants: Option<Grants>,
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,
     pub(crate) asked: mpsc::UnboundedReceiver<Asked>,
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) events: Arc<Telling>,
     pub(crate) ended: latest::Sender<Option<Arc<Report>>>,
     pub(crate) reply: oneshot::Sender<Attempt>,
 }
@@ -353,7 +385,8 @@ impl Job {
 /// The host's half of a job.
 pub(crate) struct Half {
     pub(crate) control: mpsc::UnboundedSender<Asked>,
-    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) telling: Arc<Telling>,
+    pub(crate) events: Events,
     pub(crate) ended: latest::Receiver<Option<Arc<Report>>>,
 }
 
@@ -375,7 +408,8 @@ impl Running {
             host: std::process::id(),
             pid,
             control: Control(half.control),
-            events: Some(Events(half.events)),
+            telling: half.telling,
+            events: Some(half.events),
             streams,
             ended: half.ended,
             engine,

@@ -13,7 +13,8 @@ use std::{
 };
 
 use belljar::{
-    Event, Jar, LaunchError, Limit, Outcome, Policy, Report, ReportTo, Stdio, StoppedBy, Strength,
+    Jar, LaunchError, Limit, Outcome, Policy, Report, ReportTo, Stdio, StoppedBy, Strength,
+    event::{Termination, What},
     policy::manifest::Bound,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -286,14 +287,20 @@ fn a_soft_limit_is_an_event_and_ends_nothing() {
             .await
             .unwrap();
         let mut events = running.events().unwrap();
-        let Some(Event::Limit(reached)) = events.next().await else {
-            panic!("no event");
+        let event = events.next().await.unwrap();
+        let What::Limit(hit) = event.what else {
+            panic!("{event:?}");
         };
-        let hit = reached.hit();
+        assert_eq!((event.id, event.jar.as_str()), (1, running.id()));
         assert_eq!(hit.limit, Limit::Wall);
         let report = running.wait().await;
         assert_eq!(report.outcome, Outcome::Exited { code: 0 });
         assert_eq!(report.limits_hit, [hit]);
+        let last = events.next().await.unwrap();
+        let What::Terminated(termination) = last.what else {
+            panic!("{last:?}");
+        };
+        assert_eq!(*termination, Termination::of(&report));
         assert_eq!(events.next().await, None);
     });
 }

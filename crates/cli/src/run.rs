@@ -8,7 +8,7 @@ mod signals;
 mod verdict;
 mod warnings;
 
-use std::{ffi::OsString, fs::File, io, time::Duration};
+use std::{ffi::OsString, io, time::Duration};
 
 use belljar::{
     Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy,
@@ -18,7 +18,7 @@ use belljar::{
 
 use tracing::info;
 
-use self::record::Target;
+use self::{events::Writing, record::Target};
 pub(crate) use self::{
     options::Options,
     signals::{Asked, Follow, Signals},
@@ -118,7 +118,7 @@ struct Asking {
     jar: Jar,
     grace: Duration,
     follow: Follow,
-    events: Option<File>,
+    events: Option<Writing>,
     records: Option<Records>,
 }
 
@@ -139,6 +139,7 @@ fn ask(options: &Options, command_line: &[OsString], observe: bool) -> Result<As
         .transpose()?
         .map(events::open)
         .transpose()?;
+    let (lines, events) = events.unzip();
     // It starts while the rest is read. Words that make no jar are rare, and cost no more
     // than a process that ends with this one.
     belljar::warm();
@@ -157,6 +158,9 @@ fn ask(options: &Options, command_line: &[OsString], observe: bool) -> Result<As
     }
     if observe {
         jar = jar.observe();
+    }
+    if let Some(lines) = lines {
+        jar = jar.events_to(lines.shared());
     }
     if let Some(report_to) = report_to {
         jar = jar.report_to(report_to);
@@ -198,9 +202,12 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         // Before the launch, so that no signal finds a jar that nobody tells.
         let mut signals = Signals::listen(follow).map_err(RunError::Signals)?;
         let (launched, early) = launch(jar, &mut signals).await?;
-        let mut running = match launched {
+        let running = match launched {
             Ok(running) => running,
-            Err(LaunchError::Ended { report }) => return Ok(*report),
+            Err(LaunchError::Ended { report }) => {
+                finish(events);
+                return Ok(*report);
+            }
             Err(LaunchError::Verify { source }) => return Err(RunError::Verify(source)),
             Err(error) => return Err(RunError::Launch(error)),
         };
@@ -220,14 +227,9 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         if let Some(records) = records {
             keep(records.keep_plan(running.plan(), running.plan_digest()));
         }
-        let writing = events
-            .zip(running.events())
-            .and_then(|(file, events)| events::write(events, file));
         let report = wait(running, &mut signals, grace, raw.as_ref()).await;
         drop(raw);
-        if let Some(writing) = writing {
-            writing.finish();
-        }
+        finish(events);
         if let (true, Some(text)) = (verdict::failed(&report), unseen) {
             words::say(&text);
         }
@@ -249,6 +251,13 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         );
         Ok(report)
     })
+}
+
+/// Whoever reads the events has them all.
+fn finish(events: Option<Writing>) {
+    if let Some(events) = events {
+        events.finish();
+    }
 }
 
 /// For `-v`: what holds the program, and what an operator should know of it.

@@ -420,6 +420,12 @@ impl Launcher {
             init_user: raw::microseconds(usage.ru_utime),
             init_system: raw::microseconds(usage.ru_stime),
             init_peak: usage.ru_maxrss as u64,
+            init_minor_faults: usage.ru_minflt as u64,
+            init_major_faults: usage.ru_majflt as u64,
+            init_blocks_read: usage.ru_inblock as u64,
+            init_blocks_written: usage.ru_oublock as u64,
+            init_voluntary: usage.ru_nvcsw as u64,
+            init_involuntary: usage.ru_nivcsw as u64,
             started: entry.made.started,
             ..Event::default()
         };

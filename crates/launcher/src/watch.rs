@@ -3,7 +3,7 @@
 //!
 //! It keeps three descriptors and holds itself to nine system calls.
 
-use belljar_plan::message::Record;
+use belljar_plan::message::{Record, signal};
 use linux_raw_sys::general as sys;
 use rustix::io::Result;
 
@@ -22,7 +22,7 @@ pub(crate) fn watch(main: i32, adopts: bool) -> ! {
     // What can fail here fails only where the kernel is out of memory; then
     // the jar must not live on without its watcher.
     let mut end = None;
-    let watched = prepare(adopts).and_then(|()| attend(main, &mut end));
+    let watched = prepare(adopts).and_then(|()| attend(main, adopts, &mut end));
     if adopts {
         // No pid namespace ends the rest with this process.
         orphans::end_all(&[]);
@@ -63,7 +63,7 @@ fn prepare(adopts: bool) -> Result<()> {
 /// makes orphans without end must not keep a signal from being forwarded.
 const REAPED_AT_ONCE: usize = 64;
 
-fn attend(main: i32, end: &mut Option<Record>) -> Result<()> {
+fn attend(main: i32, adopts: bool, end: &mut Option<Record>) -> Result<()> {
     loop {
         let mut more = true;
         for _ in 0..REAPED_AT_ONCE {
@@ -95,7 +95,7 @@ fn attend(main: i32, end: &mut Option<Record>) -> Result<()> {
         if lifeline {
             return Ok(());
         }
-        if control && !forward(main)? {
+        if control && !forward(main, adopts)? {
             return Ok(());
         }
         if signals {
@@ -106,16 +106,25 @@ fn attend(main: i32, end: &mut Option<Record>) -> Result<()> {
 
 /// Takes one signal from the launcher and sends it on; false when the launcher
 /// is gone.
-fn forward(main: i32) -> Result<bool> {
+fn forward(main: i32, adopts: bool) -> Result<bool> {
     let mut packet = [0; 8];
     if raw::read(CONTROL, &mut packet)? != packet.len() {
         return Ok(false);
     }
-    let [a, b, c, d, group @ ..] = packet;
-    let signal = u32::from_le_bytes([a, b, c, d]);
-    // The guest's process leads a group of its own from its `session` step on.
-    if u32::from_le_bytes(group) == 0 || raw::kill(-main, signal).is_err() {
-        let _ = raw::kill(main, signal);
+    let [a, b, c, d, whom @ ..] = packet;
+    let number = u32::from_le_bytes([a, b, c, d]);
+    match u32::from_le_bytes(whom) {
+        // Without a pid namespace these would be the machine's.
+        signal::ALL if adopts => {}
+        signal::ALL => {
+            // That there is none but pid 1 is no error.
+            let _ = raw::kill(-1, number);
+        }
+        // The guest's process leads a group of its own from its `session` step on.
+        signal::GROUP if raw::kill(-main, number).is_ok() => {}
+        _ => {
+            let _ = raw::kill(main, number);
+        }
     }
     Ok(true)
 }

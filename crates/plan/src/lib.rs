@@ -41,6 +41,8 @@ pub mod plan;
 pub mod proof;
 #[cfg(feature = "host")]
 pub mod report;
+#[cfg(feature = "host")]
+pub mod usage;
 
 #[cfg(feature = "host")]
 pub use self::{

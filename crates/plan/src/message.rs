@@ -69,13 +69,23 @@ pub mod request {
     pub const LAUNCH: u32 = 2;
     /// More descriptors of the launch just asked for.
     pub const MORE: u32 = 3;
-    /// Send a signal to the guest's main process, or to its process group.
+    /// Send a signal to the guest's main process, its process group, or all of the jar.
     pub const SIGNAL: u32 = 4;
     /// Keep one child ready for the next launch that fits: with its namespaces
     /// made, and, where the packet carries a plan (and its image, where the
     /// plan has one), with what it may do of that plan done. Where it carries a cgroup,
     /// it carries no plan, and the child is for the launch that carries the same one.
     pub const PARK: u32 = 5;
+}
+
+/// Who gets a signal.
+pub mod signal {
+    /// The guest's main process.
+    pub const MAIN: u32 = 0;
+    /// Its process group.
+    pub const GROUP: u32 = 1;
+    /// Every process of the jar but pid 1, where it has a pid namespace; kill(2), -1.
+    pub const ALL: u32 = 2;
 }
 
 /// The order of a launch's descriptors; the plan's slots come last.
@@ -127,7 +137,7 @@ record! {
         /// For [`request::SIGNAL`]: its number.
         /// For [`request::PARK`]: the namespaces' bits.
         value: u32,
-        /// For [`request::SIGNAL`]: 1 for the main process's group.
+        /// For [`request::SIGNAL`]: who gets it, one of [`signal`].
         /// For [`request::PARK`]: 1 to deny setgroups(2).
         flag: u32,
         /// For [`request::PARK`]: uid inside.
@@ -180,6 +190,18 @@ record! {
         init_system: u64,
         /// Largest resident set of any of them, KiB.
         init_peak: u64,
+        /// Page faults of pid 1 and everything it waited for that took no disk; getrusage(2).
+        init_minor_faults: u64,
+        /// Those that waited for a disk.
+        init_major_faults: u64,
+        /// Blocks of 512 bytes that they had read from disks.
+        init_blocks_read: u64,
+        /// Blocks that they had to be written to disks.
+        init_blocks_written: u64,
+        /// How often one of them gave up its processor to wait.
+        init_voluntary: u64,
+        /// How often one of them was made to.
+        init_involuntary: u64,
         /// `CLOCK_MONOTONIC` when pid 1 was started, nanoseconds; 0 where unknown.
         started: u64,
     }

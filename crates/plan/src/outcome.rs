@@ -138,6 +138,40 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Why it ended, in a word or two that stay the same: `exited`, `signaled: SEGV`,
+    /// `limit: memory`, `violation: nesting`, `stopped: signal 15`, `stopped: host`.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let (kind, more) = match self {
+            Self::Exited { .. } => ("exited", None),
+            Self::Signaled { name, .. } => ("signaled", Some(name.clone())),
+            Self::Limit { limit } => ("limit", Some(limit.to_string())),
+            Self::Violation { rule } => ("violation", Some(rule.to_string())),
+            Self::Stopped { by, .. } => ("stopped", Some(by.to_string())),
+            Self::Refused { .. } => ("refused", None),
+            Self::SetupFailed { .. } => ("setup_failed", None),
+            Self::Lost => ("lost", None),
+            Self::NotRunnable { .. } => ("not_runnable", None),
+            Self::NotFound { .. } => ("not_found", None),
+        };
+        match more {
+            Some(more) => format!("{kind}: {more}"),
+            None => kind.to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for StoppedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Host => f.write_str("host"),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
 fn after_signal(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
@@ -205,6 +239,76 @@ mod tests {
         ];
         for (outcome, status) in cases {
             assert_eq!(outcome.exit_status(), status, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_begins_with_the_kind_that_json_has() {
+        let outcomes = [
+            (Outcome::Exited { code: 3 }, "exited"),
+            (
+                Outcome::Signaled {
+                    signal: 11,
+                    name: "SEGV".into(),
+                    core: true,
+                },
+                "signaled: SEGV",
+            ),
+            (
+                Outcome::Limit {
+                    limit: Limit::CpuTime,
+                },
+                "limit: cpu_time",
+            ),
+            (
+                Outcome::Violation {
+                    rule: Rule::Nesting,
+                },
+                "violation: nesting",
+            ),
+            (
+                Outcome::Stopped {
+                    by: StoppedBy::Signal(15),
+                    grace_used: false,
+                },
+                "stopped: signal 15",
+            ),
+            (
+                Outcome::Stopped {
+                    by: StoppedBy::Host,
+                    grace_used: true,
+                },
+                "stopped: host",
+            ),
+            (Outcome::Refused { unmet: Vec::new() }, "refused"),
+            (
+                Outcome::SetupFailed {
+                    step: "root".into(),
+                    errno: 1,
+                },
+                "setup_failed",
+            ),
+            (Outcome::Lost, "lost"),
+            (
+                Outcome::NotRunnable {
+                    path: "/x".into(),
+                    errno: 13,
+                },
+                "not_runnable",
+            ),
+            (
+                Outcome::NotFound {
+                    path: "x".into(),
+                    searched: Vec::new(),
+                },
+                "not_found",
+            ),
+        ];
+        for (outcome, reason) in outcomes {
+            assert_eq!(outcome.reason(), reason);
+            let json = serde_json::to_value(&outcome).unwrap();
+            let kind = json["kind"].as_str().unwrap();
+            assert!(reason.starts_with(kind), "{reason} of {kind}");
         }
     }
 

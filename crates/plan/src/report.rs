@@ -9,6 +9,7 @@ use crate::{
     outcome::Outcome,
     plan::{Dropped, Enforcement, PluginName},
     rule::{Limit, Rule, Strength},
+    usage::Usage,
 };
 
 /// The version of this form.
@@ -31,6 +32,9 @@ pub struct Report {
     pub plan_digest: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The same in a word or two, as the event `supervisor.termination` has it.
+    #[serde(default)]
+    pub reason: String,
     /// Limits that were reached, whether or not that ended the jar.
     pub limits_hit: Vec<LimitHit>,
     /// Every limit that was set, with its last value.
@@ -118,44 +122,6 @@ pub struct LimitReport {
     pub used: Option<u64>,
     /// Which side decided the values, such as `preset strict` or `--memory`.
     pub decided_by: String,
-}
-
-/// What a jar used, as far as it was measured; none where it was not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Usage {
-    /// Nanoseconds from the start of pid 1 to the end of the jar.
-    pub wall_ns: Option<u64>,
-    /// Nanoseconds of processor time in user mode, all tasks that were waited for.
-    pub user_ns: Option<u64>,
-    /// Nanoseconds of processor time in the kernel.
-    pub system_ns: Option<u64>,
-    /// Most private memory of all tasks that a sample saw, bytes.
-    pub memory_peak: Option<u64>,
-    /// Largest resident set of one process, bytes.
-    pub rss_peak: Option<u64>,
-    /// Most tasks that a sample saw.
-    pub tasks_peak: Option<u64>,
-    /// Bytes read from the guest's stdout.
-    pub stdout: u64,
-    /// Bytes read from the guest's stderr.
-    pub stderr: u64,
-    /// Most bytes in private scratch that a sample saw.
-    pub disk_peak: Option<u64>,
-    /// Nanoseconds that tasks were kept from a processor by the limit `cpu`, all tasks together;
-    /// `throttled_usec` of cpu.stat. None where no cgroup counts it.
-    #[serde(default)]
-    pub throttled_ns: Option<u64>,
-    /// Nanoseconds in which at least one task waited for a processor; `some` of cpu.pressure,
-    /// the kernel's accounting/psi.rst. None where no cgroup of the jar's own counts it.
-    #[serde(default)]
-    pub cpu_pressure_ns: Option<u64>,
-    /// The same for memory that was being taken back or read in again.
-    #[serde(default)]
-    pub memory_pressure_ns: Option<u64>,
-    /// The same for disks.
-    #[serde(default)]
-    pub io_pressure_ns: Option<u64>,
 }
 
 /// One rule of the report.

@@ -74,7 +74,7 @@ fn held(kernel: KernelName) {
     let all = all(kernel, LIMIT);
     let (tasks, bytes) = all.split_last().expect("there are some");
     for ((kind, _, over), told) in BYTES.iter().zip(bytes) {
-        let (peak, outcome) = (told.usage("memory_peak"), &told.report["outcome"]);
+        let (peak, outcome) = (told.used("memory"), &told.report["outcome"]);
         eprintln!("{kind}: {} KiB, {outcome}", peak >> 10);
         // 7.2 takes in what comes for a UDP socket whatever memory.max says, as far as
         // net.ipv4.udp_mem lets it; 6.12 did not. The jar is ended for it by Belljar's own look.
@@ -94,7 +94,7 @@ fn held(kernel: KernelName) {
 
 fn larger(kernel: KernelName) {
     for ((kind, _, over), told) in BYTES.iter().zip(all(kernel, LARGE)) {
-        let peak = told.usage("memory_peak");
+        let peak = told.used("memory");
         eprintln!("{kind}: {} KiB, {}", peak >> 10, told.report["outcome"]);
         assert_eq!(peak > HELD, *over, "{kind}: {told:?}");
     }

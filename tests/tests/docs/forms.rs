@@ -138,3 +138,13 @@ fn conservative_limits_are_values_that_flags_take() {
     }
     assert!(count > 20, "{count}");
 }
+
+/// A figure that nobody explains is no figure.
+#[test]
+fn every_figure_of_a_report_is_explained() {
+    let page = page::read("docs/usage.md");
+    let usage = serde_json::to_value(belljar_plan::usage::Usage::default()).expect("JSON");
+    for figure in usage.as_object().expect("an object").keys() {
+        assert!(page.contains(&format!("`{figure}`")), "{figure}");
+    }
+}

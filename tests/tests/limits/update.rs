@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use belljar::{
-    Event, Limit, Outcome, Policy, UpdateError,
+    Limit, Outcome, Policy, UpdateError,
+    event::What,
     policy::{manifest::Bound, policy::Format},
 };
 
@@ -129,8 +130,8 @@ fn memory_goes_both_ways_and_ends_a_jar_that_has_more() {
         assert_eq!(report.limit_changes.len(), 2);
         let mut told = Vec::new();
         while let Some(event) = events.next().await {
-            if let Event::LimitChanged(changed) = event {
-                told.push(changed.change);
+            if let What::LimitChanged { change } = event.what {
+                told.push(change);
             }
         }
         assert_eq!(told, report.limit_changes);
@@ -174,13 +175,14 @@ fn a_soft_limit_is_an_event_again_once_it_was_changed() {
         let report = jar.end().await;
         let mut told = Vec::new();
         while let Some(event) = events.next().await {
-            told.push(match event {
-                Event::Limit(reached) => format!("{:?}", reached.at),
-                Event::LimitChanged(changed) => format!("{:?}", changed.change.after.soft),
+            told.push(match event.what {
+                What::Limit(reached) => format!("{:?}", reached.at),
+                What::LimitChanged { change } => format!("{:?}", change.after.soft),
+                What::Terminated(termination) => termination.reason,
                 other => panic!("{other:?}"),
             });
         }
-        assert_eq!(told, ["Soft", "Some(20)", "Soft"]);
+        assert_eq!(told, ["Soft", "Some(20)", "Soft", "exited"]);
         assert_eq!(report.limits_hit.len(), 1);
         assert_eq!(report.limit_changes[0].after.hard, Some(MIB));
     });

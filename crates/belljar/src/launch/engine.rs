@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    events::{Bringing, Pump, pump},
     supervise::{Job, supervise},
     sys::{self, LauncherProcess, Lease, Packets, cgroup::ScopeError},
 };
@@ -84,6 +85,8 @@ pub(crate) struct Engine {
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,
     /// A child waits in a cgroup of its own for its launch.
     pub(crate) early: Arc<AtomicBool>,
+    /// The thread that brings events to the host's sinks, once there are any.
+    pump: Arc<Mutex<Option<Pump>>>,
 }
 
 /// One process's thread; a fork's is the next in the list.
@@ -132,6 +135,7 @@ impl Engine {
             runtime: runtime.handle().clone(),
             parked: Arc::default(),
             early: Arc::default(),
+            pump: Arc::default(),
         };
         let link = Arc::clone(&engine.link);
         // Where no thread can be had, the caller may be a task of another runtime,
@@ -177,6 +181,22 @@ impl Engine {
     pub(crate) fn listen(&self, socket: OwnedFd) -> io::Result<Packets> {
         let _inside = self.runtime.enter();
         Packets::new(socket)
+    }
+
+    /// Has events brought to sinks, and takes what was to be brought.
+    pub(crate) fn bring(&self, bringing: &mut Option<Bringing>) -> io::Result<()> {
+        if bringing.is_some() {
+            let mut running = lock(&self.pump);
+            let pump = match &*running {
+                Some(pump) => pump,
+                None => running.insert(pump()?),
+            };
+            if let Some(bringing) = bringing.take() {
+                // Its thread ends after the last of those who can ask it.
+                let _ = pump.send(bringing);
+            }
+        }
+        Ok(())
     }
 
     /// Has the launcher in a scope of systemd's, which it is put into once.

@@ -18,9 +18,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Again, Decided, Engine, NoScope, before, lock, parking};
 use crate::{
+    events::Telling,
     report::Sink,
     streams::{Ends, Meter, Three},
-    supervise::{Attempt, EVENTS, Failure, Grants, Half, Job},
+    supervise::{Attempt, Failure, Grants, Half, Job},
     sys::{
         self, Lease,
         cgroup::{EmptyCgroup, OwnCgroup},
@@ -98,7 +99,7 @@ impl Decided {
         task: Option<String>,
         (place, early): (&Path, Option<EmptyCgroup>),
         three: &Three,
-        sink: &Sink,
+        (sink, events): (&Sink, &Arc<Telling>),
         engine: &Engine,
     ) -> Result<(Job, Half, oneshot::Receiver<Attempt>), Failure> {
         let plan = &self.plan;
@@ -151,7 +152,6 @@ impl Decided {
             output.and_then(|limit| limit.hard),
         );
         let (control, asked_of) = mpsc::unbounded_channel();
-        let (events, heard) = mpsc::channel(EVENTS);
         let (ended, report) = watch::channel(None);
         let (reply, waiter) = oneshot::channel();
         let job = Job {
@@ -176,13 +176,14 @@ impl Decided {
             grants,
             parked: Arc::clone(&engine.parked),
             asked: asked_of,
-            events,
+            events: Arc::clone(events),
             ended,
             reply,
         };
         let half = Half {
             control,
-            events: heard,
+            telling: Arc::clone(events),
+            events: events.listen(),
             ended: report,
         };
         Ok((job, half, waiter))

@@ -7,6 +7,7 @@ use belljar_plan::Step;
 
 use super::{Decided, Engine, before, new_id};
 use crate::{
+    events::Telling,
     report::Sink,
     streams::Three,
     supervise::{Attempt, Failure, Running},
@@ -41,13 +42,14 @@ impl Decided {
             Err(error) => return short(before("start the thread `belljar`", &error)),
         };
         let id = new_id();
+        let telling = Arc::new(Telling::of(&id, None, None));
         let made = match self.place(&engine).await {
             Ok(place) => self.job(
                 &id,
                 None,
                 (&place, None),
                 &Three::default(),
-                &Sink::default(),
+                (&Sink::default(), &telling),
                 &engine,
             ),
             Err(failure) => Err(failure),

@@ -84,7 +84,7 @@ pub(super) async fn set_up(
                 Ok((length, descriptors)) => setup.note(buffer.get(..length).unwrap_or(&[]), descriptors),
             },
             order = asked.recv(), if listening => match order {
-                Some(Asked::Signal(_) | Asked::Limits(_)) => {}
+                Some(Asked::Signal(_) | Asked::Look | Asked::Limits(_)) => {}
                 Some(order) => {
                     setup.stop = Some(order);
                     listening = false;

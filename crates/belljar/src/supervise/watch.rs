@@ -65,6 +65,8 @@ pub(crate) struct Watch {
     idle: bool,
     /// The most that granted directories have grown, where that was counted.
     pub(crate) grown: u64,
+    /// Bytes of memory, each for so many nanoseconds, and all nanoseconds that were looked at.
+    weighed: (u128, u128),
 }
 
 impl Watch {
@@ -97,6 +99,7 @@ impl Watch {
             last: Seen::default(),
             idle: false,
             grown: 0,
+            weighed: (0, 0),
         }
     }
 
@@ -239,6 +242,26 @@ impl Watch {
         (self.told_since(before), end)
     }
 
+    /// Takes the mean of what this look and the one before saw of memory for what there was
+    /// in between; of the first look for all before it. Called before the look is taken.
+    pub(crate) fn weigh(&mut self, memory: u64, since: Duration) {
+        let memory = self.of_guest(memory);
+        let before = match self.looked {
+            true => self.last.memory,
+            false => memory,
+        };
+        let (bytes, time) = &mut self.weighed;
+        *bytes += u128::from(before.midpoint(memory)) * since.as_nanos();
+        *time += since.as_nanos();
+    }
+
+    /// The mean of memory over the time that was looked at.
+    pub(crate) fn memory_average(&self) -> Option<u64> {
+        let (bytes, time) = self.weighed;
+        let mean = bytes.checked_div(time)?;
+        Some(u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+
     /// How long until the next look: short where a limit is near, and never so
     /// short that looking takes more than a tenth of a processor. Of many jars those that
     /// do nothing are looked at less often.
@@ -345,6 +368,21 @@ mod tests {
             (vec![hit(Limit::Memory, Edge::Soft)], None)
         );
         assert_eq!(watch.take(seen), (Vec::new(), None));
+    }
+
+    #[test]
+    fn the_mean_of_memory_is_weighed_by_time() {
+        let mut watch = watch(&[]);
+        assert_eq!(watch.memory_average(), None);
+        for (memory, seconds) in [(100, 1), (300, 2), (300, 7)] {
+            watch.weigh(memory, Duration::from_secs(seconds));
+            watch.take(Seen {
+                memory,
+                ..Seen::default()
+            });
+        }
+        // 1 s of 100, 2 s of 200, 7 s of 300.
+        assert_eq!(watch.memory_average(), Some(260));
     }
 
     #[test]

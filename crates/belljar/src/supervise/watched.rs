@@ -3,51 +3,43 @@
 use std::{
     collections::VecDeque,
     os::fd::OwnedFd,
-    pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use belljar_plan::{
-    Event, Limit,
-    event::{LimitChanged, LimitReached, Violation},
+    Limit,
+    event::{Sample, Violation, What},
     message::{Event as Record, Request, event, request},
-    observation::Observations,
     report::{Edge, LimitChange, LimitHit, denial_id},
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use super::{
-    Asked, Job,
+    Asked, Job, PATIENCE,
     change::{Done, UnderWay, Update},
-    decide::Cause,
-    denials::{Denials, Denied, Tally},
+    conclude::{Ending, tell_limit},
+    decide::{Arbiter, Cause, Proof},
+    denials::{Denials, Denied},
     growth::Growth,
+    look::{Look, Sight, Subject, look, processors},
     setup::Up,
+    signs::{Glimpse, Signs},
     watch::{Seen, Watch},
 };
 use crate::{
     launch::{Link, News},
-    sys::{
-        self, Grown,
-        cgroup::{Counted, OwnCgroup},
-    },
+    sys::{self, Grown},
 };
-
-/// A change of limits may take so long when the jar has ended.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many looks in a row at a jar that lives may see nothing.
 const BLIND: u32 = 5;
-
-/// Room that violations leave for events that are fewer.
-const KEPT_FREE: usize = 64;
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -71,24 +63,11 @@ impl Drop for One {
     }
 }
 
-/// A look at a jar after a pause: what was seen, and how long it took.
-type Look = Pin<Box<dyn Future<Output = (Sight, Duration)> + Send>>;
-
-/// What a look has to tell.
-enum Sight {
-    Seen(Seen),
-    /// This time there was nothing to be seen.
-    Nothing,
-    /// What held a limit is gone.
-    Lost,
-}
-
 /// A jar that runs.
 pub(super) struct Watched<'a> {
-    pub(super) watch: Watch,
-    /// What Belljar did first.
-    pub(super) cause: Option<Cause>,
-    pub(super) killed: bool,
+    watch: Watch,
+    signs: Signs,
+    arbiter: Arbiter,
     job: &'a Job,
     link: &'a Link,
     number: u64,
@@ -99,15 +78,15 @@ pub(super) struct Watched<'a> {
     /// When a stop's grace ends.
     grace: Option<Instant>,
     blind: u32,
+    /// When the last look was taken.
+    looked_at: Instant,
     denials: Option<Denials>,
     /// What the host wants changed, in order.
     updates: VecDeque<Update>,
     /// The one of them that is carried out.
     under_way: UnderWay,
     /// What it has changed.
-    pub(super) changes: Vec<LimitChange>,
-    /// The id of the last event.
-    told: u64,
+    changes: Vec<LimitChange>,
     /// It is one of those that run.
     _one: One,
 }
@@ -123,8 +102,9 @@ impl<'a> Watched<'a> {
         let scratch = up.scratch.as_ref();
         Self {
             watch: Watch::new(&job.plan),
-            cause: None,
-            killed: false,
+            signs: Signs::default(),
+            arbiter: Arbiter::default(),
+            looked_at: up.started,
             job,
             link,
             number,
@@ -138,7 +118,6 @@ impl<'a> Watched<'a> {
             updates: VecDeque::new(),
             under_way: UnderWay::default(),
             changes: Vec::new(),
-            told: 0,
             _one: One::more(),
         }
     }
@@ -167,6 +146,7 @@ impl<'a> Watched<'a> {
                     None => break None,
                 },
                 order = asked.recv(), if listening => match order {
+                    Some(Asked::Look) => look = self.look_after(Duration::ZERO),
                     Some(order) => self.obey(order),
                     None => listening = false,
                 },
@@ -197,14 +177,33 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// What was denied and told of, and what was observed.
-    pub(super) fn told(&mut self) -> (Tally, Option<Observations>) {
-        self.denials.take().map(Denials::told).unwrap_or_default()
+    /// What happened just before the end, and was not heard of yet.
+    pub(super) fn last_words(&mut self) {
+        if self.job.meter.over_soft() {
+            self.hit(Limit::Output, Edge::Soft);
+        }
+    }
+
+    /// What there is to conclude from.
+    pub(super) fn ending(self, last: Option<Record>, wall: Duration) -> Ending {
+        let heard = self.denials.is_some();
+        let (tally, observations) = self.denials.map(Denials::told).unwrap_or_default();
+        Ending {
+            last,
+            wall,
+            paused: Duration::ZERO,
+            arbiter: self.arbiter,
+            watch: self.watch,
+            signs: self.signs,
+            tally,
+            heard,
+            observations,
+            changes: self.changes,
+        }
     }
 
     fn denied(&mut self, calls: Vec<Denied>) {
         for call in calls {
-            self.told += 1;
             tracing::debug!(
                 target: "belljar",
                 jar = self.job.id,
@@ -218,33 +217,22 @@ impl<'a> Watched<'a> {
             if call.ends {
                 self.stop(Cause::Violation(call.rule));
             }
-            if self.job.events.capacity() > KEPT_FREE {
-                let violation = Violation {
-                    id: self.told,
-                    jar: self.job.id.clone(),
-                    task: self.job.task.clone(),
-                    plugin: self.job.plan.plugin.clone(),
-                    denial: call.row.map(|row| denial_id(&self.job.id, row)),
-                    pid: call.pid,
-                    rule: call.rule,
-                    action: call.action.to_owned(),
-                    syscall: call.syscall,
-                    arguments: call.arguments,
-                    answer: call.answer.to_owned(),
-                };
-                // Not every host listens.
-                let _ = self
-                    .job
-                    .events
-                    .try_send(Event::Violation(Box::new(violation)));
-            }
+            self.job.events.tell(What::Violation(Box::new(Violation {
+                denial: call.row.map(|row| denial_id(&self.job.id, row)),
+                pid: call.pid,
+                rule: call.rule,
+                action: call.action.to_owned(),
+                syscall: call.syscall,
+                arguments: call.arguments,
+                answer: call.answer.to_owned(),
+            })));
         }
     }
 
     /// Ends the jar at once, for the first cause.
     pub(super) fn stop(&mut self, cause: Cause) {
-        self.cause.get_or_insert(cause);
-        self.killed = true;
+        self.arbiter.hear(Proof::Cause(cause));
+        self.arbiter.hear(Proof::Killed);
         self.grace = None;
         if let Err(error) = sys::kill(self.pidfd) {
             tracing::error!(target: "belljar", jar = self.job.id, %error, "cannot kill a jar");
@@ -255,11 +243,12 @@ impl<'a> Watched<'a> {
         use belljar_plan::outcome::StoppedBy;
         match order {
             Asked::Signal(signal) => self.signal(signal),
+            Asked::Look => {}
             Asked::Limits(update) => self.updates.push_back(update),
             Asked::Kill => self.stop(Cause::Stop(StoppedBy::Host)),
             Asked::Stop { by, signal, grace } => {
-                let again = self.cause.is_some();
-                self.cause.get_or_insert(Cause::Stop(by));
+                let again = self.arbiter.cause().is_some();
+                self.arbiter.hear(Proof::Cause(Cause::Stop(by)));
                 match Instant::now().checked_add(grace) {
                     Some(end) if !again && !grace.is_zero() => {
                         self.signal(signal);
@@ -287,21 +276,6 @@ impl<'a> Watched<'a> {
         self.link.send(asked, Vec::new());
     }
 
-    fn tell(&mut self, hit: LimitHit) {
-        tracing::info!(target: "belljar", jar = self.job.id, limit = %hit.limit, at = ?hit.at, "limit reached");
-        self.told += 1;
-        let reached = LimitReached {
-            id: self.told,
-            jar: self.job.id.clone(),
-            task: self.job.task.clone(),
-            plugin: self.job.plan.plugin.clone(),
-            limit: hit.limit,
-            at: hit.at,
-        };
-        // Not every host listens.
-        let _ = self.job.events.try_send(Event::Limit(reached));
-    }
-
     /// What holds other limits now is watched for them, and tells of it.
     fn changed(&mut self, done: Done) {
         let wall = self.started.elapsed().as_nanos();
@@ -315,16 +289,7 @@ impl<'a> Watched<'a> {
             if change.limit == Limit::Output {
                 self.job.meter.change(change.after.soft, change.after.hard);
             }
-            self.told += 1;
-            let told = LimitChanged {
-                id: self.told,
-                jar: self.job.id.clone(),
-                task: self.job.task.clone(),
-                plugin: self.job.plan.plugin.clone(),
-                change,
-            };
-            // Not every host listens.
-            let _ = self.job.events.try_send(Event::LimitChanged(told));
+            self.job.events.tell(What::LimitChanged { change });
             self.changes.push(change);
         }
         done.answer();
@@ -332,7 +297,7 @@ impl<'a> Watched<'a> {
 
     fn hit(&mut self, limit: Limit, at: Edge) {
         if self.watch.hit(limit, at) {
-            self.tell(LimitHit { limit, at });
+            tell_limit(self.job, LimitHit { limit, at });
         }
     }
 
@@ -346,9 +311,9 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn grew(&mut self, seen: Grown) {
+    pub(super) fn grew(&mut self, seen: Grown) {
         for hit in self.watch.grew(seen) {
-            self.tell(hit);
+            tell_limit(self.job, hit);
         }
         if seen.bytes > self.watch.hard(Limit::Disk) {
             self.stop(Cause::Limit(Limit::Disk));
@@ -384,7 +349,7 @@ impl<'a> Watched<'a> {
             self.stop(Cause::Limit(Limit::Wall));
         }
         if over(self.grace)
-            && let Some(cause) = self.cause
+            && let Some(cause) = self.arbiter.cause()
         {
             self.stop(cause);
         }
@@ -395,8 +360,8 @@ impl<'a> Watched<'a> {
         if sys::gone(self.pidfd) {
             return None;
         }
-        let seen = match sight {
-            Sight::Seen(seen) => seen,
+        let (seen, glimpse) = match sight {
+            Sight::Seen(seen, glimpse) => (seen, glimpse),
             Sight::Nothing => {
                 self.blind += 1;
                 if self.blind >= BLIND && self.watch.must_see() {
@@ -411,14 +376,43 @@ impl<'a> Watched<'a> {
             }
         };
         self.blind = 0;
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.looked_at);
+        self.looked_at = now;
+        self.watch.weigh(seen.memory, since);
         let (hits, end) = self.watch.take(seen);
         for hit in hits {
-            self.tell(hit);
+            tell_limit(self.job, hit);
         }
+        let at = now.saturating_duration_since(self.started);
+        for what in self.signs.take(at, &glimpse) {
+            self.job.events.tell(what);
+        }
+        self.show(&seen, &glimpse, at);
         if let Some(limit) = end {
             self.stop(Cause::Limit(limit));
         }
         Some(seen)
+    }
+
+    /// Shows a sample to whoever wants one.
+    fn show(&self, seen: &Seen, glimpse: &Glimpse, at: Duration) {
+        let (stdout, stderr) = self.job.meter.counted();
+        let [cpu, memory, io] = glimpse.pressure.unwrap_or_default();
+        self.job.events.show(Sample {
+            wall_ns: u64::try_from(at.as_nanos()).unwrap_or(u64::MAX),
+            cpu_ns: seen.cpu,
+            memory: self.watch.of_guest(seen.memory),
+            tasks: seen.tasks,
+            disk: seen.disk.map(|(bytes, _)| bytes),
+            stdout,
+            stderr,
+            throttled_ns: glimpse.throttled,
+            cpu_pressure_ns: cpu,
+            memory_pressure_ns: memory,
+            io_pressure_ns: io,
+            paused: false,
+        });
     }
 
     fn look(&self, last: Option<Seen>, took: Duration) -> Look {
@@ -426,25 +420,29 @@ impl<'a> Watched<'a> {
         let processors = last.map_or(1, |_| processors());
         let jars = RUNNING.load(Relaxed);
         let pause = self.watch.pause(last, took, processors, jars);
+        let pause = match self.job.events.every() {
+            // Whoever wants to know pays for no more than a tenth of a processor either.
+            Some(every) => pause.min(every.max(took * 10)),
+            None => pause,
+        };
+        self.look_after(pause)
+    }
+
+    fn look_after(&self, pause: Duration) -> Look {
         let near = self
             .watch
             .soft(Limit::Memory)
             .min(self.watch.hard(Limit::Memory));
-        let jar = Jar {
+        let at = self.started.elapsed() + pause;
+        let subject = Subject {
             pid: self.pid,
             scratch: self.scratch.clone(),
             cgroup: self.job.cgroup.clone(),
+            near,
+            pressure: self.job.events.every().is_some() || self.signs.wants_pressure(at),
         };
-        Box::pin(look(pause, jar, near))
+        look(pause, subject)
     }
-}
-
-/// How many processors a jar can keep busy. Asking takes dozens of calls, so
-/// it is done once; it only says how often to look.
-fn processors() -> u64 {
-    static PROCESSORS: OnceLock<u64> = OnceLock::new();
-    *PROCESSORS
-        .get_or_init(|| std::thread::available_parallelism().map_or(1, |count| count.get() as u64))
 }
 
 /// How much granted directories have grown, at each look.
@@ -471,72 +469,4 @@ async fn wait(until: Option<Instant>) {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-/// What is looked at of a jar.
-struct Jar {
-    pid: i32,
-    scratch: Option<Arc<OwnedFd>>,
-    cgroup: Option<Arc<OwnCgroup>>,
-}
-
-async fn look(pause: Duration, jar: Jar, near: u64) -> (Sight, Duration) {
-    sleep(pause).await;
-    let begun = Instant::now();
-    let sight = match &jar.cgroup {
-        Some(cgroup) if cgroup.has_lost_a_limit() => Sight::Lost,
-        _ => seen(jar, near).await.map_or(Sight::Nothing, Sight::Seen),
-    };
-    (sight, begun.elapsed())
-}
-
-async fn seen(jar: Jar, near: u64) -> Option<Seen> {
-    let counted = jar.cgroup.as_ref().map(|cgroup| cgroup.counted());
-    let disk = jar.scratch.and_then(|scratch| sys::taken(&scratch).ok());
-    let disk = disk.map(|taken| (taken.bytes, taken.full));
-    let counted = match counted {
-        // The kernel counts, and nothing has to be looked for among tasks.
-        Some(Counted {
-            memory: Some(memory),
-            cpu: Some(cpu),
-            tasks: Some(tasks),
-            ..
-        }) => {
-            return Some(Seen {
-                memory,
-                cpu,
-                tasks,
-                disk,
-            });
-        }
-        counted => counted.unwrap_or_default(),
-    };
-    let seen = match sampled(jar.pid, near).await {
-        // What limits rest on is known without looking at tasks.
-        None if counted.cpu.is_some() && (counted.memory.is_some() || near == u64::MAX) => {
-            Some(Seen::default())
-        }
-        seen => seen,
-    };
-    seen.map(|seen| Seen {
-        memory: counted.memory.unwrap_or(seen.memory),
-        cpu: counted.cpu.unwrap_or(seen.cpu),
-        tasks: counted.tasks.unwrap_or(seen.tasks),
-        disk,
-    })
-}
-
-/// What the jar's tasks say of themselves.
-async fn sampled(pid: i32, near: u64) -> Option<Seen> {
-    let sample = sys::sample(pid).await?;
-    let mut memory = sample.private;
-    if memory > near && sample.processes.len() > 1 {
-        memory = memory.min(sys::shared_once(&sample.processes).await);
-    }
-    Some(Seen {
-        memory,
-        cpu: sample.cpu,
-        tasks: sample.tasks,
-        disk: None,
-    })
 }

@@ -1,15 +1,18 @@
 //! `--events FILE|fd:N`: what happens in the jar, a line of JSON each, written as
-//! it happens by a thread of its own, so that a reader who is slow holds up
+//! it happens on the library's thread for events, so that a reader who is slow holds up
 //! nobody but itself.
 
 use std::{
     fs::File,
     io::Write as _,
-    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     time::Duration,
 };
 
-use belljar::Events;
+use belljar::{Event, EventSink, event::What};
 
 use super::record::{Target, inherited};
 use crate::{ask::Usage, words};
@@ -22,11 +25,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Where nothing can be written there.
-pub(super) fn open(target: Target) -> Result<File, Usage> {
-    match target {
-        Target::Descriptor(number) => inherited("--events", number).map(File::from),
+pub(super) fn open(target: Target) -> Result<(Lines, Writing), Usage> {
+    let file = match target {
+        Target::Descriptor(number) => inherited("--events", number).map(File::from)?,
         Target::File(file) => {
-            File::create(&file).map_err(|cause| Usage::EventsFile { file, cause })
+            File::create(&file).map_err(|cause| Usage::EventsFile { file, cause })?
+        }
+    };
+    let (done, written) = channel();
+    let lines = Lines(Mutex::new(Some((file, done))));
+    Ok((lines, Writing(written)))
+}
+
+/// Writes events as lines, until one cannot be written.
+#[derive(Debug)]
+pub(super) struct Lines(Mutex<Option<(File, Sender<()>)>>);
+
+impl EventSink for Lines {
+    fn event(&self, event: &Event) {
+        let mut writing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((file, _)) = &mut *writing else {
+            return;
+        };
+        let mut line = serde_json::to_vec(event).unwrap_or_default();
+        line.push(b'\n');
+        let written = file.write_all(&line);
+        if let Err(error) = &written {
+            words::say(&format!("--events: cannot write: {error}"));
+        }
+        if written.is_err() || matches!(event.what, What::Terminated(_)) {
+            // With it goes the file, and whoever waits for that learns of it.
+            *writing = None;
         }
     }
 }
@@ -35,32 +64,18 @@ pub(super) fn open(target: Target) -> Result<File, Usage> {
 #[derive(Debug)]
 pub(super) struct Writing(Receiver<()>);
 
-/// Writes all that comes, until the jar has ended.
-pub(super) fn write(mut events: Events, mut file: File) -> Option<Writing> {
-    let (done, ended) = sync_channel(1);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    let begun = std::thread::Builder::new()
-        .name("belljar-events".to_owned())
-        .spawn(move || {
-            while let Some(event) = runtime.block_on(events.next()) {
-                let mut line = serde_json::to_vec(&event).unwrap_or_default();
-                line.push(b'\n');
-                if let Err(error) = file.write_all(&line) {
-                    words::say(&format!("--events: cannot write: {error}"));
-                    break;
-                }
-            }
-            // Nobody waits where it took too long.
-            let _ = done.send(());
-        });
-    begun.is_ok().then_some(Writing(ended))
-}
-
 impl Writing {
     /// Waits until all is written, for as long as a reader reads.
     pub(super) fn finish(self) {
         if self.0.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             words::say("--events: nobody reads them");
         }
+    }
+}
+
+impl Lines {
+    /// To be told to a jar.
+    pub(super) fn shared(self) -> Arc<dyn EventSink> {
+        Arc::new(self)
     }
 }

@@ -295,7 +295,7 @@ mod tests {
     use belljar_policy::data::{
         Strength,
         outcome::StoppedBy,
-        report::{LimitReport, SCHEMA, Usage},
+        report::{LimitReport, SCHEMA},
     };
 
     use super::*;
@@ -307,6 +307,7 @@ mod tests {
             task: None,
             plugin: None,
             plan_digest: None,
+            reason: outcome.reason(),
             outcome,
             limit_changes: Vec::new(),
             limits_hit: Vec::new(),
@@ -317,7 +318,7 @@ mod tests {
                 used: None,
                 decided_by: "preset strict".into(),
             }],
-            usage: Usage::default(),
+            usage: Default::default(),
             enforcement: Vec::new(),
             landlock: None,
             violations: Vec::new(),

@@ -7,7 +7,7 @@ use belljar_plan::{
     Bytes, Limit, Outcome, Plan, Report, Rule,
     observation::{Intent, Observation, Observations},
     plan::PlannedLimit,
-    report::{Denials, Edge, LimitHit, LimitReport, Usage, Violation},
+    report::{Denials, Edge, LimitHit, LimitReport, Violation},
 };
 use proptest::prelude::*;
 
@@ -106,7 +106,8 @@ fn report(code: u8, rows: Vec<Observation>) -> Report {
         limits_hit: Vec::new(),
         limits: Vec::new(),
         limit_changes: Vec::new(),
-        usage: Usage::default(),
+        reason: String::new(),
+        usage: Default::default(),
         enforcement: Vec::new(),
         landlock: None,
         violations: Vec::new(),

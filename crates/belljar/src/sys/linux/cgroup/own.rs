@@ -147,6 +147,8 @@ pub(crate) enum Whose {
     Own,
     /// That of all jars of this host together.
     OfAll,
+    /// None of Belljar's: the machine's memory, or the limit of a cgroup above.
+    Above,
 }
 
 /// A cgroup for a jar that is not planned yet, with nothing set; removed with this value,
@@ -320,20 +322,36 @@ impl OwnCgroup {
         self.made.number("memory.peak")
     }
 
-    /// The kernel ended tasks of it for want of memory, and whose limit that was.
-    pub(crate) fn out_of_memory(&self) -> Option<Whose> {
-        let counted = |event| self.made.has_counted("memory.events.local", event) == Some(true);
-        if !counted("oom_kill") {
-            return None;
-        }
+    /// The most tasks that it ever had at once; Linux 6.1.
+    pub(crate) fn tasks_peak(&self) -> Option<u64> {
+        self.made.number("pids.peak")
+    }
+
+    /// What it had read from disks and written to them, all of them together; io.stat.
+    pub(crate) fn io(&self) -> Option<Io> {
+        // It is empty until there was any.
+        self.made.read("io.stat").ok().map(|text| io(&text))
+    }
+
+    /// Page faults of every task that ever was in it, and those of them that waited for a
+    /// disk; memory.stat.
+    pub(crate) fn faults(&self) -> Option<(u64, u64)> {
+        let stat = self.made.read("memory.stat").ok()?;
+        field(&stat, "pgfault").zip(field(&stat, "pgmajfault"))
+    }
+
+    /// How many tasks of it the kernel has ended for want of memory, and whose limit that was.
+    pub(crate) fn out_of_memory(&self) -> Option<(u64, Whose)> {
+        let events = self.made.read("memory.events.local").ok()?;
+        let killed = field(&events, "oom_kill").filter(|killed| *killed > 0)?;
+        let own = field(&events, "oom").is_some_and(|times| times > 0);
         let above = self.above.as_ref();
-        match counted("oom") {
-            true => Some(Whose::Own),
-            // Of others it is the machine's, or of whoever is above all.
-            false => above
-                .is_some_and(|above| above.out_of_memory())
-                .then_some(Whose::OfAll),
-        }
+        let whose = match own {
+            true => Whose::Own,
+            false if above.is_some_and(|above| above.out_of_memory()) => Whose::OfAll,
+            false => Whose::Above,
+        };
+        Some((killed, whose))
     }
 
     /// A fork was refused, since there were as many tasks as it may have. Before Linux
@@ -363,6 +381,36 @@ impl OwnCgroup {
         }
         true
     }
+}
+
+/// What went to disks and came from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Io {
+    /// Bytes.
+    pub(crate) read: u64,
+    /// Bytes.
+    pub(crate) written: u64,
+    /// How many reads.
+    pub(crate) reads: u64,
+    /// How many writes.
+    pub(crate) writes: u64,
+}
+
+/// The sum of all lines of io.stat: a device each, and words `key=value`.
+fn io(stat: &str) -> Io {
+    let mut sum = Io::default();
+    let words = stat.lines().flat_map(|line| line.split(' '));
+    for (key, value) in words.filter_map(|word| word.split_once('=')) {
+        let into = match key {
+            "rbytes" => &mut sum.read,
+            "wbytes" => &mut sum.written,
+            "rios" => &mut sum.reads,
+            "wios" => &mut sum.writes,
+            _ => continue,
+        };
+        *into = into.saturating_add(value.parse().unwrap_or(0));
+    }
+    sum
 }
 
 /// The total of the line `some`, in nanoseconds.
@@ -414,6 +462,21 @@ pub(crate) struct Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn io_is_the_sum_over_all_disks() {
+        let text = "8:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0\n\
+            8:0 rbytes=1 wbytes=2 rios=3 wios=4\n\
+            7:0 \n";
+        let sum = Io {
+            read: 1_459_201,
+            written: 314_773_506,
+            reads: 195,
+            writes: 357,
+        };
+        assert_eq!(io(text), sum);
+        assert_eq!(io(""), Io::default());
+    }
 
     #[test]
     fn pressure_is_the_time_in_which_some_task_waited() {
