@@ -164,14 +164,16 @@ impl Confine {
         }
     }
 
-    /// Keeps a descriptor beyond 0, 1 and 2. A directory, a path alone or a file that is
-    /// open for writing is refused when it is applied: each is a way out.
+    /// Keeps a descriptor beyond 0, 1 and 2, also for a program that is started. A directory,
+    /// a path alone, a file that is open for writing or a unix socket without a peer of its
+    /// own is refused when it is applied: each is a way out.
     pub fn keep(mut self, descriptor: impl AsFd) -> Self {
         self.kept.push(descriptor.as_fd().as_raw_fd());
         self
     }
 
-    /// Keeps a descriptor, whatever it is, until the program is started: it is closed then.
+    /// Keeps a descriptor, whatever it is, until the program is started: `tell` gets it, and
+    /// closes it.
     pub fn keep_until_start(mut self, descriptor: OwnedFd) -> Self {
         self.until_start.push(descriptor);
         self
@@ -230,7 +232,7 @@ impl Confine {
         let confined = self.told(*plan);
         tell(&confined, self.until_start);
         let source = match start {
-            Some(start) => start.go(),
+            Some(start) => start.go(&self.kept),
             None => io::ErrorKind::InvalidInput.into(),
         };
         Err(ConfineError::Start { path, source })
@@ -262,10 +264,17 @@ impl Confine {
         let own = sys::look(&self.kept)?;
         let process = Process {
             threads: own.threads,
+            filtered_apart: own.filtered_apart,
             capabilities: own.capabilities,
             bounding: own.bounding,
             start,
             held: own.held,
+            // What is no path of the policy's kind can't be granted either.
+            procs: own
+                .procs
+                .iter()
+                .filter_map(|at| UnixPath::new(at).ok())
+                .collect(),
             entries,
         };
         Ok(match planner::plan(&verified, policy, &facts, &process)? {

@@ -2,6 +2,8 @@
 
 #[expect(dead_code, reason = "the planner's own tests use the rest")]
 mod common;
+#[path = "confine/refused.rs"]
+mod refused;
 
 use std::collections::BTreeMap;
 
@@ -23,10 +25,12 @@ use common::{as_root, found, machine, path, survey, true_program};
 fn process(start: Start) -> Process {
     Process {
         threads: 1,
+        filtered_apart: false,
         capabilities: false,
         bounding: false,
         start,
         held: Vec::new(),
+        procs: Vec::new(),
         entries: BTreeMap::new(),
     }
 }
@@ -91,7 +95,7 @@ fn at(plan: &Confinement, word: &str) -> Option<usize> {
 /// What a place may be used for; none where there is no rule of just this place.
 fn access(plan: &Confinement, place: &str) -> Option<u64> {
     plan.steps.iter().find_map(|step| match step {
-        Step::AllowPath { path, access, .. } if path.0 == place[1..].as_bytes() => Some(*access),
+        Step::AllowPath { path, access, .. } if path.0 == place.as_bytes()[1..] => Some(*access),
         _ => None,
     })
 }
@@ -148,19 +152,6 @@ fn its_own_rules_are_held_by_the_kernel_and_every_other_is_listed_as_not_in_conf
             assert_eq!(rule.requested, Strength::None);
             assert!(rule.steps.is_empty());
         }
-    }
-}
-
-#[test]
-fn a_rule_that_no_process_can_lay_upon_itself_is_refused_where_it_is_required() {
-    for rule in Rule::ALL.iter().filter(|rule| !RULES.contains(rule)) {
-        let policy = Policy::strict().require_as(*rule, Strength::Supervisor, "--require it");
-        let unmet = unmet(decide(&policy, &machine(), &process(Start::Stays)));
-        assert_eq!(unmet.len(), 1, "{unmet:?}");
-        let (refused, reason, remedy) = &unmet[0];
-        assert_eq!(refused, rule);
-        assert!(reason.contains("not in confine") && reason.contains("--require it"));
-        assert!(remedy.contains("belljar run"), "{remedy}");
     }
 }
 
@@ -246,15 +237,27 @@ fn with_more_threads_it_is_unsupported_and_says_what_to_do() {
     assert!(why.what.contains("capset(2) holds"), "{why:?}");
 
     // What holds all threads is left where the rest is accepted, and no more is claimed.
-    let filter_alone = without_files.best_effort(Rule::Privileges);
+    let half = without_files.best_effort(Rule::Privileges);
+    let refused = unmet(decide(&half, &as_root(), &capable));
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0].0, Rule::Descriptors);
+    let filter_alone = half.best_effort(Rule::Descriptors);
     let plan = planned(&filter_alone, &as_root(), &capable);
-    for rule in [Rule::Files, Rule::Privileges] {
+    for rule in [Rule::Files, Rule::Privileges, Rule::Descriptors] {
         assert_eq!(strength(&plan, rule), Strength::None, "{rule}");
     }
     for word in ["restrict", "capabilities", "securebits"] {
         assert_eq!(at(&plan, word), None, "{word}");
     }
     assert_eq!(strength(&plan, Rule::Syscalls), Strength::Kernel);
+
+    // Where one of them has a filter of its own not even that can be.
+    let apart = Process {
+        filtered_apart: true,
+        ..capable
+    };
+    let why = unsupported(&filter_alone, &as_root(), &apart);
+    assert!(why.what.contains("a filter of their own"), "{why:?}");
 }
 
 #[test]
@@ -437,127 +440,6 @@ fn what_may_be_written_could_become_code_of_a_program_that_is_started() {
     };
     let refused = unmet(decide(&Policy::strict(), &machine(), &stream));
     assert_eq!(refused[0].0, Rule::WritableCode);
-}
-
-#[test]
-fn words_that_take_a_jar_are_refused_with_the_way_out() {
-    let stays = process(Start::Stays);
-    for preset in [Policy::standard(), Policy::of(Preset::Standard)] {
-        let reason = invalid(decide(&preset, &machine(), &stays));
-        assert!(reason.contains("`minimal` or `strict`"), "{reason}");
-    }
-    let bound = Bound {
-        hard: Some(1 << 30),
-        ..Bound::default()
-    };
-    for limit in Limit::ALL {
-        let policy = Policy::strict().limit(*limit, bound);
-        let Ok(policy) = policy else { continue };
-        let decided = decide(&policy, &machine(), &stays);
-        if RULES.contains(&limit.rule()) {
-            decided.unwrap();
-        } else {
-            let reason = invalid(decided);
-            assert!(reason.contains(limit.word()), "{limit}: {reason}");
-        }
-    }
-    // Who says that it need not be held, or lifts it, is not told that it is.
-    let lifted = Policy::strict()
-        .limit(Limit::Memory, Bound::default())
-        .unwrap();
-    decide(&lifted, &machine(), &stays).unwrap();
-    let accepted = Policy::strict()
-        .limit(Limit::Memory, bound)
-        .unwrap()
-        .best_effort(Rule::Memory);
-    let plan = planned(&accepted, &machine(), &stays);
-    assert!(plan.limits.iter().all(|limit| limit.limit != Limit::Memory));
-    for policy in [
-        Policy::strict().set_env("A", "b").unwrap(),
-        Policy::strict().end_on(Rule::Nesting),
-        Policy::strict().together(Limit::Memory, 1 << 30).unwrap(),
-    ] {
-        let reason = invalid(decide(&policy, &machine(), &stays));
-        assert!(reason.contains("belljar run"), "{reason}");
-    }
-}
-
-#[test]
-fn grants_that_take_mounts_or_somebody_who_connects_are_refused() {
-    let cases = [
-        ("/srv", Some("/in"), FileKind::Directory, false),
-        ("/run/bus", None, FileKind::Socket, false),
-        ("/", None, FileKind::Directory, true),
-        ("/proc", None, FileKind::Directory, true),
-    ];
-    for (at, inside, kind, write) in cases {
-        let mut verified = true_program();
-        survey(&mut verified, at, found(at, kind));
-        let mut policy = Policy::minimal();
-        let grants = match write {
-            true => &mut policy.flags.write,
-            false => &mut policy.flags.read,
-        };
-        grants.push(Place {
-            path: path(at),
-            at: inside.map(path),
-        });
-        let decided = confine::plan(&verified, &policy, &machine(), &process(Start::Stays));
-        let reason = invalid(decided);
-        assert!(reason.contains(at), "{reason}");
-    }
-}
-
-#[test]
-fn descriptors_that_are_a_way_out_are_not_kept() {
-    for (number, kind, kept) in [
-        (7, HeldKind::Place, false),
-        (7, HeldKind::WrittenFile { read: false }, false),
-        (7, HeldKind::Other, true),
-        (1, HeldKind::WrittenFile { read: false }, true),
-    ] {
-        let holds = Process {
-            held: vec![Held { number, kind }],
-            ..process(Start::Stays)
-        };
-        let decided = decide(&Policy::strict(), &machine(), &holds);
-        match kept {
-            true => drop(decided.unwrap()),
-            false => assert!(invalid(decided).contains("descriptor 7")),
-        }
-    }
-}
-
-#[test]
-fn other_systems_and_unknown_machines_are_told_apart() {
-    let elsewhere = HostFacts {
-        os: Os::Freebsd,
-        ..machine()
-    };
-    let why = unsupported(&Policy::strict(), &elsewhere, &process(Start::Stays));
-    assert!(why.what.contains("Freebsd"), "{why:?}");
-    let unknown = HostFacts {
-        machine: "vax".into(),
-        ..machine()
-    };
-    let refused = unmet(decide(&Policy::strict(), &unknown, &process(Start::Stays)));
-    assert!(refused.iter().any(|(rule, ..)| *rule == Rule::Syscalls));
-    let no_seccomp = HostFacts {
-        seccomp: Ability::Unavailable {
-            cause: "no filters here".into(),
-            remedy: "boot another".into(),
-        },
-        ..machine()
-    };
-    let refused = unmet(decide(
-        &Policy::strict(),
-        &no_seccomp,
-        &process(Start::Stays),
-    ));
-    let of = |wanted| refused.iter().find(|(rule, ..)| *rule == wanted);
-    for rule in [Rule::Syscalls, Rule::Nesting, Rule::Files, Rule::Privileges] {
-        assert_eq!(of(rule).unwrap().1, "no filters here", "{rule}");
-    }
 }
 
 #[test]

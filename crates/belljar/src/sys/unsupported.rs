@@ -506,9 +506,11 @@ pub(crate) mod confine {
     #[derive(Clone, Debug)]
     pub(crate) struct Own {
         pub(crate) threads: usize,
+        pub(crate) filtered_apart: bool,
         pub(crate) capabilities: bool,
         pub(crate) bounding: bool,
         pub(crate) held: Vec<Held>,
+        pub(crate) procs: Vec<String>,
     }
 
     pub(crate) fn look(_: &[RawFd]) -> Result<Own, ConfineError> {
@@ -522,7 +524,7 @@ pub(crate) mod confine {
             Err(failed())
         }
 
-        pub(crate) fn go(self) -> io::Error {
+        pub(crate) fn go(self, _: &[RawFd]) -> io::Error {
             io::ErrorKind::Unsupported.into()
         }
     }

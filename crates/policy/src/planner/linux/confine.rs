@@ -5,8 +5,6 @@
 //! holds it is Landlock, the filter, rlimits and emptied sets of capabilities; the rules that
 //! take more are listed as [`NOT_IN_CONFINE`].
 
-use std::collections::BTreeMap;
-
 use belljar_plan::{
     Bytes, Filter, Limit, Preset, Rule, Step, Strength,
     filter::{Code, Exec, Unix},
@@ -27,17 +25,18 @@ use super::{
 use crate::{
     effective::{Effective, effective},
     facts::{Ability, HostFacts, Os},
-    path::UnixPath,
     policy::{Policy, Said},
     refusal::Refusal,
     verified::{Subject, Verified},
 };
 
 mod places;
+mod process;
 mod refuse;
 mod rules;
 
 pub use places::listed;
+pub use process::{Entry, Held, HeldKind, Process, Start};
 
 /// The mechanism of a rule that no process can lay upon itself.
 pub const NOT_IN_CONFINE: &str = "not in confine";
@@ -82,64 +81,6 @@ const ATTRIBUTES: [&str; 16] = [
     "setxattr",
     "setxattrat",
 ];
-
-/// What is known of the process that confines itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// How many threads it has. Landlock and capset(2) hold the calling one alone.
-    pub threads: usize,
-    /// It has a capability in one of its sets but the bounding one.
-    pub capabilities: bool,
-    /// It may empty the bounding set: it has `CAP_SETPCAP`.
-    pub bounding: bool,
-    /// What becomes of it.
-    pub start: Start,
-    /// The descriptors that it keeps, 0, 1 and 2 among them.
-    pub held: Vec<Held>,
-    /// What is in the directories that [`listed`] names, as far as it can be seen.
-    pub entries: BTreeMap<UnixPath, Vec<Entry>>,
-}
-
-/// What becomes of a process that confines itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// It goes on as the program that it is.
-    Stays,
-    /// It becomes the program that was verified, at once.
-    Executes,
-}
-
-/// A descriptor that is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Its number.
-    pub number: i32,
-    /// What it leads to.
-    pub kind: HeldKind,
-}
-
-/// What a descriptor leads to, as far as that matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldKind {
-    /// A directory, or a path alone (`O_PATH`).
-    Place,
-    /// A regular file that is open for writing; with `read` also for reading.
-    WrittenFile {
-        /// Code could be mapped of it that was written to it.
-        read: bool,
-    },
-    /// Anything else.
-    Other,
-}
-
-/// One name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Without the directory.
-    pub name: String,
-    /// What it is; links are left out.
-    pub directory: bool,
-}
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,7 +148,7 @@ pub fn plan(
     let policy = with_preset(policy);
     let effective = effective(verified, &policy)?;
     refuse::policy(&policy, &effective)?;
-    refuse::grants(verified, &effective)?;
+    refuse::grants(verified, &effective, &process.procs)?;
     refuse::descriptors(&process.held)?;
     if let Some(unsupported) = of_threads(&effective, facts, process) {
         return Ok(Decision::Unsupported(unsupported));
@@ -305,6 +246,16 @@ fn of_threads(effective: &Effective, facts: &HostFacts, process: &Process) -> Op
     if process.threads == 1 {
         return None;
     }
+    if process.filtered_apart {
+        return Some(Unsupported {
+            what: format!(
+                "this process has {} threads, and some of them a filter of their own, so that none can be put on all; nothing \
+                 was applied",
+                process.threads
+            ),
+            remedy: "confine it before any thread is started".to_owned(),
+        });
+    }
     let accepted = |rule: Rule| effective.best_effort.contains_key(&rule);
     let by_landlock = !accepted(Rule::Files) && no_domain(facts, true).is_none();
     let by_sets = !accepted(Rule::Privileges) && process.capabilities;
@@ -319,8 +270,8 @@ fn of_threads(effective: &Effective, facts: &HostFacts, process: &Process) -> Op
             "this process has {} threads, and {what} the calling one alone; nothing was applied",
             process.threads
         ),
-        remedy: "confine it before any thread is started; `best_effort` of the rules files and privileges leaves \
-                 the filter and rlimits, which hold all threads"
+        remedy: "confine it before any thread is started; `best_effort` of the rules files, privileges and \
+                 descriptors leaves the filter and rlimits, which hold all threads"
             .to_owned(),
     })
 }

@@ -4,12 +4,18 @@
 use std::{
     ffi::{CString, c_char},
     io,
-    os::raw::c_void,
+    os::{
+        fd::{BorrowedFd, RawFd},
+        raw::c_void,
+    },
     ptr,
 };
 
 use belljar_plan::Bytes;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::{
+    io::FdFlags,
+    mm::{MapFlags, ProtFlags, mmap_anonymous},
+};
 
 use crate::confine::ConfineError;
 
@@ -85,8 +91,16 @@ impl Start {
         Ok(())
     }
 
-    /// Becomes the program; returns only why it could not.
-    pub(crate) fn go(self) -> io::Error {
+    /// Becomes the program, which gets the kept descriptors; returns only why it could not.
+    pub(crate) fn go(self, kept: &[RawFd]) -> io::Error {
+        for number in kept {
+            // SAFETY: whoever had it kept lent it to what is confined, which has one thread
+            // that does nothing else here.
+            let fd = unsafe { BorrowedFd::borrow_raw(*number) };
+            if let Err(errno) = rustix::io::fcntl_setfd(fd, FdFlags::empty()) {
+                return errno.into();
+            }
+        }
         for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
             // Rust ignores the one, and the program of this crate the other.
             // SAFETY: no handler is handed over.

@@ -7,6 +7,7 @@ use super::{Held, HeldKind, RULES};
 use crate::{
     effective::Effective,
     parse::tame,
+    path::UnixPath,
     policy::Policy,
     refusal::Refusal,
     units::flag,
@@ -86,7 +87,11 @@ fn limit_of_all(limit: Limit, origin: &str) -> String {
 ///
 /// # Errors
 /// All of them, each with the remedy.
-pub(super) fn grants(verified: &Verified, effective: &Effective) -> Result<(), Refusal> {
+pub(super) fn grants(
+    verified: &Verified,
+    effective: &Effective,
+    procs: &[UnixPath],
+) -> Result<(), Refusal> {
     let mut reasons = Vec::new();
     for grant in &effective.grants {
         let path = tame(grant.path.as_str());
@@ -99,12 +104,13 @@ pub(super) fn grants(verified: &Verified, effective: &Effective) -> Result<(), R
         let found = verified.survey.find(&grant.path);
         let over = |found: &crate::verified::Found| {
             let path = found.path.as_str();
-            path == "/" || path == "/proc" || path.starts_with("/proc/")
+            let holds = |at: &UnixPath| at.is_within(&found.path) || found.path.is_within(at);
+            path == "/" || path == "/proc" || path.starts_with("/proc/") || procs.iter().any(holds)
         };
         if grant.write && found.is_ok_and(over) {
             reasons.push(format!(
-                "confine: {path} ({}) cannot be granted for writing: by /proc a process writes its own memory and that of others; \
-                 grant what it needs below",
+                "confine: {path} ({}) cannot be granted for writing: by a procfs in it a process writes its own memory and \
+                 settings; grant what it needs beside that",
                 grant.origin
             ));
         }
@@ -136,10 +142,11 @@ pub(super) fn descriptors(held: &[Held]) -> Result<(), Refusal> {
             let what = match held.kind {
                 HeldKind::Place => "a directory or a path",
                 HeldKind::WrittenFile { .. } => "a file that is open for writing",
+                HeldKind::LooseSocket => "a unix socket that can be connected or sent from to others",
                 HeldKind::Other => return None,
             };
             Some(format!(
-                "confine: descriptor {} is {what}, which is a way out; keep a pipe or a socket, and grant files by path",
+                "confine: descriptor {} is {what}, which is a way out; keep a pipe or a connected socket, and grant files by path",
                 held.number
             ))
         });

@@ -10,7 +10,9 @@ use belljar_plan::{
     plan::{Enforcement, PlannedLimit, PlannedRule},
 };
 
-use super::{ATTRIBUTES, NOT_IN_CONFINE, Process, RULES, demand, enforcement, filter, least};
+use super::{
+    ATTRIBUTES, Held, HeldKind, NOT_IN_CONFINE, Process, RULES, demand, enforcement, filter, least,
+};
 use crate::{
     effective::Effective,
     facts::{Ability, HostFacts},
@@ -71,7 +73,7 @@ fn held(rule: Rule, placed: &Placed<'_>) -> Enforcement {
     let Some(filter) = placed.filter else {
         return match rule {
             Rule::OpenFiles | Rule::FileSize => of_limit(rule, placed),
-            Rule::Descriptors => descriptors(),
+            Rule::Descriptors => descriptors(placed),
             _ => nothing(),
         };
     };
@@ -80,21 +82,7 @@ fn held(rule: Rule, placed: &Placed<'_>) -> Enforcement {
     }
     match rule {
         Rule::Files => files(filter, placed),
-        Rule::Sockets => {
-            let scoped = placed
-                .domain
-                .is_ok_and(|domain| domain.handles(Right::AbstractUnixSocket));
-            let more = match scoped {
-                true => "; abstract names of the machine refused by Landlock too",
-                false => "",
-            };
-            enforcement(
-                format!(
-                    "seccomp: no unix sockets but pairs that are connected to each other{more}"
-                ),
-                Kernel,
-            )
-        }
+        Rule::Sockets => sockets(placed),
         Rule::Privileges => privileges(placed),
         Rule::Syscalls => enforcement(
             "seccomp on all threads: the preset's list by number and argument, all else refused; no events",
@@ -104,7 +92,7 @@ fn held(rule: Rule, placed: &Placed<'_>) -> Enforcement {
             "seccomp: no flag of a namespace, no mount, no other root",
             Kernel,
         ),
-        Rule::Descriptors => descriptors(),
+        Rule::Descriptors => descriptors(placed),
         Rule::Exec => match filter.exec {
             Exec::Any => enforcement("granted: other programs may be started", None),
             Exec::Once => enforcement(
@@ -119,7 +107,13 @@ fn held(rule: Rule, placed: &Placed<'_>) -> Enforcement {
     }
 }
 
-fn descriptors() -> Enforcement {
+fn descriptors(placed: &Placed<'_>) -> Enforcement {
+    if placed.process.threads > 1 {
+        return enforcement(
+            "nothing: what is open at one moment leads to /dev/null, and other threads may open more meanwhile",
+            Strength::None,
+        );
+    }
     enforcement(
         "every descriptor but 0, 1, 2 and the kept leads to /dev/null, and is closed on exec",
         Strength::Kernel,
@@ -138,6 +132,30 @@ fn of_limit(rule: Rule, placed: &Placed<'_>) -> Enforcement {
     }
 }
 
+fn sockets(placed: &Placed<'_>) -> Enforcement {
+    let loose = |held: &&Held| held.kind == HeldKind::LooseSocket;
+    if let Some(held) = placed.process.held.iter().find(loose) {
+        return enforcement(
+            format!(
+                "nothing: descriptor {} is a unix socket that can be connected or sent from to others",
+                held.number
+            ),
+            Strength::None,
+        );
+    }
+    let scoped = placed
+        .domain
+        .is_ok_and(|domain| domain.handles(Right::AbstractUnixSocket));
+    let more = match scoped {
+        true => "; abstract names of the machine refused by Landlock too",
+        false => "",
+    };
+    enforcement(
+        format!("seccomp: no unix sockets but pairs that are connected to each other{more}"),
+        Strength::Kernel,
+    )
+}
+
 fn files(filter: &Filter, placed: &Placed<'_>) -> Enforcement {
     let domain = match placed.domain {
         Ok(domain) => domain,
@@ -153,13 +171,15 @@ fn files(filter: &Filter, placed: &Placed<'_>) -> Enforcement {
         );
     }
     let names = match placed.effective.preset.value {
-        Preset::Minimal => "; names in hidden directories can be listed",
+        Preset::Minimal => {
+            "; names in hidden directories can be listed, and flags of own files set by ioctl"
+        }
         Preset::Standard | Preset::Strict => "",
     };
     enforcement(
         format!(
             "{}: only granted paths can be opened, listed, made, moved and removed; seccomp: modes, owners and extended \
-             attributes stay as they are; that a path is there, and its attributes, can be seen, and times of own files set{names}",
+             attributes stay as they are; that a path is there, its attributes and what happens to it can be seen, and times of own files set{names}",
             domain.mechanism()
         ),
         Strength::Kernel,
@@ -255,6 +275,23 @@ fn cause(planned: &PlannedRule, facts: &HostFacts, alone: bool) -> (String, Stri
                     facts.landlock_abi
                 ),
                 format!("boot Linux 5.19 or later; or {accept}"),
+            );
+        }
+        (Rule::Descriptors, _) if !alone => {
+            return (
+                "other threads may open descriptors meanwhile".to_owned(),
+                format!("confine the process before any thread is started; or {accept}"),
+            );
+        }
+        (Rule::Sockets, _)
+            if let Some(reason) = planned
+                .planned
+                .mechanism
+                .strip_prefix("nothing: descriptor") =>
+        {
+            return (
+                format!("descriptor{reason}"),
+                format!("give it a pipe or a connected socket instead; or {accept}"),
             );
         }
         (Rule::Files | Rule::Privileges, _) if !alone => {
