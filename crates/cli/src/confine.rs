@@ -10,17 +10,23 @@ use std::{
 };
 
 use belljar::{
+    Outcome,
     confine::{Confine, ConfineError},
-    verify::VerifyError,
 };
-use belljar_policy::{Refusal, data::confined::Confined};
+use belljar_policy::data::confined::Confined;
 use clap::Args;
 
 use crate::{
     ask::{Confining, Usage, remedy},
-    run::record::{self, Target},
+    run::{
+        record::{self, Target},
+        verdict,
+    },
     words,
 };
+
+/// The exit status of what cannot be started.
+const NOT_RUNNABLE: u8 = 126;
 
 const USAGE: &str = "belljar confine [OPTIONS] [--] PROGRAM [ARGS]...";
 
@@ -36,7 +42,8 @@ The preset `strict` shows PROGRAM, its libraries and what you grant, and starts 
 
 Examples:
   belljar confine --read names.txt -- sort names.txt
-  belljar confine --preset minimal --write out -- make -C src OUT=../out
+  belljar confine --preset minimal --write out -- tar -xf src.tar -C out
+  belljar confine --keep-fd 3 -- sh -c 'read x <&3' 3<pipe
   belljar confine --report r.json --require files=kernel -- wc -l < notes
 
 Exit status:
@@ -95,18 +102,31 @@ pub(crate) fn run(options: &Options) -> u8 {
         Ok(never) => match never {},
         Err(error) => error,
     };
-    match &error {
-        StartError::Confine(ConfineError::Refused(Refusal::Unmet { unmet })) => {
+    let outcome = error.outcome();
+    match (&error, &outcome) {
+        (_, Some(Outcome::Refused { unmet })) => {
             for unmet in unmet {
                 words::say(&format!("{unmet}\nremedy: {}", unmet.remedy));
             }
         }
-        error => words::complain(error, error.remedy().as_deref()),
+        (_, Some(Outcome::NotFound { path, searched })) => {
+            words::say(&verdict::not_found(path, searched));
+        }
+        (_, Some(Outcome::NotRunnable { path, errno })) => {
+            words::say(&verdict::not_runnable(path, *errno));
+        }
+        (error, _) => words::complain(error, error.remedy().as_deref()),
     }
-    error.status()
+    match (&error, outcome) {
+        (_, Some(outcome)) => outcome.exit_status(),
+        (StartError::Confine(ConfineError::Start { .. }), None) => NOT_RUNNABLE,
+        _ => words::BAD_USAGE,
+    }
 }
 
 fn start(options: &Options) -> Result<std::convert::Infallible, StartError> {
+    let mut words = options.words.iter().cloned();
+    let program = words.next().ok_or(Usage::NothingToRun)?;
     // First, while no descriptor of belljar's own can have the number.
     let report = options
         .report
@@ -123,8 +143,6 @@ fn start(options: &Options) -> Result<std::convert::Infallible, StartError> {
     if let Some(report) = report {
         confine = confine.keep_until_start(report);
     }
-    let mut words = options.words.iter().cloned();
-    let program = words.next().ok_or(Usage::NothingToRun)?;
     let unsupported = confine.start(program, words, |confined, reports| {
         for report in reports {
             tell(confined, report);
@@ -178,8 +196,14 @@ impl StartError {
             )),
             Self::Unsupported { remedy, .. } => Some(remedy.clone()),
             Self::Confine(ConfineError::Verify(error)) => remedy::of_verify(error),
-            Self::Confine(ConfineError::Refused(Refusal::NotRunnable { remedy, .. })) => {
-                Some(remedy.clone())
+            Self::Confine(ConfineError::Start { source, .. }) => source
+                .raw_os_error()
+                .and_then(verdict::to_run)
+                .map(str::to_owned),
+            Self::Confine(ConfineError::Prepare { source, .. } | ConfineError::Look { source, .. })
+                if source.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) =>
+            {
+                Some(words::MORE_FILES.to_owned())
             }
             Self::Confine(ConfineError::HalfApplied { .. }) => {
                 Some("start it anew where the step can be done; `belljar doctor` tells what this machine has".to_owned())
@@ -188,18 +212,13 @@ impl StartError {
         }
     }
 
-    fn status(&self) -> u8 {
-        const NOT_RUNNABLE: u8 = 126;
-        const NOT_FOUND: u8 = 127;
+    /// What a run of the program would have come to; none where only a process that
+    /// confines itself fails so.
+    fn outcome(&self) -> Option<Outcome> {
         match self {
-            Self::Confine(ConfineError::Start { .. }) => NOT_RUNNABLE,
-            Self::Confine(ConfineError::Refused(refusal)) => match refusal {
-                Refusal::NotFound { .. } => NOT_FOUND,
-                Refusal::NotRunnable { .. } => NOT_RUNNABLE,
-                Refusal::Unmet { .. } | Refusal::Invalid { .. } => words::BAD_USAGE,
-            },
-            Self::Confine(ConfineError::Verify(VerifyError::NoProgram)) => NOT_FOUND,
-            _ => words::BAD_USAGE,
+            Self::Confine(ConfineError::Verify(error)) => error.outcome(),
+            Self::Confine(ConfineError::Refused(refusal)) => refusal.outcome(),
+            _ => None,
         }
     }
 }

@@ -5,7 +5,7 @@ mod events;
 mod options;
 pub(crate) mod record;
 mod signals;
-mod verdict;
+pub(crate) mod verdict;
 mod warnings;
 
 use std::{ffi::OsString, io, time::Duration};

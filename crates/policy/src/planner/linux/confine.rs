@@ -15,7 +15,7 @@ use belljar_plan::{
 };
 
 use super::{
-    super::{demand, program},
+    super::{demand, environment::SYSTEM_PATH, program},
     Steps,
     cgroup::Cgroup,
     code, filter,
@@ -281,11 +281,8 @@ fn started(verified: &Verified, process: &Process) -> Result<Option<(Bytes, Vec<
     let (Start::Executes, Subject::Program(asked)) = (process.start, &verified.subject) else {
         return Ok(None);
     };
-    let searched: Vec<String> = asked
-        .candidates
-        .iter()
-        .filter_map(|candidate| Some(candidate.path.parent()?.as_str().to_owned()))
-        .collect();
+    // The caller's own path comes before, and was looked through too.
+    let searched = SYSTEM_PATH.map(str::to_owned);
     let (at, executable) = program::choose(asked, |_, _| true, &searched)?;
     let exec = program::exec(
         at,
