@@ -14,7 +14,7 @@ use std::{
 
 use belljar::{
     Limit, Policy, Rule, Strength,
-    confine::{Status, confine},
+    confine::{Confine, Status, confine},
     policy::{confine::NOT_IN_CONFINE, policy::Right},
 };
 
@@ -37,6 +37,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_privilege_is_left", privileges),
     ("descriptors_lead_nowhere_and_can_be_closed", descriptors),
     ("what_is_kept_is_kept_with_the_streams", kept),
+    ("a_program_that_is_started_has_what_is_kept", started),
     ("so_many_descriptors_and_no_more", open_files),
     ("so_large_a_file_and_no_larger", file_size),
     ("children_are_held_the_same", children),
@@ -72,8 +73,6 @@ fn files() {
     assert_eq!(fs::read(&written).unwrap(), b"y");
     // What the promise leaves out, as the report says: that it is there can be seen.
     assert_eq!(fs::metadata(&other).unwrap().len(), 6);
-    // A directory that cannot be opened cannot be removed, nor could a failed test.
-    std::mem::forget(room);
 }
 
 fn attributes() {
@@ -92,7 +91,6 @@ fn attributes() {
     errno(open(0o666), libc::EPERM);
     errno(chown(&file, Some(own), None), libc::EPERM);
     fs::write(&file, "still written").unwrap();
-    std::mem::forget(room);
 }
 
 fn sockets() {
@@ -112,7 +110,6 @@ fn sockets() {
     let (mut one, mut other) = UnixStream::pair().unwrap();
     one.write_all(b"x").unwrap();
     other.read_exact(&mut [0]).unwrap();
-    std::mem::forget(room);
 }
 
 fn syscalls() {
@@ -180,7 +177,6 @@ fn privileges() {
     if is_root() {
         assert_eq!(line("CapBnd:"), empty);
     }
-    std::mem::forget(room);
 }
 
 fn descriptors() {
@@ -205,7 +201,6 @@ fn descriptors() {
     drop((open, directory, stream, peer));
     let next = File::open("/dev/null").unwrap();
     assert!(numbers.contains(&number(&next)), "{numbers:?}");
-    std::mem::forget(room);
 }
 
 fn kept() {
@@ -225,6 +220,24 @@ fn kept() {
         // SAFETY: it takes numbers, and asks alone.
         assert_ne!(unsafe { libc::fcntl(number, libc::F_GETFD) }, -1);
     }
+}
+
+fn started() {
+    let start = |keep: bool| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"kept\n").unwrap();
+        let script = format!("read x <&{} && test $x = kept", number(&reader));
+        in_child(|| {
+            let confine = match keep {
+                true => keeping(&Policy::minimal(), &reader),
+                false => Confine::by(&Policy::minimal()),
+            };
+            let came = confine.start("/bin/sh", ["-c", &script], |_, _| {});
+            Err(std::io::Error::other(format!("{came:?}")))
+        })
+    };
+    start(true).unwrap();
+    assert!(start(false).is_err());
 }
 
 /// How many descriptors are to be had, of 64.
@@ -261,7 +274,6 @@ fn file_size() {
     confined(&policy);
     errno(fs::write(&path, vec![1; 8192]), libc::EFBIG);
     assert_eq!(fs::metadata(&path).unwrap().len(), 4096);
-    std::mem::forget(room);
 }
 
 fn children() {
