@@ -157,19 +157,27 @@ fn its_own_rules_are_held_by_the_kernel_and_every_other_is_listed_as_not_in_conf
 
 #[test]
 fn without_landlock_it_is_refused_and_where_that_is_accepted_the_rest_is_held() {
-    let unmet = unmet(decide(
+    let refused = unmet(decide(
         &Policy::strict(),
         &without_landlock(),
         &process(Start::Stays),
     ));
-    assert_eq!(unmet.len(), 1);
-    let (rule, reason, remedy) = &unmet[0];
-    assert_eq!((*rule, reason.as_str()), (Rule::Files, "Landlock is off"));
+    let rules: Vec<Rule> = refused.iter().map(|(rule, ..)| *rule).collect();
+    // Its own code can be written over by a file of /proc, which nothing else closes.
+    assert_eq!(rules, [Rule::Files, Rule::WritableCode]);
+    let (_, reason, remedy) = &refused[0];
+    assert_eq!(reason, "Landlock is off");
     assert!(remedy.contains("switch it on") && remedy.contains("--best-effort files"));
+    assert!(refused[1].1.contains("/proc/self/mem"), "{refused:?}");
+    assert!(refused[1].2.contains("--best-effort writable_code"));
 
-    let accepting = Policy::strict().best_effort(Rule::Files);
+    let accepting = Policy::strict()
+        .best_effort(Rule::Files)
+        .best_effort(Rule::WritableCode);
     let plan = planned(&accepting, &without_landlock(), &process(Start::Stays));
-    assert_eq!(strength(&plan, Rule::Files), Strength::None);
+    for rule in [Rule::Files, Rule::WritableCode] {
+        assert_eq!(strength(&plan, rule), Strength::None, "{rule}");
+    }
     assert_eq!(strength(&plan, Rule::Syscalls), Strength::Kernel);
     assert_eq!((at(&plan, "ruleset"), at(&plan, "restrict")), (None, None));
     assert_eq!(plan.landlock, None);
@@ -239,11 +247,21 @@ fn with_more_threads_it_is_unsupported_and_says_what_to_do() {
     // What holds all threads is left where the rest is accepted, and no more is claimed.
     let half = without_files.best_effort(Rule::Privileges);
     let refused = unmet(decide(&half, &as_root(), &capable));
-    assert_eq!(refused.len(), 1, "{refused:?}");
-    assert_eq!(refused[0].0, Rule::Descriptors);
-    let filter_alone = half.best_effort(Rule::Descriptors);
+    let lost: Vec<Rule> = refused.iter().map(|(rule, ..)| *rule).collect();
+    let of_one = [
+        Rule::Descriptors,
+        Rule::WritableCode,
+        Rule::OpenFiles,
+        Rule::FileSize,
+    ];
+    assert_eq!(lost, of_one);
+    // Whoever has no capability cannot raise a limit.
+    let refused = unmet(decide(&half, &machine(), &threads));
+    let lost: Vec<Rule> = refused.iter().map(|(rule, ..)| *rule).collect();
+    assert_eq!(lost, of_one[..2]);
+    let filter_alone = of_one.into_iter().fold(half, Policy::best_effort);
     let plan = planned(&filter_alone, &as_root(), &capable);
-    for rule in [Rule::Files, Rule::Privileges, Rule::Descriptors] {
+    for rule in of_one.into_iter().chain([Rule::Files, Rule::Privileges]) {
         assert_eq!(strength(&plan, rule), Strength::None, "{rule}");
     }
     for word in ["restrict", "capabilities", "securebits"] {

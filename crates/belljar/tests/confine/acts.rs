@@ -7,7 +7,7 @@ use std::{
 };
 
 use belljar::{
-    Limit, Policy,
+    Limit, Policy, Rule,
     confine::{Confine, Status, confine},
     policy::{data::confined::Confined, manifest::Bound},
 };
@@ -41,6 +41,19 @@ pub(crate) fn bound(hard: u64) -> Bound {
         hard: Some(hard),
         ..Bound::default()
     }
+}
+
+/// What holds one thread alone is given up by name; the filter is left.
+pub(crate) fn for_threads() -> Policy {
+    let lost = [
+        Rule::Files,
+        Rule::Privileges,
+        Rule::Descriptors,
+        Rule::WritableCode,
+        Rule::OpenFiles,
+        Rule::FileSize,
+    ];
+    lost.into_iter().fold(Policy::strict(), Policy::best_effort)
 }
 
 pub(crate) fn limited(limit: Limit, hard: u64) -> Policy {

@@ -21,8 +21,8 @@ use belljar::{
 use crate::{
     Test,
     acts::{
-        applied, bound, code, confined, errno, ignore_too_large, in_child, is_root, keeping,
-        limited, namespace, number, personality, status,
+        applied, bound, code, confined, errno, for_threads, ignore_too_large, in_child, is_root,
+        keeping, limited, namespace, number, personality, status,
     },
 };
 
@@ -313,11 +313,7 @@ fn threads() {
     let (before, told) = answers.recv().unwrap();
     before.unwrap();
     assert_eq!(told, ["0", "0"]);
-    // What holds one thread alone is given up by name; the filter holds all.
-    let accepting = [Rule::Files, Rule::Privileges, Rule::Descriptors];
-    let policy = accepting
-        .into_iter()
-        .fold(Policy::strict(), Policy::best_effort);
+    let policy = for_threads();
     let report = confined(&policy);
     ask.send(()).unwrap();
     let (after, told) = answers.recv().unwrap();
@@ -328,11 +324,13 @@ fn threads() {
         found.unwrap().applied
     };
     assert_eq!(strength(Rule::Syscalls), Strength::Kernel);
-    for rule in [Rule::Files, Rule::Descriptors] {
+    for rule in [Rule::Files, Rule::Descriptors, Rule::WritableCode] {
         assert_eq!(strength(rule), Strength::None, "{rule}");
     }
-    // It is as the report says: files are not held.
+    // It is as the report says: files are not held, its own memory among them.
     fs::read(UNGRANTED).unwrap();
+    let mut memory = File::options();
+    memory.write(true).open("/proc/self/mem").unwrap();
 }
 
 fn report() {

@@ -10,7 +10,7 @@ use belljar::{
 
 use crate::{
     Test,
-    acts::{filter, is_root, keeping, limited, state},
+    acts::{filter, for_threads, is_root, keeping, limited, state},
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -70,10 +70,7 @@ fn filtered_apart() {
         until.recv().is_err()
     });
     is_ready.recv().unwrap();
-    let policy = [Rule::Files, Rule::Privileges, Rule::Descriptors]
-        .into_iter()
-        .fold(Policy::strict(), Policy::best_effort);
-    let came = unchanged("a filtered thread", || confine(&policy)).unwrap();
+    let came = unchanged("a filtered thread", || confine(&for_threads())).unwrap();
     let Status::Unsupported(why) = came else {
         panic!("{came:?}");
     };

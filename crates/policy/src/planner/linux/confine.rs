@@ -182,7 +182,7 @@ pub fn plan(
         limits: &of_process,
         domain: domain.as_ref(),
         filter: filter.as_ref(),
-        own_code: own_code(verified, &effective, process),
+        own_code: own_code(verified, &effective, process, domain.is_ok()),
         steps: steps.of,
     };
     let planned = rules::planned(placed);
@@ -270,8 +270,8 @@ fn of_threads(effective: &Effective, facts: &HostFacts, process: &Process) -> Op
             "this process has {} threads, and {what} the calling one alone; nothing was applied",
             process.threads
         ),
-        remedy: "confine it before any thread is started; `best_effort` of the rules files, privileges and \
-                 descriptors leaves the filter and rlimits, which hold all threads"
+        remedy: "confine it before any thread is started; `best_effort` of each rule that this loses leaves the filter, \
+                 which holds all threads"
             .to_owned(),
     })
 }
@@ -385,8 +385,19 @@ fn steps(
     Ok(steps)
 }
 
-/// Why code could be made past the filter, where it lets files be mapped as code.
-fn own_code(verified: &Verified, effective: &Effective, process: &Process) -> Option<String> {
+/// Why code could be made past the filter.
+fn own_code(
+    verified: &Verified,
+    effective: &Effective,
+    process: &Process,
+    domain: bool,
+) -> Option<String> {
+    if !domain {
+        return Some(
+            "without Landlock its own code can be written over by /proc/self/mem, and files be written and mapped as code"
+                .to_owned(),
+        );
+    }
     if process.start == Start::Stays && !effective.subprocesses {
         return None;
     }
@@ -423,7 +434,7 @@ fn notes(facts: &HostFacts, process: &Process) -> Vec<String> {
     }
     if process.threads > 1 {
         notes.push(format!(
-            "{} threads are held, by the filter and rlimits alone",
+            "{} threads are held, by the filter and what the report says beside it",
             process.threads
         ));
     }

@@ -125,6 +125,13 @@ fn of_limit(rule: Rule, placed: &Placed<'_>) -> Enforcement {
         .limits
         .iter()
         .any(|limit| limit.limit.rule() == rule && limit.hard.is_some());
+    let process = placed.process;
+    if set && process.threads > 1 && process.capabilities {
+        return enforcement(
+            "nothing: a thread that keeps its capabilities may raise it again",
+            Strength::None,
+        );
+    }
     match (set, rule) {
         (false, _) => enforcement("no limit is set", Strength::None),
         (true, Rule::OpenFiles) => enforcement("RLIMIT_NOFILE of each process", Strength::Kernel),
@@ -292,6 +299,23 @@ fn cause(planned: &PlannedRule, facts: &HostFacts, alone: bool) -> (String, Stri
             return (
                 format!("descriptor{reason}"),
                 format!("give it a pipe or a connected socket instead; or {accept}"),
+            );
+        }
+        (Rule::WritableCode, _)
+            if let Some(reason) = planned
+                .planned
+                .mechanism
+                .strip_prefix("nothing: without Landlock") =>
+        {
+            return (
+                format!("without Landlock{reason}"),
+                format!("say `--allow jit`, which gives the rule up; or {accept}"),
+            );
+        }
+        (Rule::OpenFiles | Rule::FileSize, _) if !alone => {
+            return (
+                "a thread that keeps its capabilities may raise it again".to_owned(),
+                format!("confine the process before any thread is started; or {accept}"),
             );
         }
         (Rule::Files | Rule::Privileges, _) if !alone => {
