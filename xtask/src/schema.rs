@@ -30,6 +30,7 @@ const NAMES: &[&str] = &[
     "lesson",
     "facts",
     "proof",
+    "confined",
 ];
 
 /// Writes the files anew, and names those that changed.

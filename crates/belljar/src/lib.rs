@@ -63,6 +63,7 @@
 //! called [`ignore_file_size_signal`].
 #![deny(missing_docs)]
 
+pub mod confine;
 mod error;
 mod events;
 pub mod facts;

@@ -8,7 +8,9 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{completions, doctor, explain, learn, man, policy, prove, run, schema, why, words};
+use crate::{
+    completions, confine, doctor, explain, learn, man, policy, prove, run, schema, why, words,
+};
 
 const NOTES: &str = "\
 Examples:
@@ -37,6 +39,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run one program or plugin in a jar
     Run(Box<run::Options>),
+    /// Confine this very process, and have it become a program: no jar, no supervisor
+    Confine(Box<confine::Options>),
     /// Tell what this machine can enforce, what is missing, and what to do about it
     Doctor(doctor::Options),
     /// Tell what would hold a run, rule by rule, and launch nothing

@@ -1,6 +1,7 @@
 //! What is to be run and with what: the words that `run` shares with every
 //! subcommand that tells about a run instead.
 
+mod confine;
 mod options;
 mod place;
 pub(crate) mod policy_file;
@@ -15,6 +16,7 @@ use belljar::Jar;
 
 use self::subject::Subject;
 pub(crate) use self::{
+    confine::Confining,
     options::{Demands, Options},
     place::Standpoint,
     request::demand,

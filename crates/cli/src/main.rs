@@ -7,6 +7,7 @@
 mod args;
 mod ask;
 mod completions;
+mod confine;
 mod doctor;
 mod explain;
 #[cfg(feature = "faults")]
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let status = match args::parse(&command_line) {
         Ok(cli) => match cli.command {
             Command::Run(options) => run::run(&options, &command_line),
+            Command::Confine(options) => confine::run(&options),
             Command::Doctor(options) => doctor::run(&options),
             Command::Explain(options) => explain::run(&options, &command_line),
             Command::Learn(options) => learn::run(&options, &command_line),

@@ -7,7 +7,7 @@ pub(crate) mod record;
 mod signals;
 mod status;
 mod suspend;
-mod verdict;
+pub(crate) mod verdict;
 mod warnings;
 
 use std::{ffi::OsString, io, time::Duration};

@@ -8,7 +8,7 @@ use schemars::{Schema, schema_for};
 
 use belljar_policy::{
     HostFacts,
-    data::{Answer, Event, Plan, Proof, Report},
+    data::{Answer, Confined, Event, Plan, Proof, Report},
     policy::Line,
 };
 
@@ -68,6 +68,8 @@ enum Document {
     Lesson,
     /// What came of trying a plan's claims
     Proof,
+    /// What `belljar confine --report` tells
+    Confined,
 }
 
 /// Prints the schema that was asked for, and gives the status to end with.
@@ -108,6 +110,7 @@ fn schema(document: Document) -> Schema {
         Document::Lines => schema_for!(Vec<Line>),
         Document::Lesson => belljar_policy::learn::schema(),
         Document::Proof => schema_for!(Proof),
+        Document::Confined => schema_for!(Confined),
     }
 }
 

@@ -154,6 +154,16 @@ fn bash_completes_subcommands_options_and_values() {
         ["group:git", "group:gpu"]
     );
     assert_eq!(offered(&["belljar", "learn", "--read", "/us"]), ["/usr"]);
+    assert_eq!(offered(&["belljar", "confine", "--ke"]), ["--keep-fd"]);
+    assert_eq!(
+        offered(&["belljar", "confine", "--read", "group:g"]),
+        ["group:git", "group:gpu"]
+    );
+    assert_eq!(offered(&["belljar", "confine", "--write", "/us"]), ["/usr"]);
+    assert_eq!(
+        offered(&["belljar", "confine", "--require", "files="]),
+        ["files=supervisor", "files=kernel"]
+    );
     assert_eq!(offered(&["belljar", "why", "--", "c"]), ["connect", "call"]);
     assert_eq!(offered(&["belljar", "run", "--", "c"]), [""]);
     assert_eq!(offered(&["belljar", "schema", "rep"]), ["report"]);

@@ -46,6 +46,8 @@ pub enum Exec {
     Any,
     /// The plugin, once.
     Once,
+    /// None: the process that the filter is put on runs already.
+    None,
 }
 
 /// Whether code may be made while the program runs.
@@ -59,6 +61,9 @@ pub enum Code {
     /// The same, with mprotect(2) left to `PR_SET_MDWE`: on aarch64 a libc marks
     /// executable memory as protected by that call.
     FixedByMdwe,
+    /// No memory becomes executable at all, of a file neither: what is loaded is all the
+    /// code that there will be.
+    Closed,
 }
 
 /// What unix sockets may reach; unix(7).

@@ -5,7 +5,7 @@
 //! - [`wire`]: the bytes in which the parent hands steps to the launcher.
 //! - [`message`]: the fixed records that parent, launcher and pid 1 exchange.
 //! - [`probe`]: what `prove` has tried in a jar, and how that is answered.
-//! - `plan`, `filter`, `landlock`, `event`, `outcome`, `observation`, `report`, `answer`, `proof` (feature
+//! - `plan`, `filter`, `landlock`, `confined`, `event`, `outcome`, `observation`, `report`, `answer`, `proof` (feature
 //!   `host`): what is decided before a run, and what is told of it.
 //!
 //! This crate decides nothing and does no I/O. Without the feature `host` it
@@ -23,6 +23,8 @@ pub mod wire;
 pub mod answer;
 #[cfg(feature = "host")]
 mod bytes;
+#[cfg(feature = "host")]
+pub mod confined;
 #[cfg(feature = "host")]
 pub mod event;
 #[cfg(feature = "host")]
@@ -44,8 +46,9 @@ pub mod usage;
 
 #[cfg(feature = "host")]
 pub use self::{
-    answer::Answer, bytes::Bytes, event::Event, filter::Filter, landlock::Landlock,
-    observation::Observations, outcome::Outcome, plan::Plan, proof::Proof, report::Report,
+    answer::Answer, bytes::Bytes, confined::Confined, event::Event, filter::Filter,
+    landlock::Landlock, observation::Observations, outcome::Outcome, plan::Plan, proof::Proof,
+    report::Report,
 };
 pub use self::{
     rule::{Limit, Preset, Rule, Strength},

@@ -12,6 +12,7 @@
 //! - [`seccomp`]: which system calls a jar may make, compiled to the kernel's form.
 //! - [`trial`]: launches of nothing, by which a machine is tried.
 //! - [`why`]: what becomes of an attempt in a plan's jar, and by whose word.
+//! - [`confine`]: the same for a process that lays a policy upon itself.
 //! - [`plan()`]: the one function that turns all of it into a [`Plan`](belljar_plan::Plan).
 //!
 //! Nothing here does I/O, holds unsafe code or depends on the system that it is
@@ -43,7 +44,7 @@ pub use self::{
     facts::HostFacts,
     manifest::Manifest,
     path::UnixPath,
-    planner::{Change, change, digest, plan, together},
+    planner::{Change, change, confine, digest, plan, together},
     policy::{Flags, Policy},
     refusal::Refusal,
     verified::Verified,

@@ -1,7 +1,10 @@
 //! From the options as they were said to what the library is asked for: the
 //! operator's explicit words, added to the policy file's if there is one.
 
-use std::{collections::BTreeMap, ffi::OsStr};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+};
 
 use belljar_policy::{
     Flags, Policy,
@@ -104,24 +107,13 @@ fn flags(options: &Options, terminal: Option<(u16, u16)>) -> Result<Flags, Usage
         terminal,
         ..Flags::default()
     };
-    for said in &options.allow {
-        let right = Right::from_word(said).ok_or_else(|| Usage::Form {
-            flag: "--allow",
-            said: said.clone(),
-            form: "a right",
-            example: "--allow subprocesses`, or `--allow jit",
-        })?;
-        flags.allow.insert(right);
-    }
-    for said in &options.read {
-        match here.granted("--read", said)? {
-            Granted::Path(place) => flags.read.push(place),
-            Granted::Group(group) => flags.groups.push(group),
-        }
-    }
-    for said in &options.write {
-        flags.write.push(here.place("--write", said)?);
-    }
+    grants(
+        &mut flags,
+        &here,
+        &options.allow,
+        &options.read,
+        &options.write,
+    )?;
     for said in &options.env {
         let (name, value) = variable(said)?;
         if flags.set.iter().any(|(former, _)| *former == name) {
@@ -152,6 +144,38 @@ fn flags(options: &Options, terminal: Option<(u16, u16)>) -> Result<Flags, Usage
     Ok(flags)
 }
 
+/// Adds rights, and paths that may be used.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(super) fn grants(
+    flags: &mut Flags,
+    here: &Standpoint,
+    allow: &[String],
+    read: &[OsString],
+    write: &[OsString],
+) -> Result<(), Usage> {
+    for said in allow {
+        let right = Right::from_word(said).ok_or_else(|| Usage::Form {
+            flag: "--allow",
+            said: said.clone(),
+            form: "a right",
+            example: "--allow subprocesses`, or `--allow jit",
+        })?;
+        flags.allow.insert(right);
+    }
+    for said in read {
+        match here.granted("--read", said)? {
+            Granted::Path(place) => flags.read.push(place),
+            Granted::Group(group) => flags.groups.push(group),
+        }
+    }
+    for said in write {
+        flags.write.push(here.place("--write", said)?);
+    }
+    Ok(())
+}
+
 fn limit_of(options: &Options, limit: Limit) -> Option<&str> {
     match limit {
         Limit::Memory => &options.memory,
@@ -175,7 +199,7 @@ fn limit_of(options: &Options, limit: Limit) -> Option<&str> {
 }
 
 /// `locked-down` is another word for strict; clap lets no others through.
-fn preset(said: &str) -> Preset {
+pub(super) fn preset(said: &str) -> Preset {
     Preset::from_word(said).unwrap_or(Preset::Strict)
 }
 

@@ -116,6 +116,12 @@ impl Usage {
         Some(match self {
             Self::NothingToRun => {
                 let this = words::subcommand();
+                if this == "confine" {
+                    return Some(
+                        "name one: `belljar confine -- PROGRAM`; `belljar help confine` tells more"
+                            .to_owned(),
+                    );
+                }
                 format!(
                     "name one: `belljar {this} -- PROGRAM`, or `belljar {this} DIR`; \
                      `belljar help {this}` tells more"

@@ -200,10 +200,12 @@ fn calls(page: &mut Page, plan: &Plan) {
     let exec = match asked.exec {
         Exec::Any => "any that can be seen",
         Exec::Once => "the plugin itself, once",
+        Exec::None => "none",
     };
     let code = match asked.code {
         Code::Any => "may be made while it runs",
         Code::Fixed | Code::FixedByMdwe => "none that was written becomes executable",
+        Code::Closed => "none becomes executable any more",
     };
     let unix = match asked.unix {
         Unix::Visible => "whatever can be seen; none of the machine's can",

@@ -245,10 +245,19 @@ fn unheld(rules: &[&Unmet], reason: &str) -> Vec<String> {
     }
 }
 
-fn not_runnable(path: &Bytes, errno: i32) -> String {
+/// A program that is there and cannot be started, with what to do about it.
+pub(crate) fn not_runnable(path: &Bytes, errno: i32) -> String {
+    let said = format!("`{}` cannot be started: {}", path.escaped(), reason(errno));
+    match to_run(errno) {
+        Some(remedy) => format!("{said}\nremedy: {remedy}"),
+        None => said,
+    }
+}
+
+/// What to do about a program that the kernel does not start, for this reason.
+pub(crate) fn to_run(errno: i32) -> Option<&'static str> {
     use rustix::io::Errno;
-    let path = path.escaped();
-    let remedy = match Errno::from_raw_os_error(errno) {
+    Some(match Errno::from_raw_os_error(errno) {
         Errno::NOEXEC => {
             "it must be a program for this machine, or a script whose first line names its interpreter, such as `#!/bin/sh`"
         }
@@ -259,15 +268,12 @@ fn not_runnable(path: &Bytes, errno: i32) -> String {
         Errno::TOOBIG => {
             "its arguments and variables together are too many; give it some in a file or on stdin"
         }
-        _ => return format!("`{path}` cannot be started: {}", reason(errno)),
-    };
-    format!(
-        "`{path}` cannot be started: {}\nremedy: {remedy}",
-        reason(errno)
-    )
+        _ => return None,
+    })
 }
 
-fn not_found(path: &Bytes, searched: &[String]) -> String {
+/// A program that is nowhere.
+pub(crate) fn not_found(path: &Bytes, searched: &[String]) -> String {
     let shown = path.escaped();
     if path.0.contains(&b'/') {
         return format!("there is no program `{shown}`");

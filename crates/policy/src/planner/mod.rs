@@ -21,7 +21,7 @@ mod program;
 mod told;
 mod tree;
 
-pub use linux::{Change, change, together};
+pub use linux::{Change, change, confine, together};
 pub(crate) use linux::{file_bit, lifted};
 
 /// Makes the plan of one launch.

@@ -23,7 +23,6 @@ const INIT: u32 = 1;
 /// its group alone decides.
 pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Option<Decision> {
     let strict = asked.preset == Preset::Strict;
-    let fixed = asked.code != Code::Any && strict;
     Some(match call.name {
         "clone" => denied_where(
             vec![any(0, all_of(NAMESPACES))],
@@ -87,7 +86,8 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Option<Deci
         "renameat2" => denied_where(vec![any(4, RENAME_WHITEOUT)], DEVICE_FILE),
         "setsockopt" => socket_option(strict),
         "getsockopt" => denied_where(vec![low(1, SOL_SOCKET), low(2, TASK_OF_PEER)], PEER),
-        "execve" if asked.exec == Exec::Once => deny(Rule::Exec, "another program").into(),
+        "execve" if asked.exec != Exec::Any => deny(Rule::Exec, "another program").into(),
+        "execveat" if asked.exec == Exec::None => deny(Rule::Exec, "another program").into(),
         "execveat" if asked.exec == Exec::Once => only(
             vec![
                 check(2, Test::SecretArguments),
@@ -95,11 +95,15 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Option<Deci
             ],
             deny(Rule::Exec, "another program"),
         ),
-        "mmap" if strict => mapping(fixed),
-        "mprotect" | "pkey_mprotect" if asked.code == Code::Fixed && strict => denied_where(
-            vec![any(2, PROT_EXEC)],
-            deny(Rule::WritableCode, "memory that becomes executable"),
-        ),
+        "mmap" if strict => mapping(asked.code),
+        "mprotect" | "pkey_mprotect"
+            if matches!(asked.code, Code::Fixed | Code::Closed) && strict =>
+        {
+            denied_where(
+                vec![any(2, PROT_EXEC)],
+                deny(Rule::WritableCode, "memory that becomes executable"),
+            )
+        }
         _ => return None,
     })
 }
@@ -437,20 +441,26 @@ fn control(strict: bool) -> Decision {
 /// In `strict` memory that many share is no memory that a limit sees, and where
 /// code is fixed, nothing that is executable may be written by another name: a
 /// shared mapping has as many as there are copies of it.
-fn mapping(fixed: bool) -> Decision {
+fn mapping(code: Code) -> Decision {
     const PROTECTION: u8 = 2;
     const FLAGS: u8 = 3;
-    let code = deny(Rule::WritableCode, "memory that is writable and executable");
+    let written = deny(Rule::WritableCode, "memory that is writable and executable");
     let both = PROT_WRITE | PROT_EXEC;
     let shared = MAP_SHARED | MAP_ANONYMOUS;
-    let mut clauses = Vec::new();
-    if fixed {
-        clauses.push(clause(vec![masked(PROTECTION, both, both)], code));
-        clauses.push(clause(
-            vec![any(PROTECTION, PROT_EXEC), any(FLAGS, shared)],
-            code,
-        ));
-    }
+    let mut clauses = match code {
+        Code::Any => Vec::new(),
+        Code::Fixed | Code::FixedByMdwe => vec![
+            clause(vec![masked(PROTECTION, both, both)], written),
+            clause(
+                vec![any(PROTECTION, PROT_EXEC), any(FLAGS, shared)],
+                written,
+            ),
+        ],
+        Code::Closed => vec![clause(
+            vec![any(PROTECTION, PROT_EXEC)],
+            deny(Rule::WritableCode, "more code"),
+        )],
+    };
     clauses.push(clause(
         vec![masked(FLAGS, shared, shared)],
         deny(Rule::Memory, "memory that is shared and has no file"),

@@ -38,8 +38,13 @@ fn asked(machine: &str, preset: Preset) -> Asked {
 fn every() -> impl Strategy<Value = Asked> {
     let machine = prop::sample::select(vec!["x86_64", "aarch64"]);
     let preset = prop::sample::select(Preset::ALL);
-    let exec = prop::sample::select(vec![Exec::Any, Exec::Once]);
-    let code = prop::sample::select(vec![Code::Any, Code::Fixed, Code::FixedByMdwe]);
+    let exec = prop::sample::select(vec![Exec::Any, Exec::Once, Exec::None]);
+    let code = prop::sample::select(vec![
+        Code::Any,
+        Code::Fixed,
+        Code::FixedByMdwe,
+        Code::Closed,
+    ]);
     let unix = prop::sample::select(vec![Unix::Visible, Unix::Pairs, Unix::Performed]);
     (
         machine,

@@ -50,7 +50,7 @@ pub(super) fn exec(jar: &Answers<'_>, path: &UnixPath) -> Finding {
     let once = plan
         .filter
         .as_ref()
-        .is_some_and(|filter| filter.exec == Exec::Once);
+        .is_some_and(|filter| filter.exec != Exec::Any);
     let ask = Ask::new(jar, path, false);
     if once {
         if path.as_str().as_bytes() == plan.program.0 {

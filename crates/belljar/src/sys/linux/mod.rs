@@ -3,6 +3,7 @@
 
 mod bounds;
 pub(crate) mod cgroup;
+pub(crate) mod confine;
 mod connect;
 mod directory;
 pub(crate) mod facts;

@@ -304,7 +304,7 @@ pub(super) fn rules(filter: &Filter) -> Vec<Rule> {
         Rule::Nesting,
         Rule::Sockets,
     ];
-    if filter.exec == Exec::Once {
+    if filter.exec != Exec::Any {
         rules.push(Rule::Exec);
     }
     if filter.code != Code::Any {

@@ -27,6 +27,7 @@ mod buffers;
 mod cgroup;
 mod change;
 mod code;
+pub mod confine;
 mod filter;
 mod landlock;
 mod least;

@@ -1,0 +1,353 @@
+//! Confining the calling process: for hosts that sandbox their own workers. What a process
+//! can lay upon itself is decided by [`belljar_policy::confine`], and applied here; there is
+//! no launcher, no supervisor and no way back.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io,
+    os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
+
+use belljar_plan::{
+    Bytes, Preset,
+    confined::{Confined, SCHEMA},
+    report::{EnforcementReport, LandlockReport},
+};
+use belljar_policy::{
+    Policy, Refusal, UnixPath,
+    confine::{self as planner, Confinement, Decision, Entry, Process, Start},
+};
+
+pub use belljar_policy::confine::Unsupported;
+
+use crate::{
+    facts,
+    sys::{
+        confine as sys,
+        look::{self, EntryKind},
+    },
+    verify::{self, Ask, VerifyError},
+};
+
+/// The most entries of one directory that are looked at, where something in it is hidden.
+const ENTRIES: usize = 1 << 16;
+
+/// What came of confining this process. Nothing else was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a process that is not confined must not go on as if it were"]
+pub enum Status {
+    /// It is confined, for good, and so is all that it starts from now on.
+    Applied(Box<Confined>),
+    /// It cannot be done in this process or on this system, and nothing was changed.
+    Unsupported(Unsupported),
+}
+
+/// Why this process is not confined as it was asked for.
+///
+/// But for [`ConfineError::HalfApplied`] and [`ConfineError::Start`], nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// A path or program that the policy names could not be looked at.
+    #[error("cannot verify what this process is to be confined to")]
+    Verify(#[source] VerifyError),
+    /// The policy asks for what a process cannot hold of itself, or this machine does not
+    /// hold what is required.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What this process is could not be found out.
+    #[error("cannot look at this process: {what}")]
+    Look {
+        /// What was looked for.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A step failed while all could still be undone, and was.
+    #[error("cannot confine this process, and nothing was changed: `{step}` failed")]
+    Prepare {
+        /// The step, and what it is about.
+        step: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A step failed after others that cannot be taken back. The process is neither as it
+    /// was nor confined: end it.
+    #[error("this process is half confined, and must end: `{step}` failed after {}", applied.join(", "))]
+    HalfApplied {
+        /// The step.
+        step: String,
+        /// What was applied, in order.
+        applied: Vec<String>,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// It is confined, and the program cannot be started.
+    #[error("this process is confined, and `{}` cannot be started", path.escaped())]
+    Start {
+        /// The program.
+        path: Bytes,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Applies a policy to the calling process, for good: rlimits, no_new_privs, Landlock, a
+/// filter of system calls on all threads, no descriptors but 0, 1 and 2, no capabilities.
+/// Where the policy says no preset it is `strict`.
+///
+/// It is one-way. Children inherit it. Call it before any thread is started: Landlock holds
+/// the calling thread alone, so that with more than one the answer is
+/// [`Status::Unsupported`], and nothing is changed.
+///
+/// Every descriptor above 2 leads to /dev/null afterwards: its number stays taken, so that
+/// whoever owns it can still close it. [`Confine::keep`] keeps one.
+///
+/// What a process cannot lay upon itself (the network, other tasks, limits of all processes
+/// together, and more) is listed in the report as `not in confine`; a policy that requires
+/// one of those is refused. `docs/confine.md` tells what holds and what does not.
+///
+/// ```
+/// use belljar::{Policy, confine::{Status, confine}};
+///
+/// # fn worker() -> Result<(), Box<dyn std::error::Error>> {
+/// let policy = Policy::strict().allow_read("/usr/share")?;
+/// match confine(&policy)? {
+///     Status::Applied(report) => {
+///         for rule in &report.enforcement {
+///             println!("{}: {} by {}", rule.rule, rule.applied, rule.planned.mechanism);
+///         }
+///     }
+///     Status::Unsupported(why) => return Err(format!("{}: {}", why.what, why.remedy).into()),
+/// }
+/// assert!(std::fs::read("/etc/passwd").is_err());
+/// # Ok(())
+/// # }
+/// # // Tests run in threads, where the answer is `Unsupported`, and nothing is changed.
+/// # if std::env::var_os("BELLJAR_CONFINE_FOR_GOOD").is_some() { worker().unwrap(); }
+/// ```
+///
+/// # Errors
+/// [`ConfineError`]. Only after [`ConfineError::HalfApplied`] is the process not as it was.
+pub fn confine(policy: &Policy) -> Result<Status, ConfineError> {
+    Confine::by(policy).apply()
+}
+
+/// Confining the calling process, with what is to be said besides its policy.
+#[derive(Debug)]
+#[must_use = "nothing is confined before `apply` or `start`"]
+pub struct Confine {
+    policy: Policy,
+    kept: Vec<RawFd>,
+    until_start: Vec<OwnedFd>,
+}
+
+/// What was looked at and decided.
+enum Decided {
+    Plan(Box<Confinement>),
+    Unsupported(Unsupported),
+}
+
+impl Confine {
+    /// By a policy. Its flags are the operator's explicit words.
+    pub fn by(policy: &Policy) -> Self {
+        Self {
+            policy: planner::with_preset(policy),
+            kept: Vec::new(),
+            until_start: Vec::new(),
+        }
+    }
+
+    /// Keeps a descriptor beyond 0, 1 and 2, also for a program that is started. A directory,
+    /// a path alone, a file that is open for writing or a unix socket without a peer of its
+    /// own is refused when it is applied: each is a way out.
+    pub fn keep(mut self, descriptor: impl AsFd) -> Self {
+        self.kept.push(descriptor.as_fd().as_raw_fd());
+        self
+    }
+
+    /// Keeps a descriptor, whatever it is, until the program is started: `tell` gets it, and
+    /// closes it.
+    pub fn keep_until_start(mut self, descriptor: OwnedFd) -> Self {
+        self.until_start.push(descriptor);
+        self
+    }
+
+    /// Decides, and applies nothing.
+    ///
+    /// # Errors
+    /// [`ConfineError::Verify`], [`ConfineError::Refused`] and [`ConfineError::Look`].
+    pub fn plan(&self) -> Result<Decision, ConfineError> {
+        let decided = self.decide(&this_program(), Start::Stays)?;
+        Ok(match decided {
+            Decided::Plan(plan) => Decision::Plan(plan),
+            Decided::Unsupported(unsupported) => Decision::Unsupported(unsupported),
+        })
+    }
+
+    /// Confines the calling process, which goes on as the program that it is.
+    ///
+    /// # Errors
+    /// As [`confine`].
+    pub fn apply(self) -> Result<Status, ConfineError> {
+        let plan = match self.decide(&this_program(), Start::Stays)? {
+            Decided::Plan(plan) => plan,
+            Decided::Unsupported(unsupported) => return Ok(Status::Unsupported(unsupported)),
+        };
+        sys::Prepared::new(&plan.steps, None)?.apply(&self.all_kept())?;
+        Ok(Status::Applied(Box::new(self.told(*plan))))
+    }
+
+    /// Confines the calling process and has it become a program, with this process's
+    /// environment. In `strict` that is the last program that it starts. `tell` gets the
+    /// report when all is applied, just before the start; the filter holds it too.
+    ///
+    /// It returns only where nothing was started.
+    ///
+    /// # Errors
+    /// As [`confine`]; [`ConfineError::Start`] where the process is confined already.
+    pub fn start(
+        self,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        tell: impl FnOnce(&Confined, Vec<OwnedFd>),
+    ) -> Result<Unsupported, ConfineError> {
+        let ask = Ask::Program {
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+        };
+        let plan = match self.decide(&ask, Start::Executes)? {
+            Decided::Plan(plan) => plan,
+            Decided::Unsupported(unsupported) => return Ok(unsupported),
+        };
+        let (path, arguments) = plan.program.clone().unwrap_or_default();
+        let start = sys::Start::new(&path, &arguments, &environment())?;
+        let start = sys::Prepared::new(&plan.steps, Some(start))?.apply(&self.all_kept())?;
+        let confined = self.told(*plan);
+        tell(&confined, self.until_start);
+        let source = match start {
+            Some(start) => start.go(&self.kept),
+            None => io::ErrorKind::InvalidInput.into(),
+        };
+        Err(ConfineError::Start { path, source })
+    }
+
+    fn all_kept(&self) -> Vec<RawFd> {
+        let until_start = self.until_start.iter().map(|fd| fd.as_raw_fd());
+        self.kept.iter().copied().chain(until_start).collect()
+    }
+
+    /// The flow: look, decide.
+    fn decide(&self, ask: &Ask, start: Start) -> Result<Decided, ConfineError> {
+        let policy = &self.policy;
+        let preset = policy
+            .flags
+            .preset
+            .or(policy.preset.as_ref().map(|said| said.value))
+            .unwrap_or(Preset::Strict);
+        let (verified, _) = verify::verify(ask, policy).map_err(ConfineError::Verify)?;
+        let facts = facts::facts_for(preset);
+        let entries = planner::listed(&verified, policy, &facts)
+            .into_iter()
+            .map(|directory| {
+                let entries = entries(&directory);
+                (directory, entries)
+            })
+            .collect::<BTreeMap<_, _>>();
+        // Last, since looking may open what is closed by then.
+        let own = sys::look(&self.kept)?;
+        let process = Process {
+            threads: own.threads,
+            filtered_apart: own.filtered_apart,
+            capabilities: own.capabilities,
+            bounding: own.bounding,
+            start,
+            held: own.held,
+            // What is no path of the policy's kind can't be granted either.
+            procs: own
+                .procs
+                .iter()
+                .filter_map(|at| UnixPath::new(at).ok())
+                .collect(),
+            entries,
+        };
+        Ok(match planner::plan(&verified, policy, &facts, &process)? {
+            Decision::Plan(plan) => Decided::Plan(plan),
+            Decision::Unsupported(unsupported) => Decided::Unsupported(unsupported),
+        })
+    }
+
+    /// The report, where every step was applied.
+    fn told(&self, plan: Confinement) -> Confined {
+        Confined {
+            schema: SCHEMA,
+            preset: plan.preset,
+            enforcement: plan
+                .rules
+                .into_iter()
+                .map(|rule| EnforcementReport {
+                    rule: rule.rule,
+                    requested: rule.requested,
+                    applied: rule.planned.strength,
+                    planned: rule.planned,
+                })
+                .collect(),
+            landlock: plan.landlock.map(|landlock| LandlockReport {
+                abi: landlock.abi,
+                requested: [&landlock.handled[..], &landlock.missing].concat(),
+                applied: landlock.handled.clone(),
+                planned: landlock.handled,
+            }),
+            limits: plan.limits,
+            grants: plan.grants,
+            hidden: plan.hidden,
+            kept: self.kept.clone(),
+            weakenings: plan.weakenings,
+            notes: plan.notes,
+        }
+    }
+}
+
+/// The program that runs, for what a policy says of programs.
+fn this_program() -> Ask {
+    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+    Ask::Program {
+        program: program.into_os_string(),
+        arguments: Vec::new(),
+    }
+}
+
+/// What is in a directory. What cannot be seen is not allowed.
+fn entries(directory: &UnixPath) -> Vec<Entry> {
+    let opened = look::open_directory(Path::new(directory.as_str()));
+    let listed = opened.and_then(|opened| look::entries(opened.as_fd(), ENTRIES));
+    let listed = listed.ok().flatten().unwrap_or_default();
+    listed
+        .into_iter()
+        .filter_map(|(name, kind)| {
+            let directory = match kind {
+                EntryKind::Directory => true,
+                // What it leads to is allowed by its own path, or not at all.
+                EntryKind::Link => return None,
+                EntryKind::File | EntryKind::Other(_) => false,
+            };
+            let name = String::from_utf8(name).ok()?;
+            Some(Entry { name, directory })
+        })
+        .collect()
+}
+
+/// This process's environment, as exec takes it.
+fn environment() -> Vec<Bytes> {
+    let pair = |(name, value): (OsString, OsString)| {
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        Bytes([bytes(&name), b"=".to_vec(), bytes(&value)].concat())
+    };
+    std::env::vars_os().map(pair).collect()
+}
