@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -45,6 +46,8 @@ impl Campaign {
         let begun = Instant::now();
         let leftovers = Leftovers::before();
         let room = tempfile::tempdir().expect("a directory");
+        // The host may be another user.
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).expect("its mode");
         let report = room.path().join("report.json");
         self.words.insert(0, format!("report={}", report.display()));
         let mut host = self.host();
