@@ -59,7 +59,7 @@ fn a_call_that_fails_leaves_nothing_and_a_true_report() {
         &["tty", "minimal"],
         &["lower", "standard"],
     ];
-    run(&kinds, |kind| kind.errnos(Extent::Some(90)));
+    run(&kinds, |kind| kind.errnos(Extent::Some(60)));
 }
 
 /// Who builds Belljar without the feature has nothing of it.
@@ -102,7 +102,7 @@ fn whoever_is_killed_at_a_call_leaves_nothing_and_a_true_report() {
         return;
     }
     let kinds = [&["strict"][..], &["park", "standard"]];
-    run(&kinds, |kind| kind.kills(Extent::Some(60)));
+    run(&kinds, |kind| kind.kills(Extent::Some(40)));
 }
 
 #[test]
