@@ -7,10 +7,10 @@ use std::{
 
 use belljar::{
     Event, EventSink, Jar, LaunchError, Limit, Outcome, Policy, Reading, Report, Stdio,
-    event::{Termination, What},
+    event::{Resource, Short, Termination, What},
     policy::{data::report::Edge, manifest::Bound},
 };
-use belljar_tests::guest;
+use belljar_tests::{Need, guest, need};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -223,4 +223,56 @@ fn what_is_reached_at_the_very_end_is_an_event_still() {
     let told: Vec<_> = notes.all().iter().filter_map(Event::limit).collect();
     assert_eq!(told, [(Limit::Output, Edge::Soft)]);
     assert_eq!(report.limits_hit.len(), 1);
+}
+
+#[test]
+fn what_the_kernel_does_to_a_jar_is_an_event() {
+    if !need(Need::Controllers) {
+        return;
+    }
+    let events_of = |policy: Policy, words: &[&str]| {
+        let notes = Arc::new(Notes::default());
+        let jar = Jar::program(guest())
+            .args(words)
+            .policy(policy)
+            .events_to(notes.clone());
+        let report = ended(jar);
+        let all: Vec<What> = notes.all().into_iter().map(|event| event.what).collect();
+        (report, all)
+    };
+    const MIB: u64 = 1 << 20;
+    let memory = limited(Limit::Memory, None, 64 * MIB);
+    let (report, events) = events_of(memory, &["spend", "touch=200", "stay=60000"]);
+    assert_eq!(report.reason, "limit: memory");
+    let killed = |what: &What| {
+        matches!(
+            what,
+            What::OutOfMemory {
+                killed: 1..,
+                of: Short::Jar
+            }
+        )
+    };
+    assert_eq!(
+        events.iter().filter(|what| killed(what)).count(),
+        1,
+        "{events:?}"
+    );
+    let hard = |what: &What| matches!(what, What::Limit(hit) if hit.limit == Limit::Memory);
+    assert!(events.iter().any(hard), "{events:?}");
+
+    // A fifth of a processor, for which two processes work.
+    let share = limited(Limit::Cpu, None, 200);
+    let (report, events) = events_of(share, &["spend", "cpu=600,2"]);
+    assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+    let throttled = |what: &What| matches!(what, What::Throttled { throttled_ns: 1.. });
+    assert!(events.iter().any(throttled), "{events:?}");
+    let waits = |what: &What| {
+        matches!(what, What::Pressure { of: Resource::Cpu, stalled_ns, within_ns }
+            if *stalled_ns >= within_ns / 10)
+    };
+    assert!(events.iter().any(waits), "{events:?}");
+    let usage = &report.usage;
+    assert!(usage.throttled_ns >= Some(500_000_000), "{usage:?}");
+    assert!(usage.cpu_pressure_ns >= Some(500_000_000), "{usage:?}");
 }

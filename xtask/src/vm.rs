@@ -142,6 +142,12 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         package: "belljar-tests",
+        test: "events",
+        both: false,
+        which: &["what_the_kernel_does_to_a_jar", "a_monitor_gives_samples"],
+    },
+    Suite {
+        package: "belljar-tests",
         test: "control",
         both: true,
         which: &[],

@@ -5,7 +5,7 @@
 //! names. So every number is a lower bound, a task counts only where its parent
 //! was seen, and the walk gives way to other work after every few tasks.
 
-use std::{collections::HashSet, fs::File, io::Read as _, sync::OnceLock};
+use std::{collections::HashSet, fs::File, io::Read as _, ops::ControlFlow, sync::OnceLock};
 
 /// The most processes that one walk looks at.
 const MOST: usize = 65_536;
@@ -36,12 +36,71 @@ pub(crate) struct Sample {
 /// Walks the tree of a jar's pid 1; none where it cannot be seen.
 pub(crate) async fn sample(init: i32) -> Option<Sample> {
     let machine = machine();
+    let mut sample = Sample::default();
+    let root = walk(init, |pid, stat, buffer| {
+        sample.tasks += stat.threads;
+        sample.cpu += (stat.ticks + stat.ticks_waited).saturating_mul(machine.tick);
+        let shown = with_memory(pid, stat.threads, buffer);
+        sample.processes.push(shown);
+        if let Some(pages) = read(shown, "statm", buffer).and_then(parse_statm) {
+            sample.private += pages.saturating_mul(machine.page);
+        }
+        if let Some(status) = read(shown, "status", buffer) {
+            sample.private += swapped(status).saturating_add(tables(status));
+        }
+        ControlFlow::Continue(())
+    });
+    let root = root.await?;
+    sample.cpu += root.ticks_waited.saturating_mul(machine.tick);
+    Some(sample)
+}
+
+/// Whether every task below a jar's pid 1 is stopped, or has ended, or waits in the kernel for
+/// what the kernel alone ends: it stops before it goes on. None where it cannot be seen.
+pub(crate) async fn all_stopped(init: i32) -> Option<bool> {
+    let mut all = true;
+    let root = walk(init, |pid, stat, buffer| {
+        match is_stopped(pid, stat, buffer) {
+            true => ControlFlow::Continue(()),
+            false => {
+                all = false;
+                ControlFlow::Break(())
+            }
+        }
+    });
+    root.await?;
+    Some(all)
+}
+
+fn is_stopped(pid: i32, stat: &Stat, buffer: &mut Vec<u8>) -> bool {
+    let threads = match stat.threads {
+        0 | 1 => vec![pid],
+        threads => tasks(pid, threads).unwrap_or_default(),
+    };
+    let (mut stopped, mut waits) = (false, false);
+    for thread in threads {
+        let path = format!("/proc/{pid}/task/{thread}/stat");
+        // One that has ended meanwhile does nothing.
+        let Some(stat) = read_path(&path, buffer).and_then(parse_stat) else {
+            continue;
+        };
+        match stat.state {
+            b'T' | b't' => stopped = true,
+            b'Z' | b'X' => {}
+            b'D' => waits = true,
+            _ => return false,
+        }
+    }
+    !waits || stopped || read(pid, "status", buffer).is_some_and(stop_pends)
+}
+
+/// Visits each process below a jar's pid 1, until told to break off; gives pid 1's own numbers.
+async fn walk(
+    init: i32,
+    mut visit: impl FnMut(i32, &Stat, &mut Vec<u8>) -> ControlFlow<()>,
+) -> Option<Stat> {
     let mut buffer = Vec::with_capacity(USUAL);
     let root = read(init, "stat", &mut buffer).and_then(parse_stat)?;
-    let mut sample = Sample {
-        cpu: root.ticks_waited.saturating_mul(machine.tick),
-        ..Sample::default()
-    };
     let mut seen = HashSet::from([init]);
     let mut queue = Vec::new();
     children(init, root.threads, &mut buffer, &mut queue)?;
@@ -61,65 +120,12 @@ pub(crate) async fn sample(init: i32) -> Option<Sample> {
         if !seen.contains(&stat.parent) || !seen.insert(pid) {
             continue;
         }
-        sample.tasks += stat.threads;
-        sample.cpu += (stat.ticks + stat.ticks_waited).saturating_mul(machine.tick);
-        let shown = with_memory(pid, stat.threads, &mut buffer);
-        sample.processes.push(shown);
-        if let Some(pages) = read(shown, "statm", &mut buffer).and_then(parse_statm) {
-            sample.private += pages.saturating_mul(machine.page);
-        }
-        if let Some(status) = read(shown, "status", &mut buffer) {
-            sample.private += swapped(status).saturating_add(tables(status));
+        if visit(pid, &stat, &mut buffer).is_break() {
+            break;
         }
         children(pid, stat.threads, &mut buffer, &mut queue);
     }
-    Some(sample)
-}
-
-/// Whether every task below a jar's pid 1 is stopped, or has ended, or waits in the kernel for
-/// what the kernel alone ends: it stops before it goes on. None where it cannot be seen.
-pub(crate) async fn all_stopped(init: i32) -> Option<bool> {
-    let mut buffer = Vec::with_capacity(USUAL);
-    let root = read(init, "stat", &mut buffer).and_then(parse_stat)?;
-    let mut seen = HashSet::from([init]);
-    let mut queue = Vec::new();
-    children(init, root.threads, &mut buffer, &mut queue)?;
-    let mut at = 0;
-    while let Some(pid) = queue.get(at).copied() {
-        at += 1;
-        if at % SLICE == 0 {
-            tokio::task::yield_now().await;
-        }
-        let Some(stat) = read(pid, "stat", &mut buffer).and_then(parse_stat) else {
-            continue;
-        };
-        if !seen.contains(&stat.parent) || !seen.insert(pid) {
-            continue;
-        }
-        let threads = match stat.threads {
-            0 | 1 => vec![pid],
-            threads => tasks(pid, threads).unwrap_or_default(),
-        };
-        let (mut stopped, mut waits) = (false, false);
-        for thread in threads {
-            let path = format!("/proc/{pid}/task/{thread}/stat");
-            match read_path(&path, &mut buffer).and_then(parse_stat) {
-                // One that has ended meanwhile does nothing.
-                None => {}
-                Some(stat) => match stat.state {
-                    b'T' | b't' => stopped = true,
-                    b'Z' | b'X' => {}
-                    b'D' => waits = true,
-                    _ => return Some(false),
-                },
-            }
-        }
-        if waits && !stopped && !read(pid, "status", &mut buffer).is_some_and(stop_pends) {
-            return Some(false);
-        }
-        children(pid, stat.threads, &mut buffer, &mut queue);
-    }
-    Some(true)
+    Some(root)
 }
 
 /// Bytes of private memory with what is shared between processes counted once;
