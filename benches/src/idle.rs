@@ -58,16 +58,7 @@ fn measure(
     library: &Result<Library, String>,
 ) -> Result<Vec<f64>, String> {
     let library = library.as_ref().map_err(Clone::clone)?;
-    let mut files = getrlimit(Resource::Nofile);
-    let wanted = DESCRIPTORS * jars as u64;
-    if files.maximum.is_some_and(|most| most < wanted) {
-        return Err(format!(
-            "this process may have {:?} descriptors, and takes {wanted}",
-            files.maximum
-        ));
-    }
-    files.current = files.maximum;
-    setrlimit(Resource::Nofile, files).map_err(|error| format!("setrlimit: {error}"))?;
+    room_for(jars)?;
     let kept = library.keep(idle, jars)?;
     // Their start is behind all of them.
     std::thread::sleep(Duration::from_secs(2));
@@ -81,6 +72,20 @@ fn measure(
         .collect();
     library.end(kept);
     Ok(shares)
+}
+
+/// Has this process open as many descriptors as so many jars take.
+pub(crate) fn room_for(jars: usize) -> Result<(), String> {
+    let mut files = getrlimit(Resource::Nofile);
+    let wanted = DESCRIPTORS * jars as u64;
+    if files.maximum.is_some_and(|most| most < wanted) {
+        return Err(format!(
+            "this process may have {:?} descriptors, and takes {wanted}",
+            files.maximum
+        ));
+    }
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files).map_err(|error| format!("setrlimit: {error}"))
 }
 
 /// Seconds.

@@ -177,7 +177,8 @@ impl Library {
         self.timed(what.jar()?.launch())
     }
 
-    fn once(&self, program: &Path) -> Result<Vec<Duration>, String> {
+    /// Plans and launches one, without a child made ahead.
+    pub(crate) fn once(&self, program: &Path) -> Result<Vec<Duration>, String> {
         self.timed(jar(program)?.launch())
     }
 
@@ -238,6 +239,11 @@ impl Library {
             }
             Ok(kept)
         })
+    }
+
+    /// Ends all jars by one call; how many there were.
+    pub(crate) fn kill_all(&self) -> usize {
+        self.runtime.block_on(belljar::kill_all())
     }
 
     /// Ends jars that were kept.

@@ -21,6 +21,7 @@ mod memory;
 mod output;
 mod peer;
 mod sample;
+mod scale;
 mod steps;
 mod whole;
 mod workshop;
@@ -92,6 +93,8 @@ enum Part {
     Idle,
     /// Many jars at once.
     Crowd,
+    /// What a thousand jars at once cost, and how long it takes to end them.
+    Scale,
     /// Filters of system calls.
     Filter,
     /// What the filter and Landlock add to a launch.
@@ -191,7 +194,7 @@ fn measure(
         None => running_launcher(&mut library, workshop),
     };
     if wanted(Part::Memory) {
-        let jars = if arguments.quick { 10 } else { 50 };
+        let jars = if arguments.quick { 50 } else { 1000 };
         tell(memory::run(jars, &workshop.idle, &library));
     }
     if wanted(Part::Idle) {
@@ -205,6 +208,15 @@ fn measure(
     if wanted(Part::Crowd) {
         let (rounds, jars) = if arguments.quick { (3, 50) } else { (10, 200) };
         tell(crowd::run(rounds, jars, &workshop.noop, &mut library));
+    }
+    if wanted(Part::Scale) {
+        let (rounds, jars) = if arguments.quick {
+            (20, 100)
+        } else {
+            (100, 1000)
+        };
+        let programs = (workshop.noop.as_path(), workshop.idle.as_path());
+        tell(scale::run(rounds, jars, programs, &library));
     }
     let client = launcher
         .clone()

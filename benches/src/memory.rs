@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::{
+    idle,
     library::Library,
     machine::{children, memory, private, program},
     output::{Row, Section, Verdict},
@@ -34,6 +35,7 @@ fn measure(
     section: &mut Section,
 ) -> Result<(), String> {
     let library = library.as_ref().map_err(Clone::clone)?;
+    idle::room_for(jars)?;
     // The first jar makes what every later one shares.
     let first = library.keep(idle, 2)?;
     let own = std::process::id();

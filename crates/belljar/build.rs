@@ -101,6 +101,10 @@ fn required(name: &str) -> String {
 fn write_package(package: &Path, sources: &[PathBuf; 2]) {
     let here = PathBuf::from(required("CARGO_MANIFEST_DIR"));
     let [launcher, prober] = sources;
+    let faults = match env::var_os("CARGO_FEATURE_FAULTS") {
+        Some(_) => r#""faults""#,
+        None => "",
+    };
     let manifest = format!(
         r#"[package]
 name = "belljar-programs"
@@ -117,7 +121,7 @@ name = "prober"
 path = "prober.rs"
 
 [dependencies]
-belljar-launcher = {{ path = {launcher:?} }}
+belljar-launcher = {{ path = {launcher:?}, features = [{faults}] }}
 belljar-prober = {{ path = {prober:?} }}
 
 [profile.release]

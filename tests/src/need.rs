@@ -1,6 +1,6 @@
 //! What a test needs of the machine, said by the test.
 
-use std::{fs::OpenOptions, io::Write, path::Path, process::Command};
+use std::{fs::OpenOptions, io::Write, path::Path, process::Command, sync::OnceLock};
 
 use crate::KernelName;
 
@@ -29,6 +29,8 @@ pub enum Need {
     Vm,
     /// The same with this kernel.
     Kernel(KernelName),
+    /// A cgroup can be made for a jar, with the controllers `memory`, `pids` and `cpu`.
+    Controllers,
     /// systemd and a bus for it, which the machine can have as its first process.
     Systemd,
 }
@@ -47,6 +49,7 @@ impl Need {
             Self::Landlock => "landlock",
             Self::Vm => "vm",
             Self::Kernel(name) => name.word(),
+            Self::Controllers => "controllers",
             Self::Systemd => "systemd",
         }
     }
@@ -67,6 +70,7 @@ impl Need {
             Self::Landlock => belljar_attacks::landlock_version() >= 2,
             Self::Vm => crate::vm::is_possible(None),
             Self::Kernel(name) => crate::vm::is_possible(Some(name)),
+            Self::Controllers => has_controllers(),
             Self::Systemd => crate::vm::has_systemd(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),
@@ -78,6 +82,18 @@ impl Need {
 #[must_use]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// As the doctor says, who looks for it as a launch does.
+fn has_controllers() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let said = crate::output(Command::new(crate::belljar()).args(["doctor", "--json"]));
+        let facts: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
+        let known = facts["jar_cgroups"]["controllers"].as_array();
+        let has = |name: &&str| known.is_some_and(|known| known.iter().any(|has| has == name));
+        ["memory", "pids", "cpu"].iter().all(has)
+    })
 }
 
 /// Whether a test can go on. It prints why not; and where the environment

@@ -52,6 +52,48 @@ pub fn broken_belljar() -> &'static Path {
     })
 }
 
+/// The program `belljar-faulty`: `BELLJAR_FAULTY_BIN`, or beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn faulty_belljar() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| find_faulty("BELLJAR_FAULTY_BIN", "belljar-faulty"))
+}
+
+/// The program `faulty-host`: `BELLJAR_FAULTY_HOST`, or beside this test's own directory.
+///
+/// # Panics
+/// Where it is not found and cannot be built.
+#[must_use]
+pub fn faulty_host() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| find_faulty("BELLJAR_FAULTY_HOST", "faulty-host"))
+}
+
+fn find_faulty(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let profile = profile();
+    let words = [
+        "-p",
+        "belljar-cli",
+        "-p",
+        "belljar-tests",
+        "--features",
+        "belljar-cli/faults,belljar-tests/faults",
+        "--bin",
+        "belljar-faulty",
+        "--bin",
+        "faulty-host",
+    ];
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| cargo_build(&profile, &words));
+    there(profile.join(name), &words)
+}
+
 /// The root of the project's sources.
 ///
 /// # Panics

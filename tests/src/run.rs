@@ -362,6 +362,18 @@ impl Started {
         });
     }
 
+    /// What it has written to its standard output until now.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.stdout.as_ref().map(Drain::text).unwrap_or_default()
+    }
+
+    /// What it has written to its standard error until now.
+    #[must_use]
+    pub fn complained(&self) -> String {
+        self.stderr.as_ref().map(Drain::text).unwrap_or_default()
+    }
+
     /// Ends its standard input.
     pub fn close_input(&mut self) {
         drop(self.child.stdin.take());

@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsStr,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -38,6 +39,14 @@ pub fn in_a_container(script: &str) -> Output {
 /// one that is left is used up by becoming that user again.
 #[must_use]
 pub fn without_namespaces<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Command {
+    let mut command = program_without_namespaces(belljar());
+    command.args(words);
+    command
+}
+
+/// The same for any program.
+#[must_use]
+pub fn program_without_namespaces(program: &Path) -> Command {
     let mut command = as_user(&[
         "unshare",
         "--user",
@@ -47,6 +56,6 @@ pub fn without_namespaces<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -
         "echo 1 > /proc/sys/user/max_user_namespaces && exec unshare --user --map-user=1000 --map-group=1000 -- \"$@\"",
         "sh",
     ]);
-    command.arg(belljar()).args(words);
+    command.arg(program);
     command
 }

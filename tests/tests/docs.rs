@@ -4,6 +4,8 @@
 
 #[path = "docs/commands.rs"]
 mod commands;
+#[path = "docs/endings.rs"]
+mod endings;
 #[path = "docs/enforcement.rs"]
 mod enforcement;
 #[path = "docs/forms.rs"]

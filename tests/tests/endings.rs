@@ -1,6 +1,23 @@
 //! Contract section 4: every way to end, with its exit status and its report.
 #![cfg(target_os = "linux")]
 
+#[path = "endings/alone.rs"]
+mod alone;
+#[path = "endings/cores.rs"]
+mod cores;
+#[path = "endings/counted.rs"]
+mod counted;
+#[path = "endings/launched.rs"]
+mod launched;
+#[path = "endings/limited.rs"]
+mod limited;
+#[path = "endings/row.rs"]
+mod row;
+#[path = "endings/stopped.rs"]
+mod stopped;
+#[path = "endings/told.rs"]
+mod told;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

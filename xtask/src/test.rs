@@ -25,6 +25,9 @@ const PROGRAMS: [&str; 2] = ["belljar", "belljar-guest"];
 /// The one that can be told to break its plans. Attacks and benches do without.
 const BROKEN: &str = "belljar-broken";
 
+/// Those whose launcher can be told to fail.
+const FAULTY: [&str; 2] = ["belljar-faulty", "faulty-host"];
+
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Everything that must hold before a change is taken.
@@ -150,8 +153,22 @@ pub(crate) fn build(stages: &mut Stages) -> bool {
         "--bin",
         BROKEN,
     ];
+    let faulty = [
+        "build",
+        "-p",
+        "belljar-cli",
+        "-p",
+        "belljar-tests",
+        "--features",
+        "belljar-cli/faults,belljar-tests/faults",
+        "--bin",
+        FAULTY[0],
+        "--bin",
+        FAULTY[1],
+    ];
     build("build of the programs", &["build", "--workspace", "--bins"]) == Verdict::Ok
         && build("build of broken plans", &broken) == Verdict::Ok
+        && build("build of faults", &faulty) == Verdict::Ok
         && build("build of the tests", &["test", "--workspace", "--no-run"]) == Verdict::Ok
 }
 
@@ -315,10 +332,12 @@ impl Room {
             fs::copy(&built, dir.join(program))
                 .map_err(|error| format!("{}: {error}", built.display()))?;
         }
-        let broken = cache::target().join("debug").join(BROKEN);
-        if broken.exists() {
-            fs::copy(&broken, dir.join(BROKEN))
-                .map_err(|error| format!("{}: {error}", broken.display()))?;
+        for program in [BROKEN].into_iter().chain(FAULTY) {
+            let built = cache::target().join("debug").join(program);
+            if built.exists() {
+                fs::copy(&built, dir.join(program))
+                    .map_err(|error| format!("{}: {error}", built.display()))?;
+            }
         }
         Ok(room)
     }
@@ -340,7 +359,9 @@ impl Room {
         command
             .env("BELLJAR_BIN", self.0.join(PROGRAMS[0]))
             .env("BELLJAR_GUEST", self.0.join(PROGRAMS[1]))
-            .env("BELLJAR_BROKEN_BIN", self.0.join(BROKEN));
+            .env("BELLJAR_BROKEN_BIN", self.0.join(BROKEN))
+            .env("BELLJAR_FAULTY_BIN", self.0.join(FAULTY[0]))
+            .env("BELLJAR_FAULTY_HOST", self.0.join(FAULTY[1]));
     }
 
     fn skips(&self) -> PathBuf {

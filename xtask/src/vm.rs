@@ -121,7 +121,12 @@ const SUITES: &[Suite] = &[
         package: "belljar-tests",
         test: "endings",
         both: false,
-        which: &["cpu_time_is_124", "file_size_ends", "memory_is_124"],
+        which: &[
+            "cpu_time_is_124",
+            "file_size_ends",
+            "memory_is_124",
+            "rows_of_cgroups",
+        ],
     },
     Suite {
         package: "belljar-tests",
@@ -132,6 +137,12 @@ const SUITES: &[Suite] = &[
     Suite {
         package: "belljar-tests",
         test: "usage",
+        both: true,
+        which: &[],
+    },
+    Suite {
+        package: "belljar-tests",
+        test: "control",
         both: true,
         which: &[],
     },

@@ -16,13 +16,14 @@ use std::{
     },
     path::Path,
     process::{Command, ExitCode},
+    sync::atomic::{AtomicI32, Ordering},
     time::Duration,
 };
 
 use crate::{
-    arch, bombs, jars,
+    arch, bombs, endings, jars,
     kernel::{self, Arg, call},
-    obey, races, rights, spend, tries, unix,
+    obey, races, rights, spend, spread, surroundings, tries, unix,
 };
 
 /// Runs the plain program of this name, if there is one.
@@ -37,6 +38,7 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "look" => look(args),
         "write" => fs::write(&args[0], &args[1]),
         "replace_by_link" => replace_by_link(args),
+        "pause" => pause(args),
         "ignore_signals" => ignore_signals(args),
         "catch_signal" => catch_signal(args),
         "hold" => hold(args),
@@ -59,8 +61,13 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
         "bomb" => bombs::bomb(args),
         "obey" => obey::obey(),
         "spend" => spend::spend(args),
+        "spread" => spread::spread(),
+        "churn" => spread::churn(args),
+        "exec_on" => spread::exec_on(),
+        "surroundings" => surroundings::surroundings(),
         "try_all" => tries::try_all(args),
-        _ => return None,
+        "become" => Err(become_program(args)),
+        _ => endings::run(name, args)?,
     };
     Some(match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,6 +76,14 @@ pub(crate) fn run(name: &str, args: &[String]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// `pause MILLISECONDS`: sleeps so long since it began, and says when that is over.
+fn pause(args: &[String]) -> io::Result<()> {
+    let long = Duration::from_millis(args[0].parse().expect("milliseconds"));
+    std::thread::sleep(long);
+    println!("over");
+    Ok(())
 }
 
 /// `raise SIGNAL`: ends itself by a signal.
@@ -161,15 +176,20 @@ fn ignore_signals(args: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// `catch_signal SIGNAL`: says `ready`, and exits 7 when the signal comes.
+/// `catch_signal SIGNAL [CODE]`: says `ready`, and exits, with 7 where nothing else is
+/// said, when the signal comes.
 fn catch_signal(args: &[String]) -> io::Result<()> {
     extern "C" fn leave(_: libc::c_int) {
         // SAFETY: _exit may be called in a signal handler.
-        unsafe { libc::_exit(7) }
+        unsafe { libc::_exit(CODE.load(Ordering::Relaxed)) }
+    }
+    static CODE: AtomicI32 = AtomicI32::new(7);
+    if let Some(code) = args.get(1) {
+        CODE.store(code.parse().expect("a code"), Ordering::Relaxed);
     }
     let signal: i32 = args[0].parse().expect("a signal's number");
     let handler = leave as extern "C" fn(libc::c_int);
-    // SAFETY: the handler only calls _exit.
+    // SAFETY: the handler only reads a number and calls _exit.
     unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     println!("ready");
     kernel::sleep_forever()

@@ -164,13 +164,13 @@ pub(crate) async fn launch(
         engine.bring(&mut bringing)?;
         Ok(engine)
     });
-    let mut ended = |report: Report| {
+    let mut ended = |mut report: Report| {
+        report.symptoms.extend(sink.finish(&report));
         telling.tell(What::Terminated(Box::new(Termination::of(&report))));
         telling.end();
         if let Some(bringing) = bringing.take() {
             bringing.now();
         }
-        sink.finish(&report);
         LaunchError::Ended {
             report: Box::new(report),
         }
@@ -226,6 +226,7 @@ pub(crate) async fn launch(
                 early = None;
                 match reply.await {
                     Ok(Attempt::Running { pid, streams }) => {
+                        engine.all().add(&half);
                         return Ok(Running::new(
                             id,
                             task,

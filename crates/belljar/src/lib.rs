@@ -87,6 +87,10 @@ pub use belljar_plan::{
 };
 pub use belljar_policy::{self as policy, HostFacts, Policy};
 
+/// Only for tests: where the launcher can be told to fail.
+#[cfg(feature = "faults")]
+pub use belljar_launcher::faults;
+
 pub use self::{
     error::LaunchError,
     events::{EventSink, Events, Monitor, Reading},
@@ -97,7 +101,7 @@ pub use self::{
     prepared::{Prepared, Start},
     report::ReportTo,
     streams::{GuestStderr, GuestStdin, GuestStdout, Stdio, Terminal},
-    supervise::{Control, Running, UpdateError},
+    supervise::{Control, PauseError, Running, UpdateError, Wall, kill_all, stop_all},
 };
 
 /// Whether this process may open as many more files as a launch and a runtime around it

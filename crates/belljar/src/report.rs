@@ -10,7 +10,7 @@ use std::{
 
 use belljar_plan::{
     Limit, Outcome, Plan, Report,
-    report::{Denials, LimitChange, LimitReport},
+    report::{Denials, LimitChange, LimitReport, UNWRITTEN},
     usage::Usage,
 };
 
@@ -70,24 +70,23 @@ impl Sink {
         }
     }
 
-    /// Writes the report.
-    pub(crate) fn finish(&self, report: &Report) {
-        match self.0.as_deref() {
-            Some(Place::File { spot, path, jar }) => {
-                if let Err(error) = sys::replace(spot, jar, &json(report), sys::SHARED) {
-                    tracing::error!(target: "belljar", path = %path.display(), %error, "cannot write the report");
-                }
+    /// Writes the report; gives why it could not be, to be told in the caller's own copy.
+    /// What stood there before stands there still.
+    pub(crate) fn finish(&self, report: &Report) -> Option<String> {
+        let (place, result) = match self.0.as_deref()? {
+            Place::File { spot, path, jar } => {
+                let place = path.display().to_string();
+                (place, sys::replace(spot, jar, &json(report), sys::SHARED))
             }
-            Some(Place::Descriptor(file)) => {
+            Place::Descriptor(file) => {
                 let file = file.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(mut file) = file
-                    && let Err(error) = file.write_all(&json(report))
-                {
-                    tracing::error!(target: "belljar", %error, "cannot write the report");
-                }
+                let written = file.map_or(Ok(()), |mut file| file.write_all(&json(report)));
+                ("its descriptor".to_owned(), written)
             }
-            None => {}
-        }
+        };
+        let error = result.err()?;
+        tracing::error!(target: "belljar", place, %error, "cannot write the report");
+        Some(format!("{UNWRITTEN}: {place}: {error}"))
     }
 
     /// Writing may wait for a reader.

@@ -1,6 +1,7 @@
 //! A running jar: watched, stopped and reported on the thread `belljar`; what
 //! the host holds of it is [`Running`].
 
+mod all;
 mod bucket;
 mod change;
 mod conclude;
@@ -9,6 +10,7 @@ mod denials;
 mod growth;
 mod look;
 mod observe;
+mod pause;
 mod perform;
 mod receipts;
 mod setup;
@@ -24,7 +26,12 @@ use std::{
     time::Duration,
 };
 
-use belljar_plan::{Limit, Outcome, Plan, Report, message::Request, outcome::StoppedBy};
+use belljar_plan::{
+    Limit, Outcome, Plan, Report,
+    event::{Freezer, Sample},
+    message::Request,
+    outcome::StoppedBy,
+};
 use belljar_policy::{manifest::Bound, policy::Said};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
@@ -33,8 +40,13 @@ pub(crate) fn test_plan(steps: Vec<belljar_plan::step::OwnedStep>) -> Plan {
     receipts::tests::plan(steps, Vec::new())
 }
 
+pub(crate) use self::all::All;
 use self::change::Update;
-pub use self::change::UpdateError;
+pub use self::{
+    all::{kill_all, stop_all},
+    change::UpdateError,
+    pause::{PauseError, Wall},
+};
 pub(crate) use self::{
     growth::{Grants, project},
     receipts::Receipts,
@@ -56,9 +68,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Asked {
     Signal(i32),
-    /// Look at it now.
-    Look,
+    /// Look at it now, and tell what was seen where somebody waits for that.
+    Look(Option<oneshot::Sender<Sample>>),
     Limits(Update),
+    Pause(Wall, oneshot::Sender<pause::Paused>),
+    Resume(oneshot::Sender<()>),
     Stop {
         by: StoppedBy,
         signal: i32,
@@ -93,10 +107,50 @@ impl Control {
         let _ = self.0.send(Asked::Kill);
     }
 
+    /// Has every task of the jar stand still, and returns when they do, with what has them.
+    /// Calls that are held for the jar are answered first; a connect that somebody else
+    /// makes for it is interrupted, and goes on, as connect(2) says. What the jar wrote
+    /// is delivered meanwhile; limits of time but `wall` stand still with it.
+    ///
+    /// A jar that is paused already stays so. It can be killed; a [`stop`](Self::stop) with a
+    /// grace has it go on, so that it can obey. Signals to it come when it goes on.
+    ///
+    /// In a cgroup the kernel's freezer does it, and nothing inside can tell. Without one pid 1
+    /// stops all others by SIGSTOP, which is weaker: [`Freezer::Signals`] says how.
+    ///
+    /// # Errors
+    /// [`PauseError`]; the jar goes on.
+    pub async fn pause(&self, wall: Wall) -> Result<Freezer, PauseError> {
+        let (reply, done) = oneshot::channel();
+        if self.0.send(Asked::Pause(wall, reply)).is_err() {
+            return Err(PauseError::Ended);
+        }
+        done.await.unwrap_or(Err(PauseError::Ended))
+    }
+
+    /// Has a paused jar go on; one that goes on already does so.
+    ///
+    /// # Errors
+    /// [`PauseError::Ended`]
+    pub async fn resume(&self) -> Result<(), PauseError> {
+        let (reply, done) = oneshot::channel();
+        if self.0.send(Asked::Resume(reply)).is_err() {
+            return Err(PauseError::Ended);
+        }
+        done.await.map_err(|_| PauseError::Ended)
+    }
+
     /// Has the jar looked at before it would be by itself.
     fn look(&self) {
         // As above.
-        let _ = self.0.send(Asked::Look);
+        let _ = self.0.send(Asked::Look(None));
+    }
+
+    /// Looks at the jar now; none where it has ended.
+    pub async fn sample(&self) -> Option<Sample> {
+        let (reply, done) = oneshot::channel();
+        self.0.send(Asked::Look(Some(reply))).ok()?;
+        done.await.ok()
     }
 
     /// Has other values of limits hold for the jar from now on. What a [`Bound`] does
@@ -251,6 +305,51 @@ impl Running {
     /// See [`Control::kill`].
     pub fn kill(&self) {
         self.control.kill();
+    }
+
+    /// Stops it as [`stop`](Self::stop) does, and waits until no task, mount, cgroup or file
+    /// of the jar is left.
+    pub async fn stop_and_wait(&mut self, by: StoppedBy, signal: i32, grace: Duration) -> Report {
+        self.stop(by, signal, grace);
+        self.wait().await
+    }
+
+    /// The same at once: [`kill`](Self::kill) and [`wait`](Self::wait).
+    pub async fn kill_and_wait(&mut self) -> Report {
+        self.kill();
+        self.wait().await
+    }
+
+    /// See [`Control::sample`].
+    pub async fn sample(&self) -> Option<Sample> {
+        self.control.sample().await
+    }
+
+    /// See [`Control::pause`].
+    ///
+    /// ```
+    /// use belljar::{Jar, Wall};
+    /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+    /// let running = Jar::program("make").launch().await?;
+    /// running.pause(Wall::Stops).await?;
+    /// // The machine is wanted for something else meanwhile.
+    /// running.resume().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn pause(&self, wall: Wall) -> Result<Freezer, PauseError> {
+        self.control.pause(wall).await
+    }
+
+    /// See [`Control::resume`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resume(&self) -> Result<(), PauseError> {
+        self.control.resume().await
     }
 
     /// See [`Control::update_limits`].

@@ -10,6 +10,8 @@ mod completions;
 mod confine;
 mod doctor;
 mod explain;
+#[cfg(feature = "faults")]
+mod faults;
 mod learn;
 mod man;
 mod page;
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
     // What cannot be written is said, and a jar is not lost for it.
     belljar::ignore_file_size_signal();
     let command_line: Vec<_> = std::env::args_os().collect();
+    #[cfg(feature = "faults")]
+    if command_line.get(1).is_some_and(|word| word == "--points") {
+        return faults::list();
+    }
     let status = match args::parse(&command_line) {
         Ok(cli) => match cli.command {
             Command::Run(options) => run::run(&options, &command_line),

@@ -5,6 +5,8 @@ mod events;
 mod options;
 pub(crate) mod record;
 mod signals;
+mod status;
+mod suspend;
 pub(crate) mod verdict;
 mod warnings;
 
@@ -16,9 +18,10 @@ use belljar::{
     verify::VerifyError,
 };
 
+use belljar_policy::data::report::UNWRITTEN;
 use tracing::info;
 
-use self::{events::Writing, record::Target};
+use self::{events::Writing, record::Target, suspend::Suspended};
 pub(crate) use self::{
     options::Options,
     signals::{Asked, Follow, Signals},
@@ -28,10 +31,6 @@ use crate::{
     terminal::{self, Raw},
     trace, words,
 };
-
-/// The answer to ^Z.
-const NOT_PAUSED: &str =
-    "a jar cannot be paused, so belljar goes on and watches its limits; ^C ends it";
 
 /// Why there is no outcome to tell. Each says what to do about it, where it can.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +73,11 @@ pub(crate) fn tell(options: &Options, report: &Report) {
     let kept = records(options).is_some_and(|records| keep(records.keep_report(report)));
     if let Some(text) = verdict::words(report) {
         words::say(&text);
+    }
+    for symptom in &report.symptoms {
+        if symptom.starts_with(UNWRITTEN) {
+            words::say(symptom);
+        }
     }
     if let Some(hint) = verdict::hint(report, kept) {
         words::say(&hint);
@@ -306,7 +310,7 @@ async fn launch(
             word = signals.next() => match (word, early) {
                 (Asked::End(signal), None) => early = Some(signal),
                 (Asked::End(signal), Some(_)) => return Err(RunError::Interrupted(signal)),
-                (Asked::Resize | Asked::Continue | Asked::Suspend, _) => {}
+                (Asked::Resize | Asked::Continue | Asked::Suspend | Asked::Status, _) => {}
             },
         }
     }
@@ -319,13 +323,21 @@ async fn wait(
     raw: Option<&Raw>,
 ) -> Report {
     let terminal = running.terminal();
+    let control = running.control();
+    let mut suspended = Suspended::new(running.plan().preset);
     loop {
         tokio::select! {
             report = running.wait() => return report,
             word = signals.next() => match word {
                 // Whoever asks twice does not want to wait: a second stop destroys the jar.
                 Asked::End(signal) => running.stop(StoppedBy::Signal(signal), signal, grace),
-                Asked::Suspend => words::say(NOT_PAUSED),
+                Asked::Suspend => suspended.toggle(&control, raw).await,
+                Asked::Status => {
+                    if let Some(sample) = control.sample().await {
+                        let hard = |limit| running.plan().limit(limit)?.hard;
+                        words::say(&status::line(&sample, hard));
+                    }
+                }
                 Asked::Resize => {
                     if let Some(terminal) = &terminal {
                         let (rows, columns) = terminal::size();

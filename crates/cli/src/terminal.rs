@@ -46,6 +46,14 @@ impl Raw {
         Ok(Some(raw))
     }
 
+    /// Puts it back as it was found, for whoever has it next.
+    ///
+    /// # Errors
+    /// Where it cannot be changed.
+    pub(crate) fn put_back(&self) -> io::Result<()> {
+        Ok(tcsetattr(stdin(), AT_ONCE, &self.before)?)
+    }
+
     /// Makes it raw once more: after a stop, the shell has put it back.
     ///
     /// # Errors

@@ -292,32 +292,6 @@ fn a_program_that_ignores_the_signal_is_destroyed_after_the_grace() {
 }
 
 #[test]
-fn a_stop_from_the_terminal_leaves_nothing_unwatched() {
-    if !jars() {
-        return;
-    }
-    let mut child = belljar()
-        // So late that a busy machine has sent the signal before.
-        .args(["--wall", "4s", "--", "/bin/sh", "-c"])
-        .arg("echo ready; sleep 60")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    assert_eq!(first_line(&mut child), "ready");
-    signal(&child, Signal::TSTP);
-    // A stopped belljar would end nothing, and never end.
-    assert_eq!(
-        end_within(&mut child, Duration::from_secs(30)).code(),
-        Some(124)
-    );
-    let mut said = String::new();
-    let mut stderr = child.stderr.take().unwrap();
-    stderr.read_to_string(&mut said).unwrap();
-    assert!(said.contains("a jar cannot be paused"), "{said}");
-}
-
-#[test]
 fn a_second_signal_does_not_wait_for_the_grace() {
     if !jars() {
         return;

@@ -9,12 +9,13 @@ use belljar_plan::message::{Request, Task, descriptors};
 use belljar_plan::step::StepView;
 use belljar_plan::wire::Steps;
 use belljar_plan::{Source, Step};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::net::RecvFlags;
 
+use crate::calls::{self, open, poll};
 use crate::channel::{self, Descriptors, Wait};
 use crate::clone::Made;
 use crate::mapped::Mapped;
@@ -160,7 +161,7 @@ pub(crate) fn is_ready(made: &Made) -> bool {
     if !there || answer.revents() != PollFlags::IN {
         return false;
     }
-    let received = rustix::net::recv(&made.control, &mut [0; 2][..], RecvFlags::DONTWAIT);
+    let received = calls::recv(&made.control, &mut [0; 2][..], RecvFlags::DONTWAIT);
     matches!(received, Ok((1, 1)))
 }
 

@@ -2,13 +2,14 @@
 
 use core::mem::MaybeUninit;
 
+use crate::calls::{recvmsg, sendmsg};
 use belljar_plan::message::DESCRIPTORS_PER_PACKET;
 use rustix::cmsg_space;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut, Result};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags,
 };
 
 /// The most descriptors that one launch may carry.

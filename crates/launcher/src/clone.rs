@@ -4,10 +4,11 @@
 use belljar_plan::Namespaces;
 use linux_raw_sys::general as sys;
 use rustix::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Result;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::calls::{self, open, openat, socketpair};
 use crate::{init, raw, receipts, text::Text};
 
 /// What makes one child as good as another.
@@ -26,7 +27,7 @@ pub(crate) struct Cgroup(u64, u64);
 
 impl Cgroup {
     pub(crate) fn of(directory: BorrowedFd<'_>) -> Result<Self> {
-        let stat = rustix::fs::fstat(directory)?;
+        let stat = calls::fstat(directory)?;
         Ok(Self(stat.st_dev, stat.st_ino))
     }
 }
@@ -136,7 +137,7 @@ pub(crate) fn mapping(
             Mode::empty(),
         )
     })();
-    let _ = rustix::process::pidfd_send_signal(&holder.pidfd, rustix::process::Signal::KILL);
+    let _ = calls::pidfd_send_signal(&holder.pidfd, rustix::process::Signal::KILL);
     made
 }
 
@@ -154,7 +155,7 @@ impl Drop for Holder {
 
 /// Kills a child that is of no more use and takes its end.
 fn end(pid: i32, pidfd: &OwnedFd) {
-    let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    let _ = calls::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
     let _ = raw::poll(&mut [raw::waiting_for(pidfd.as_raw_fd())]);
     let _ = raw::wait4(pid);
 }
@@ -194,5 +195,5 @@ fn write(folder: &OwnedFd, name: &core::ffi::CStr, bytes: &[u8]) -> Result<()> {
         OFlags::WRONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    rustix::io::write(&file, bytes).map(drop)
+    calls::write(&file, bytes).map(drop)
 }

@@ -5,11 +5,12 @@
 //! those of the task in their order.
 
 use belljar_plan::Step;
-use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Task, descriptors};
+use belljar_plan::message::{DESCRIPTORS_PER_PACKET, NO_STEP, Task, descriptors};
 use belljar_plan::wire::Steps;
 use rustix::fd::{BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use rustix::io::{Errno, Result};
 
+use crate::calls;
 use crate::channel::{self, Descriptors, Wait};
 use crate::mapped::Mapped;
 use crate::receipts::{self, Receipts};
@@ -46,7 +47,7 @@ fn set_up(control: RawFd) -> Result<()> {
     let mut receipts = Receipts::new();
     let task = receive_task(&mut receipts)?;
     let mut at = At {
-        step: 0,
+        step: NO_STEP,
         launched: task.carries & descriptors::AHEAD == 0,
     };
     let result = run_steps(task, &mut receipts, &mut at);
@@ -59,6 +60,7 @@ fn set_up(control: RawFd) -> Result<()> {
 
 /// How far the plan was run.
 struct At {
+    /// The step that is run, or [`NO_STEP`].
     step: u16,
     /// Whether there is somebody to tell what went wrong.
     launched: bool,
@@ -156,6 +158,7 @@ fn run_steps(task: Task, receipts: &mut Receipts, at: &mut At) -> Result<()> {
     let mut rest = steps.clone();
     for (index, step) in steps.enumerate() {
         at.step = index as u16;
+        calls::at_step(at.step);
         rest.next();
         let step = step.map_err(|_| Errno::BADMSG)?;
         let mut skipped = 0;
@@ -199,13 +202,19 @@ fn run_steps(task: Task, receipts: &mut Receipts, at: &mut At) -> Result<()> {
                 arguments,
                 variables,
             } => {
+                // To tell what was done is of no step.
+                let exec = core::mem::replace(&mut at.step, NO_STEP);
+                calls::at_step(NO_STEP);
                 receipts.send(PROGRESS)?;
+                at.step = exec;
+                calls::at_step(exec);
                 return Err(jar.exec(path, arguments, variables));
             }
             step => skipped = jar.apply(&step, &rest)?,
         }
         receipts.note(PROGRESS, at.step, skipped)?;
     }
+    at.step = NO_STEP;
     // A plan without a program.
     Err(Errno::BADMSG)
 }

@@ -2,9 +2,10 @@
 
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, Result};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 
 use crate::ahead::Ahead;
+use crate::calls::pidfd_send_signal;
 use crate::clone::{Holder, Made};
 use crate::orphans;
 

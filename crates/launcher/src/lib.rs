@@ -26,8 +26,11 @@
 
 mod ahead;
 mod arch;
+mod calls;
 mod channel;
 mod clone;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod init;
 mod jars;
 mod mapped;
@@ -45,6 +48,8 @@ mod watch;
 /// It takes over the whole process: its signals, session and descriptors.
 pub fn main() -> ! {
     raw::first_call();
+    #[cfg(feature = "faults")]
+    faults::begin();
     let code = match parent::serve() {
         Ok(()) => 0,
         Err(errno) => errno.raw_os_error(),

@@ -3,10 +3,10 @@
 use core::ffi::c_void;
 use core::slice;
 
+use crate::calls::{fstat, mmap, munmap};
 use rustix::fd::BorrowedFd;
-use rustix::fs::fstat;
 use rustix::io::{Errno, Result};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags};
 
 /// The bytes of a memfd.
 pub(crate) struct Mapped {

@@ -5,10 +5,11 @@
 use core::ffi::CStr;
 
 use rustix::event::Timespec;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
-use rustix::thread::{NanosleepRelativeResult, nanosleep};
+use rustix::thread::NanosleepRelativeResult;
 
+use crate::calls::{self, nanosleep, open};
 use crate::raw;
 
 /// The direct children of this process; proc_pid_task(5).
@@ -43,7 +44,7 @@ fn kill_children(kept: &[i32]) -> Result<usize> {
     let mut number: i32 = 0;
     let mut buffer = [0_u8; 512];
     loop {
-        let length = rustix::io::read(&file, &mut buffer)?;
+        let length = calls::read(&file, &mut buffer)?;
         if length == 0 {
             return Ok(count);
         }

@@ -6,15 +6,16 @@
 
 use core::mem::MaybeUninit;
 
-use belljar_plan::message::{Event, Record, Request, descriptors, event, request};
-use rustix::event::{Timespec, epoll};
+use belljar_plan::message::{Event, NO_STEP, Record, Request, descriptors, event, request};
+use rustix::event::Timespec;
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Signal, geteuid, getrlimit, setrlimit};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Resource, Signal, geteuid, getrlimit};
 
 use crate::ahead::Ahead;
+use crate::calls::{self, epoll, madvise, mmap_anonymous, pipe_with, setrlimit};
 use crate::channel::{self, Descriptors, Wait};
 use crate::clone::{self, Cgroup, Ids, Kind};
 use crate::init::LIFELINE;
@@ -102,8 +103,8 @@ fn take_over() -> Result<()> {
     raw::block_signals(u64::MAX)?;
     raw::default_signals()?;
     // Fails only for a leader of a group, which has a session of its own then.
-    let _ = rustix::process::setsid();
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let _ = calls::setsid();
+    calls::set_parent_process_death_signal(Some(Signal::KILL))?;
     if geteuid().is_root() {
         // A user's launcher must stay dumpable: else /proc/PID/uid_map of its
         // children belongs to root and the maps can't be written.
@@ -170,7 +171,7 @@ impl Launcher {
         {
             // What came with this packet lies behind the launch's own.
             self.descriptors.clear();
-            self.tell_failed(cut_short.jar, (0, Errno::PROTO))?;
+            self.tell_failed(cut_short.jar, (NO_STEP, Errno::PROTO))?;
         }
         match request.kind {
             request::HELLO => {
@@ -199,7 +200,13 @@ impl Launcher {
                 self.descriptors.clear();
                 match result {
                     Ok(()) => Ok(()),
-                    Err(failure) => self.tell_failed(launch.jar, failure),
+                    Err(failure) => {
+                        // A child that was made for it may not be wanted again.
+                        if let Some(unused) = self.table.parked() {
+                            self.table.discard(unused);
+                        }
+                        self.tell_failed(launch.jar, failure)
+                    }
                 }
             }
             request::SIGNAL => {
@@ -217,7 +224,7 @@ impl Launcher {
                 self.descriptors.clear();
                 match ahead.and_then(|ahead| self.park(&request, cgroup.as_ref(), ahead)) {
                     Ok(()) => Ok(()),
-                    Err(errno) => self.tell_failed(request.jar, (0, errno)),
+                    Err(errno) => self.tell_failed(request.jar, (NO_STEP, errno)),
                 }
             }
             _ => Err(Errno::PROTO),
@@ -226,7 +233,7 @@ impl Launcher {
 
     /// Runs the launcher's part of a plan and hands the rest to a child.
     fn launch(&mut self, launch: &Request) -> core::result::Result<(), Failure> {
-        let whole = |errno| (0, errno);
+        let whole = |errno| (NO_STEP, errno);
         let index = self.table.free().map_err(whole)?;
         let mut prepared = prepare::prepare(launch, &mut self.descriptors, &mut self.table)?;
         let made = prepared.child.made();
@@ -397,7 +404,7 @@ impl Launcher {
             self.table.end_orphans();
         }
         let mut bytes = [0; Record::LENGTH];
-        let main = rustix::net::recv(
+        let main = calls::recv(
             &entry.made.control,
             &mut bytes[..],
             rustix::net::RecvFlags::DONTWAIT,

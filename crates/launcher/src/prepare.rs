@@ -2,13 +2,14 @@
 //! with its namespaces, its ids.
 
 use belljar_plan::Step;
-use belljar_plan::message::{Request, Task, descriptors};
+use belljar_plan::message::{NO_STEP, Request, Task, descriptors};
 use belljar_plan::step::StepView;
 use belljar_plan::wire::Steps;
 use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::io::{Errno, Result};
 
 use crate::ahead;
+use crate::calls;
 use crate::channel::Descriptors;
 use crate::clone::{self, Cgroup, Holder, Ids, Kind, Made};
 use crate::jars::{Entry, Table, Use};
@@ -17,7 +18,7 @@ use crate::raw;
 use crate::receipts::{self, Receipts};
 use crate::steps::{attribute_bits, mounts};
 
-/// A step's index and why it failed.
+/// A step's index, or [`NO_STEP`], and why it failed.
 pub(crate) type Failure = (u16, Errno);
 
 /// Where a launch's child came from.
@@ -49,19 +50,20 @@ pub(crate) fn prepare(
     fds: &mut Descriptors,
     table: &mut Table,
 ) -> core::result::Result<Prepared, Failure> {
-    let whole = |errno| (0, errno);
+    let whole = |errno| (NO_STEP, errno);
+    calls::at_step(NO_STEP);
     if fds.overflowed() {
-        return Err((0, Errno::MFILE));
+        return Err((NO_STEP, Errno::MFILE));
     }
     if fds.count() != launch.descriptors as usize {
-        return Err((0, Errno::PROTO));
+        return Err((NO_STEP, Errno::PROTO));
     }
     let carried = |bit| usize::from(launch.carries & bit != 0);
     let lease_at = descriptors::FIXED + carried(descriptors::IMAGE);
     let cgroup_at = lease_at + carried(descriptors::LEASE);
     let slots = cgroup_at + carried(descriptors::CGROUP);
     if fds.count() < slots {
-        return Err((0, Errno::PROTO));
+        return Err((NO_STEP, Errno::PROTO));
     }
     let cgroup = match carried(descriptors::CGROUP) {
         0 => None,
@@ -78,10 +80,11 @@ pub(crate) fn prepare(
     let mut mappings = Mappings::default();
     let mut child = None;
     let mut joins = None;
-    let steps = Steps::new(plan.bytes()).map_err(|_| (0, Errno::BADMSG))?;
+    let steps = Steps::new(plan.bytes()).map_err(|_| (NO_STEP, Errno::BADMSG))?;
     let mut rest = steps.clone();
     for (at, step) in steps.enumerate() {
         let at = at as u16;
+        calls::at_step(at);
         let failed = |errno| (at, errno);
         rest.next();
         match step.map_err(|_| (at, Errno::BADMSG))? {
@@ -134,8 +137,9 @@ pub(crate) fn prepare(
         }
         receipts.note(progress, at, 0).map_err(failed)?;
     }
+    calls::at_step(NO_STEP);
     Ok(Prepared {
-        child: child.ok_or((0, Errno::PROTO))?,
+        child: child.ok_or((NO_STEP, Errno::PROTO))?,
         task: Task {
             plan_length: launch.plan_length,
             image_length: launch.image_length,

@@ -10,7 +10,10 @@ use linux_raw_sys::general as sys;
 use rustix::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use rustix::io::{Errno, Result};
 
+#[cfg(not(feature = "faults"))]
 use crate::arch::syscall;
+#[cfg(feature = "faults")]
+use crate::faults::syscall;
 
 /// Highest signal number.
 const SIGNALS: u32 = 64;
@@ -47,6 +50,7 @@ fn check(result: isize) -> Result<usize> {
 }
 
 /// Makes a system call of which every argument is a number.
+#[cfg_attr(feature = "faults", track_caller)]
 #[inline]
 fn numbers(number: u32, arguments: [usize; 6]) -> Result<usize> {
     // SAFETY: callers in this file pass numbers only to calls that take no pointer.
@@ -59,6 +63,7 @@ fn number(fd: RawFd) -> usize {
 }
 
 /// exit_group(2)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn exit_group(code: i32) -> ! {
     loop {
         let _ = numbers(sys::__NR_exit_group, [code as usize, 0, 0, 0, 0, 0]);
@@ -73,6 +78,7 @@ const INTO_CGROUP: u64 = 0x2_0000_0000;
 ///
 /// The child is a copy of the caller, which must have one thread only. It is made
 /// in a cgroup where the directory of one is given.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn clone3(
     namespaces: u64,
     cgroup: Option<BorrowedFd<'_>>,
@@ -112,6 +118,7 @@ pub(crate) fn clone3(
 }
 
 /// Forks; the child's pid, or 0 in the child; clone(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn fork() -> Result<i32> {
     // No CLONE_VM: the child goes on with a copy of the stack.
     numbers(sys::__NR_clone, [SIGCHLD as usize, 0, 0, 0, 0, 0]).map(|pid| pid as i32)
@@ -123,6 +130,7 @@ pub(crate) fn fork() -> Result<i32> {
 ///
 /// # Safety
 /// Both lists end with a null pointer, and all their strings with a NUL.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) unsafe fn exec(
     path: &CStr,
     arguments: *const *const u8,
@@ -145,6 +153,7 @@ pub(crate) unsafe fn exec(
 
 /// Gives back the pages of the stack that earlier calls used, and what they left
 /// there; madvise(2).
+#[cfg_attr(feature = "faults", track_caller)]
 #[inline(never)]
 pub(crate) fn forget_stack() -> Result<()> {
     const PAGE: usize = 4096;
@@ -181,6 +190,7 @@ pub(crate) fn first_call() {
 /// # Safety
 /// The caller never returns, refers to nothing of theirs, and has a frame of
 /// less than a page, as has whoever called it to go on.
+#[cfg_attr(feature = "faults", track_caller)]
 #[inline(never)]
 pub(crate) unsafe fn forget_callers() -> Result<()> {
     const PAGE: usize = 4096;
@@ -198,11 +208,13 @@ pub(crate) unsafe fn forget_callers() -> Result<()> {
 }
 
 /// close_range(2)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn close_from(first: u32) -> Result<()> {
     close_between(first, u32::MAX)
 }
 
 /// close_range(2); closes both ends too.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn close_between(first: u32, last: u32) -> Result<()> {
     numbers(
         sys::__NR_close_range,
@@ -214,11 +226,13 @@ pub(crate) fn close_between(first: u32, last: u32) -> Result<()> {
 /// Gives a descriptor a number of its own, which survives an exec; dup3(2).
 ///
 /// Closes what had that number: nothing may own it.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn dup_onto(fd: RawFd, target: RawFd) -> Result<()> {
     numbers(sys::__NR_dup3, [number(fd), number(target), 0, 0, 0, 0]).map(drop)
 }
 
 /// An option of prctl(2) whose arguments are numbers.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn prctl(option: u32, a: usize, b: usize) -> Result<usize> {
     debug_assert!(option != PR_SET_NAME);
     numbers(sys::__NR_prctl, [option as usize, a, b, 0, 0, 0])
@@ -226,11 +240,13 @@ pub(crate) fn prctl(option: u32, a: usize, b: usize) -> Result<usize> {
 
 /// Becomes the parent of every task below whose own parent ends;
 /// PR_SET_CHILD_SUBREAPER(2const).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn adopt_orphans() -> Result<()> {
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
 /// PR_SET_NAME(2const)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn set_name(name: &CStr) -> Result<()> {
     let all = [PR_SET_NAME as usize, name.as_ptr() as usize, 0, 0, 0, 0];
     // SAFETY: the kernel reads at most 16 bytes up to the NUL, which is there.
@@ -238,6 +254,7 @@ pub(crate) fn set_name(name: &CStr) -> Result<()> {
 }
 
 /// mount_setattr(2) on the mount that `mount` is.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn mount_setattr(
     mount: BorrowedFd<'_>,
     recursive: bool,
@@ -267,6 +284,7 @@ pub(crate) struct Caps {
 const CAPS_HEADER: [u32; 2] = [linux_raw_sys::general::_LINUX_CAPABILITY_VERSION_3, 0];
 
 /// capset(2)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn capset(caps: Caps) -> Result<()> {
     let low = |set: u64| set as u32;
     let high = |set: u64| (set >> 32) as u32;
@@ -292,6 +310,7 @@ pub(crate) fn capset(caps: Caps) -> Result<()> {
 }
 
 /// capget(2)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn capget() -> Result<Caps> {
     let mut data = [0_u32; 6];
     let mut header = CAPS_HEADER;
@@ -316,6 +335,7 @@ pub(crate) fn capget() -> Result<Caps> {
 /// Lets go of a priority over the machine's other processes, which a guest
 /// would inherit: real-time scheduling, a nice value below 0, real-time I/O;
 /// sched(7), setpriority(2), ioprio_set(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn ordinary_priority() -> Result<()> {
     const ORDINARY: usize = 0; // SCHED_OTHER
     const IDLE: usize = 5;
@@ -346,6 +366,7 @@ pub(crate) fn ordinary_priority() -> Result<()> {
 }
 
 /// A session keyring of one's own; keyctl(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn join_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
     // The name is null: an anonymous keyring.
@@ -357,6 +378,7 @@ pub(crate) fn join_session_keyring() -> Result<()> {
 }
 
 /// sethostname(2)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn sethostname(name: &[u8]) -> Result<()> {
     let all = [name.as_ptr() as usize, name.len(), 0, 0, 0, 0];
     // SAFETY: pointer and length are of one slice.
@@ -364,6 +386,7 @@ pub(crate) fn sethostname(name: &[u8]) -> Result<()> {
 }
 
 /// Sets the soft and hard bound of a resource; prlimit(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn set_rlimit(resource: u8, soft: u64, hard: u64) -> Result<()> {
     let new = [soft, hard];
     let all = [0, usize::from(resource), (&raw const new) as usize, 0, 0, 0];
@@ -372,6 +395,7 @@ pub(crate) fn set_rlimit(resource: u8, soft: u64, hard: u64) -> Result<()> {
 }
 
 /// The soft and hard bound of a resource; prlimit(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn rlimit(resource: u8) -> Result<(u64, u64)> {
     let mut old = [0_u64; 2];
     let all = [0, usize::from(resource), 0, (&raw mut old) as usize, 0, 0];
@@ -386,6 +410,7 @@ pub(crate) const fn signal_set(signal: u32) -> u64 {
 }
 
 /// Replaces the set of blocked signals; sigprocmask(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn block_signals(set: u64) -> Result<()> {
     let all = [
         sys::SIG_SETMASK as usize,
@@ -400,6 +425,7 @@ pub(crate) fn block_signals(set: u64) -> Result<()> {
 }
 
 /// Puts every signal back to its default; sigaction(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn default_signals() -> Result<()> {
     // `struct kernel_sigaction`: handler SIG_DFL, no flags, no restorer, no mask.
     let action = [0_usize; 4];
@@ -422,6 +448,7 @@ pub(crate) fn default_signals() -> Result<()> {
 }
 
 /// A descriptor that is readable while one of the signals is pending; signalfd(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn signalfd(set: u64) -> Result<RawFd> {
     // SFD_CLOEXEC and SFD_NONBLOCK are these.
     let flags = sys::O_CLOEXEC | sys::O_NONBLOCK;
@@ -438,11 +465,13 @@ pub(crate) fn signalfd(set: u64) -> Result<RawFd> {
 }
 
 /// kill(2)
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn kill(pid: i32, signal: u32) -> Result<()> {
     numbers(sys::__NR_kill, [number(pid), signal as usize, 0, 0, 0, 0]).map(drop)
 }
 
 /// Takes the end of a child, with what it used; `None` while it lives; wait4(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn wait4(pid: i32) -> Result<Option<(i32, rusage)>> {
     let mut status = 0_i32;
     let mut usage = MaybeUninit::<rusage>::zeroed();
@@ -470,6 +499,7 @@ pub(crate) struct Ended {
 }
 
 /// Takes the end of any child, with what it used; `None` while all live.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn wait_any() -> Result<Option<Ended>> {
     // siginfo_t: si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status.
     let mut info = [0_i32; 32];
@@ -496,6 +526,7 @@ pub(crate) fn wait_any() -> Result<Option<Ended>> {
 
 /// Installs a filter; `program` is a list of `struct sock_filter`; seccomp(2).
 /// Gives the descriptor by which what it asks is heard, where that is wanted.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn seccomp_filter(program: &[u8], listener: bool) -> Result<Option<OwnedFd>> {
     const INSTRUCTION: usize = 8;
     const SECCOMP_SET_MODE_FILTER: usize = 1;
@@ -534,6 +565,7 @@ pub(crate) fn seccomp_filter(program: &[u8], listener: bool) -> Result<Option<Ow
 
 /// A set of rules that denies these rights but where a rule allows them;
 /// landlock_create_ruleset(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn landlock_ruleset(files: u64, network: u64, scopes: u64) -> Result<OwnedFd> {
     let attributes = landlock_ruleset_attr {
         handled_access_fs: files,
@@ -555,6 +587,7 @@ pub(crate) fn landlock_ruleset(files: u64, network: u64, scopes: u64) -> Result<
 }
 
 /// Allows rights at and below what a descriptor is; landlock_add_rule(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn landlock_allow(
     set: BorrowedFd<'_>,
     place: BorrowedFd<'_>,
@@ -577,6 +610,7 @@ pub(crate) fn landlock_allow(
 }
 
 /// Holds the calling thread to a set of rules; landlock_restrict_self(2).
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn landlock_restrict(set: BorrowedFd<'_>, quiet: bool) -> Result<()> {
     let flags = match quiet {
         true => LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF as usize,
@@ -588,6 +622,7 @@ pub(crate) fn landlock_restrict(set: BorrowedFd<'_>, quiet: bool) -> Result<()> 
 
 /// Asks clone3(2) for a task without saying anything of it, which the kernel
 /// itself refuses with `EINVAL`: gives the error that is answered.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn asks_for_nothing() -> Errno {
     match numbers(sys::__NR_clone3, [0; 6]) {
         Ok(_) => Errno::INVAL,
@@ -596,6 +631,7 @@ pub(crate) fn asks_for_nothing() -> Errno {
 }
 
 /// An ioctl(2) that takes a number.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn ioctl_number(fd: BorrowedFd<'_>, request: u32, value: usize) -> Result<usize> {
     let all = [number(fd.as_raw_fd()), request as usize, value, 0, 0, 0];
     numbers(sys::__NR_ioctl, all)
@@ -605,6 +641,7 @@ pub(crate) fn ioctl_number(fd: BorrowedFd<'_>, request: u32, value: usize) -> Re
 ///
 /// # Safety
 /// `T` is what the request takes.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) unsafe fn ioctl_struct<T>(
     fd: BorrowedFd<'_>,
     request: u32,
@@ -625,6 +662,7 @@ pub(crate) unsafe fn ioctl_struct<T>(
 /// Waits until one of the descriptors has something, or was hung up; poll(2).
 ///
 /// By ppoll(2), whatever the processor, so that pid 1's own filter can name it.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn poll(descriptors: &mut [sys::pollfd]) -> Result<usize> {
     let at = descriptors.as_mut_ptr() as usize;
     let all = [at, descriptors.len(), 0, 0, 0, 0];
@@ -633,6 +671,7 @@ pub(crate) fn poll(descriptors: &mut [sys::pollfd]) -> Result<usize> {
 }
 
 /// The same without waiting: what there is now.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn poll_now(descriptors: &mut [sys::pollfd]) -> Result<usize> {
     let at = descriptors.as_mut_ptr() as usize;
     // The kernel writes back what is left of it.
@@ -657,6 +696,7 @@ pub(crate) const fn waiting_for(fd: RawFd) -> sys::pollfd {
 }
 
 /// read(2) by number, for pid 1, which owns its descriptors as numbers.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize> {
     let all = [
         number(fd),
@@ -671,6 +711,7 @@ pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize> {
 }
 
 /// write(2) by number: on a packet socket it sends one packet.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> Result<usize> {
     let all = [number(fd), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0];
     // SAFETY: pointer and length are of one slice.

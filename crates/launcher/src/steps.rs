@@ -138,7 +138,6 @@ impl<'a> Jar<'a> {
     #[inline(never)]
     pub(crate) fn apply(&mut self, step: &StepView<'a>, rest: &Steps<'a>) -> Result<u16> {
         match *step {
-            Step::OomScore { value } => return Ok(skipped(self.oom_score(value))),
             Step::Bind {
                 source,
                 target,
@@ -167,6 +166,7 @@ impl<'a> Jar<'a> {
                 }
                 result
             }
+            Step::OomScore { value } => self.oom_score(value),
             Step::DropGroups {} => identity::drop_groups(),
             Step::TakeIds { uid, gid } => identity::take_ids(uid, gid),
             Step::Undumpable {} => identity::undumpable(),

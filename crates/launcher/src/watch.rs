@@ -67,7 +67,9 @@ fn attend(main: i32, adopts: bool, end: &mut Option<Record>) -> Result<()> {
     loop {
         let mut more = true;
         for _ in 0..REAPED_AT_ONCE {
-            let Some(ended) = raw::wait_any().unwrap_or(None) else {
+            // Where it can't be told who has ended, nobody would hear of the main
+            // process's end either.
+            let Some(ended) = raw::wait_any()? else {
                 more = false;
                 break;
             };

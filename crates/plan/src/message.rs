@@ -147,6 +147,9 @@ record! {
     }
 }
 
+/// In place of a step's index: what failed is of the launch, and of none of its steps.
+pub const NO_STEP: u16 = u16::MAX;
+
 /// What an [`Event`] tells.
 pub mod event {
     /// The jar's pid 1 exists; carries its pidfd.
@@ -166,7 +169,7 @@ record! {
         jar: u64,
         /// pid 1 of the jar, as the machine numbers it.
         pid: i32,
-        /// Index of the step that failed.
+        /// Index of the step that failed, or [`NO_STEP`].
         step: u32,
         /// Why; errno(3).
         errno: i32,
@@ -246,7 +249,7 @@ record! {
     Progress {
         /// One of [`progress`].
         kind: u32,
-        /// For [`progress::FAILED`]: index of the step.
+        /// For [`progress::FAILED`]: index of the step, or [`NO_STEP`].
         step: u32,
         /// For [`progress::FAILED`]: why; errno(3).
         errno: i32,

@@ -15,6 +15,10 @@ use crate::{
 /// The version of this form.
 pub const SCHEMA: u32 = 1;
 
+/// How a symptom begins which tells that the report could not be put where it was wanted:
+/// only the caller's own copy has it.
+pub const UNWRITTEN: &str = "the report could not be written";
+
 /// The report of one launch. It is written once with outcome `lost` when the
 /// launch begins, and replaced when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

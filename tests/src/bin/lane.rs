@@ -23,7 +23,7 @@ const DISK: u64 = 1 << 30;
 
 /// What is said to be there, so that a test that needs it is not skipped.
 const HAS: [&str; 2] = [
-    "root,userns,landlock,bash,busybox,perl,python3",
+    "root,userns,landlock,controllers,bash,busybox,perl,python3",
     "user,userns,landlock,bash,busybox,perl,python3",
 ];
 

@@ -127,7 +127,7 @@ fn what_is_said_in_other_words_has_its_entry_too() {
 }
 
 /// One of each; a new one does not compile until it is here.
-fn outcomes() -> Vec<Outcome> {
+pub(crate) fn outcomes() -> Vec<Outcome> {
     let all = vec![
         Outcome::Exited { code: 1 },
         Outcome::Signaled {
@@ -175,24 +175,34 @@ fn outcomes() -> Vec<Outcome> {
     all
 }
 
+/// The name of an outcome, as reports have it.
+pub(crate) fn kind(outcome: &Outcome) -> String {
+    let json = serde_json::to_value(outcome).expect("an outcome is JSON");
+    json["kind"].as_str().expect("it names its kind").to_owned()
+}
+
+/// How pages say an outcome's exit status.
+pub(crate) fn status(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited { .. } => "the program's own".to_owned(),
+        Outcome::Signaled { .. } => "128 + the signal's number".to_owned(),
+        other => other.exit_status().to_string(),
+    }
+}
+
 #[test]
 fn every_outcome_has_its_entry_with_its_exit_status() {
     let entries = entries();
     for outcome in outcomes() {
-        let json = serde_json::to_value(&outcome).expect("an outcome is JSON");
-        let kind = json["kind"].as_str().expect("it names its kind");
+        let kind = kind(&outcome);
         let entry = entries
-            .get(kind)
+            .get(&kind)
             .unwrap_or_else(|| panic!("{PAGE}: there is no `### {kind}`"));
-        let status = match &outcome {
-            Outcome::Exited { .. } => "the program's own".to_owned(),
-            Outcome::Signaled { .. } => "128 + the signal's number".to_owned(),
-            other => other.exit_status().to_string(),
-        };
+        let status = status(&outcome);
         assert!(
             entry.contains(&format!("Exit status: {status}")),
             "{kind}: {status}: {entry}"
         );
-        assert_eq!(faults(kind, entry, &[]), Vec::<String>::new());
+        assert_eq!(faults(&kind, entry, &[]), Vec::<String>::new());
     }
 }

@@ -19,11 +19,12 @@ use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, request};
 use tokio::{
     runtime,
     sync::{Mutex as AsyncMutex, OnceCell, mpsc, oneshot},
+    time::Instant,
 };
 
 use crate::{
     events::{Bringing, Pump, pump},
-    supervise::{Job, supervise},
+    supervise::{All, Job, supervise},
     sys::{self, LauncherProcess, Lease, Packets, cgroup::ScopeError},
 };
 
@@ -85,6 +86,7 @@ pub(crate) struct Engine {
     pub(crate) parked: Arc<Mutex<Option<Lease>>>,
     /// A child waits in a cgroup of its own for its launch.
     pub(crate) early: Arc<AtomicBool>,
+    all: Arc<Mutex<All>>,
     /// The thread that brings events to the host's sinks, once there are any.
     pump: Arc<Mutex<Option<Pump>>>,
 }
@@ -107,10 +109,11 @@ impl Process {
     }
 }
 
+static FIRST: OnceLock<Process> = OnceLock::new();
+
 impl Engine {
     /// This process's thread, started at first use.
     pub(crate) fn get() -> io::Result<Self> {
-        static FIRST: OnceLock<Process> = OnceLock::new();
         let mut process = FIRST.get_or_init(Process::current);
         let pid = std::process::id();
         while process.pid != pid {
@@ -121,6 +124,25 @@ impl Engine {
             Some(engine) if !engine.commands.is_closed() => Ok(engine.clone()),
             _ => Ok(engine.insert(Self::start()?).clone()),
         }
+    }
+
+    /// This process's thread, where it was started and runs.
+    pub(crate) fn started() -> Option<Self> {
+        let pid = std::process::id();
+        let mut process = FIRST.get();
+        while let Some(known) = process {
+            if known.pid == pid {
+                let engine = lock(&known.engine).clone();
+                return engine.filter(|engine| !engine.commands.is_closed());
+            }
+            process = known.next.get().map(Box::as_ref);
+        }
+        None
+    }
+
+    /// The jars that it supervises.
+    pub(crate) fn all(&self) -> MutexGuard<'_, All> {
+        lock(&self.all)
     }
 
     fn start() -> io::Result<Self> {
@@ -135,6 +157,7 @@ impl Engine {
             runtime: runtime.handle().clone(),
             parked: Arc::default(),
             early: Arc::default(),
+            all: Arc::default(),
             pump: Arc::default(),
         };
         let link = Arc::clone(&engine.link);
@@ -276,6 +299,8 @@ pub(crate) struct Begun {
     pub(crate) link: Arc<Link>,
     pub(crate) number: u64,
     pub(crate) news: mpsc::UnboundedReceiver<News>,
+    /// When it was asked.
+    pub(crate) asked: Instant,
 }
 
 impl Begun {
@@ -287,7 +312,12 @@ impl Begun {
             ..job.request
         };
         link.send(asked, std::mem::take(&mut job.descriptors));
-        Self { link, number, news }
+        Self {
+            link,
+            number,
+            news,
+            asked: Instant::now(),
+        }
     }
 }
 

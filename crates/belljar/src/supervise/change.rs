@@ -240,18 +240,12 @@ async fn tell(one: &Wanted, pid: i32, cgroup: Option<&Arc<OwnCgroup>>) -> Result
     let limit = one.limit;
     let refused = |source| UpdateError::Refused { limit, source };
     if let Some((resource, soft, hard)) = one.change.bound {
-        sys::bound_all(
-            pid,
-            one.numbered,
-            cgroup.map(Arc::as_ref),
-            resource,
-            (soft, hard),
-        )
-        .await
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => UpdateError::OnlyLowered { limit },
-            _ => refused(error),
-        })?;
+        sys::bound_all(pid, one.numbered, cgroup, resource, (soft, hard))
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => UpdateError::OnlyLowered { limit },
+                _ => refused(error),
+            })?;
     }
     for setting in &one.change.settings {
         let Some(cgroup) = cgroup else {

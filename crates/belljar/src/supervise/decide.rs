@@ -170,8 +170,15 @@ impl Arbiter {
         }
         match (self.init, self.main) {
             (None, _) => symptoms.push("launcher lost".to_owned()),
-            (Some(_), None) if !self.killed && self.out_of_memory.is_none() => {
-                symptoms.push("pid 1 ended without a record; oom_kill?".to_owned());
+            (Some(status), None) if !self.killed && self.out_of_memory.is_none() => {
+                symptoms.push(match status & 0x7f {
+                    // wait4(2): its own exit, by the error that it met.
+                    0 => {
+                        let error = std::io::Error::from_raw_os_error(status >> 8 & 0xff);
+                        format!("pid 1 gave up without a record: {error}")
+                    }
+                    _ => "pid 1 ended without a record; oom_kill?".to_owned(),
+                });
             }
             _ => {}
         }

@@ -139,6 +139,13 @@ impl Denials {
         }
     }
 
+    /// Answers whoever waits for a call that is made in their stead.
+    pub(super) fn let_go(&mut self) {
+        if let Some(performer) = &mut self.performer {
+            performer.let_go();
+        }
+    }
+
     /// Takes up what there is, as far as the bucket goes.
     fn take_some(&mut self) -> Vec<Denied> {
         let mut denied = Vec::new();

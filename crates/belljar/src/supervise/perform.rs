@@ -22,6 +22,7 @@ const AT_ONCE: usize = 16;
 const AT_ONCE_WITH_QUICK: usize = 2 * AT_ONCE;
 /// So many wait for their turn; what comes then is answered `EAGAIN`.
 const WAITING: usize = 1024;
+const EINTR: i32 = 4;
 const EAGAIN: i32 = 11;
 const EPERM: i32 = 1;
 /// So often what is under way is cut short once the jar has ended, each time
@@ -38,9 +39,9 @@ pub(super) struct Performer {
     /// What is refused ends the jar: it is not answered, as no call that ends it is.
     ends: bool,
     waiting: VecDeque<Asked>,
-    running: usize,
-    done: mpsc::UnboundedSender<Option<Denied>>,
-    ended: mpsc::UnboundedReceiver<Option<Denied>>,
+    running: Vec<Asked>,
+    done: mpsc::UnboundedSender<(Asked, Option<Denied>)>,
+    ended: mpsc::UnboundedReceiver<(Asked, Option<Denied>)>,
 }
 
 impl Performer {
@@ -53,7 +54,7 @@ impl Performer {
             under_way: UnderWay::default(),
             ends,
             waiting: VecDeque::new(),
-            running: 0,
+            running: Vec::new(),
             done,
             ended,
         })
@@ -61,7 +62,8 @@ impl Performer {
 
     /// Has a call made as soon as there is a thread for it.
     pub(super) fn perform(&mut self, asked: Asked) {
-        if self.running >= AT_ONCE && self.running < AT_ONCE_WITH_QUICK && sys::comes_back(&asked) {
+        let running = self.running.len();
+        if (AT_ONCE..AT_ONCE_WITH_QUICK).contains(&running) && sys::comes_back(&asked) {
             return self.start(asked);
         }
         if self.waiting.len() >= WAITING {
@@ -74,14 +76,25 @@ impl Performer {
     /// Waits for the end of one; gives it where it was refused. Dropping the
     /// future loses nothing.
     pub(super) async fn ended(&mut self) -> Option<Denied> {
-        let ended = self.ended.recv().await.flatten();
-        self.running = self.running.saturating_sub(1);
+        let (asked, refused) = self.ended.recv().await?;
+        self.running.retain(|running| *running != asked);
         self.begin();
-        ended
+        refused
+    }
+
+    /// Answers all who wait: a call under way is interrupted, as a signal would, and goes
+    /// on by itself as connect(2) says; one that waits for its turn may be made again.
+    pub(super) fn let_go(&mut self) {
+        for asked in &self.running {
+            self.refuse(asked, EINTR);
+        }
+        for asked in std::mem::take(&mut self.waiting) {
+            self.refuse(&asked, EAGAIN);
+        }
     }
 
     fn begin(&mut self) {
-        while self.running < AT_ONCE
+        while self.running.len() < AT_ONCE
             && let Some(asked) = self.waiting.pop_front()
         {
             self.start(asked);
@@ -102,10 +115,10 @@ impl Performer {
                 let connected = sys::connect(&listener, &asked, &reachable, &under_way);
                 let refused = answer(&listener, &asked, connected, ends);
                 // Where the jar has ended, nobody needs to hear it.
-                let _ = done.send(refused);
+                let _ = done.send((asked, refused));
             });
         match thread {
-            Ok(_) => self.running += 1,
+            Ok(_) => self.running.push(asked),
             Err(_) => self.refuse(&asked, EAGAIN),
         }
     }
@@ -120,7 +133,7 @@ impl Performer {
 /// With the jar ends what waits for it: nothing of it outlives it.
 impl Drop for Performer {
     fn drop(&mut self) {
-        if self.running == 0 || self.under_way.cut_short() == 0 {
+        if self.running.is_empty() || self.under_way.cut_short() == 0 {
             return;
         }
         let under_way = self.under_way.clone();

@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use belljar_plan::{
     Plan, Step,
-    message::{Event, event, progress},
+    message::{Event, NO_STEP, event, progress},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -15,6 +15,9 @@ use crate::{launch::News, sys, sys::Packets};
 /// A set-up takes milliseconds; one that hangs on a dead network file system
 /// must not hang its host.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a jar whose set-up was cut short may take to end by itself.
+const BY_ITSELF: Duration = Duration::from_millis(500);
 
 /// How long a killed jar may take to be gone.
 pub(super) const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -49,6 +52,10 @@ struct Setup<'a> {
     stop: Option<Asked>,
     /// The program runs, or never will.
     silent: bool,
+    /// When the launcher was asked.
+    begun: Instant,
+    /// The launcher has let go of it, and says no more.
+    over: bool,
 }
 
 /// Waits for the program to start. Where it doesn't, nothing is left of it.
@@ -56,7 +63,7 @@ pub(super) async fn set_up(
     plan: &Plan,
     news: &mut mpsc::UnboundedReceiver<News>,
     packets: &Packets,
-    asked: &mut mpsc::UnboundedReceiver<Asked>,
+    (begun, asked): (Instant, &mut mpsc::UnboundedReceiver<Asked>),
 ) -> Result<Up, (Failure, Receipts)> {
     let mut setup = Setup {
         plan,
@@ -69,6 +76,8 @@ pub(super) async fn set_up(
         listener: None,
         stop: None,
         silent: false,
+        begun,
+        over: false,
     };
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; sys::PACKET];
@@ -84,11 +93,12 @@ pub(super) async fn set_up(
                 Ok((length, descriptors)) => setup.note(buffer.get(..length).unwrap_or(&[]), descriptors),
             },
             order = asked.recv(), if listening => match order {
-                Some(Asked::Signal(_) | Asked::Look | Asked::Limits(_)) => {}
-                Some(order) => {
+                Some(order @ (Asked::Stop { .. } | Asked::Kill)) => {
                     setup.stop = Some(order);
                     listening = false;
                 }
+                // Nobody has the jar yet who could ask for more.
+                Some(_) => {}
                 // The launch was given up.
                 None => {
                     listening = false;
@@ -128,7 +138,10 @@ impl Setup<'_> {
         match event.kind {
             event::STARTED => match descriptors.pop() {
                 Some(pidfd) => {
-                    self.init = Some((event.pid, pidfd, Instant::now()));
+                    // One that was made ahead of its launch is counted from that.
+                    let started =
+                        sys::at(event.started).map_or_else(Instant::now, |at| at.max(self.begun));
+                    self.init = Some((event.pid, pidfd, started));
                     self.receipts.note_started(self.plan);
                 }
                 None => self.fail(Failure::Before {
@@ -136,10 +149,10 @@ impl Setup<'_> {
                     errno: 0,
                 }),
             },
-            event::FAILED => self.fail(Failure::Step {
-                index: usize::try_from(event.step).unwrap_or(usize::MAX),
-                errno: event.errno,
-            }),
+            event::FAILED => {
+                self.over = true;
+                self.fail(failure(event.step, event.errno));
+            }
             event::ENDED => {
                 self.ended = Some(event);
                 if self.init.is_none() {
@@ -157,10 +170,7 @@ impl Setup<'_> {
         };
         match head.kind {
             progress::STEPS => self.receipts.note(records),
-            progress::FAILED => self.fail(Failure::Step {
-                index: usize::try_from(head.step).unwrap_or(usize::MAX),
-                errno: head.errno,
-            }),
+            progress::FAILED => self.fail(failure(head.step, head.errno)),
             progress::SCRATCH => self.scratch = descriptors.pop(),
             progress::TERMINAL => self.terminal = descriptors.pop(),
             progress::LISTENER => self.listener = descriptors.pop(),
@@ -174,9 +184,11 @@ impl Setup<'_> {
         mut self,
         news: &mut mpsc::UnboundedReceiver<News>,
     ) -> Result<Up, (Failure, Receipts)> {
+        let mut cut_short = false;
         if self.failed.is_none()
             && let Some(index) = self.receipts.first_missing(self.plan)
         {
+            cut_short = true;
             self.fail(Failure::Step { index, errno: 0 });
         }
         if self.failed.is_none()
@@ -202,13 +214,51 @@ impl Setup<'_> {
                 })
             }
             (failed, init) => {
-                if let Some((_, pidfd, _)) = &init {
-                    end(pidfd, self.ended.is_some(), news).await;
+                let mut last = self.ended.take();
+                if cut_short && last.is_none() {
+                    // Whoever was cut short ends by itself, and its status is a witness.
+                    let word = tokio::time::timeout(BY_ITSELF, last_word(news)).await;
+                    last = word.ok().flatten();
                 }
-                Err((failed.unwrap_or(Failure::Lost), self.receipts))
+                if let Some((_, pidfd, _)) = &init {
+                    let told = end(pidfd, self.over || last.is_some(), news).await;
+                    last = last.or(told);
+                }
+                // Nobody said why; it may be that the one who would have ended for it.
+                let cause = last.as_ref().filter(|_| cut_short).and_then(cause);
+                let failure = cause.or(failed).unwrap_or(Failure::Lost);
+                Err((failure, self.receipts))
             }
         }
     }
+}
+
+/// What was told of a step, or of the whole launch.
+fn failure(step: u32, errno: i32) -> Failure {
+    match step == u32::from(NO_STEP) {
+        true => Failure::Before {
+            what: "have the jar made".to_owned(),
+            errno,
+        },
+        false => Failure::Step {
+            index: usize::try_from(step).unwrap_or(usize::MAX),
+            errno,
+        },
+    }
+}
+
+/// What the launcher's last word says of the cause: it failed itself, or the jar's first
+/// process ended for what it could not do without, and its status is the error; wait4(2).
+fn cause(last: &Event) -> Option<Failure> {
+    if last.kind == event::FAILED {
+        return Some(failure(last.step, last.errno));
+    }
+    let exited = last.init_status & 0x7f == 0;
+    let errno = last.init_status >> 8 & 0xff;
+    (exited && errno != 0).then(|| Failure::Before {
+        what: "keep the jar's first process".to_owned(),
+        errno,
+    })
 }
 
 /// The step that hands out a listener.
@@ -237,6 +287,16 @@ pub(super) async fn give_up(news: &mut mpsc::UnboundedReceiver<News>) {
     }
 }
 
+/// The launcher's last word on a jar.
+async fn last_word(news: &mut mpsc::UnboundedReceiver<News>) -> Option<Event> {
+    while let Some(news) = news.recv().await {
+        if matches!(news.0.kind, event::FAILED | event::ENDED) {
+            return Some(news.0);
+        }
+    }
+    None
+}
+
 /// Kills a jar and waits until it is gone. Gives the launcher's last word on it.
 pub(super) async fn end(
     pidfd: &OwnedFd,
@@ -249,15 +309,7 @@ pub(super) async fn end(
     if ended {
         return None;
     }
-    let last = async {
-        while let Some(news) = news.recv().await {
-            if news.0.kind == event::ENDED {
-                return Some(news.0);
-            }
-        }
-        None
-    };
-    let last = tokio::time::timeout(GONE_WITHIN, last).await;
+    let last = tokio::time::timeout(GONE_WITHIN, last_word(news)).await;
     if !sys::wait_until_gone(pidfd, GONE_WITHIN).await {
         tracing::error!(target: "belljar", "a killed jar is not gone yet");
     }

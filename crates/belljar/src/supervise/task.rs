@@ -6,8 +6,9 @@ use belljar_plan::{
     Limit, Namespaces, Report, Step,
     event::{Termination, What},
     outcome::StoppedBy,
+    report::UNWRITTEN,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Attempt, Failure, Grants, Handles, Job, PATIENCE,
@@ -33,6 +34,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
         link,
         number,
         mut news,
+        asked,
     } = begun;
     // While the launcher works. Afterwards it would be too late to say that there are none.
     let helpers = job
@@ -42,7 +44,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
     // A box of its own for each stage, so that a jar that runs does not hold
     // the buffers of its start for all its life.
     let up = match helpers {
-        Ok((hands, growth)) => match Box::pin(begin(&mut job, &mut news)).await {
+        Ok((hands, growth)) => match Box::pin(begin(&mut job, &mut news, asked)).await {
             Ok(up) => Ok((up, (hands, growth))),
             Err(failed) => {
                 // What was set for it is as it was, when whoever waits goes on.
@@ -84,11 +86,12 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
 async fn begin(
     job: &mut Job,
     news: &mut mpsc::UnboundedReceiver<News>,
+    asked: Instant,
 ) -> Result<Up, (Failure, Option<super::Receipts>)> {
     let Some(progress) = job.progress.take() else {
         return Err((Failure::Lost, None));
     };
-    setup::set_up(&job.plan, news, &progress, &mut job.asked)
+    setup::set_up(&job.plan, news, &progress, (asked, &mut job.asked))
         .await
         .map_err(|(failure, receipts)| (failure, Some(receipts)))
 }
@@ -107,7 +110,7 @@ fn before(error: &std::io::Error) -> Failure {
 
 async fn run(
     mut job: Job,
-    link: &Link,
+    link: &Arc<Link>,
     number: u64,
     mut news: mpsc::UnboundedReceiver<News>,
     mut up: Up,
@@ -241,7 +244,7 @@ fn park(job: &Job, again: Option<Again>, link: &Link) {
 }
 
 /// Everything is gone: tells so, and only then lets others have what it held.
-async fn finish(mut job: Job, report: Report) {
+async fn finish(mut job: Job, mut report: Report) {
     tracing::debug!(target: "belljar", jar = job.id, outcome = ?report.outcome, "ended");
     drop(job.lease.take());
     drop(job.cgroup.take());
@@ -254,15 +257,19 @@ async fn finish(mut job: Job, report: Report) {
         let (done, waiter) = tokio::sync::oneshot::channel();
         let writer = std::thread::Builder::new().spawn(move || {
             sys::block_signals();
-            sink.finish(&copy);
             // Where it took too long, nobody waits any more.
-            let _ = done.send(());
+            let _ = done.send(sink.finish(&copy));
         });
-        if writer.is_ok() && tokio::time::timeout(PATIENCE, waiter).await.is_err() {
-            tracing::warn!(target: "belljar", "nobody reads the report");
-        }
+        let unwritten = match writer {
+            Err(error) => Some(format!("{UNWRITTEN}: no thread for it: {error}")),
+            Ok(_) => match tokio::time::timeout(PATIENCE, waiter).await {
+                Ok(written) => written.unwrap_or(None),
+                Err(_) => Some(format!("{UNWRITTEN}: its descriptor: nobody reads it")),
+            },
+        };
+        report.symptoms.extend(unwritten);
     } else {
-        job.sink.finish(&report);
+        report.symptoms.extend(job.sink.finish(&report));
     }
     job.ended.send_replace(Some(Arc::new(report)));
 }

@@ -13,11 +13,11 @@ use std::{
 use belljar_plan::{
     Limit,
     event::{Sample, Violation, What},
-    message::{Event as Record, Request, event, request},
+    message::{Event as Record, Request, event, request, signal as whom},
     report::{Edge, LimitChange, LimitHit, denial_id},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 
@@ -29,6 +29,7 @@ use super::{
     denials::{Denials, Denied},
     growth::Growth,
     look::{Look, Sight, Subject, look, processors},
+    pause::{Pause, Step},
     setup::Up,
     signs::{Glimpse, Signs},
     watch::{Seen, Watch},
@@ -69,18 +70,25 @@ pub(super) struct Watched<'a> {
     signs: Signs,
     arbiter: Arbiter,
     job: &'a Job,
-    link: &'a Link,
+    link: &'a Arc<Link>,
     number: u64,
     pid: i32,
     pidfd: &'a OwnedFd,
     scratch: Option<Arc<OwnedFd>>,
     started: Instant,
+    /// For how long the limit `wall` has stood still; none while it does.
+    wall_off: Option<Duration>,
+    /// The jar stands still.
+    paused: bool,
     /// When a stop's grace ends.
     grace: Option<Instant>,
     blind: u32,
     /// When the last look was taken.
     looked_at: Instant,
     denials: Option<Denials>,
+    pause: Pause<'a>,
+    /// Who waits for the next look.
+    asks: Vec<oneshot::Sender<Sample>>,
     /// What the host wants changed, in order.
     updates: VecDeque<Update>,
     /// The one of them that is carried out.
@@ -94,7 +102,7 @@ pub(super) struct Watched<'a> {
 impl<'a> Watched<'a> {
     pub(super) fn new(
         job: &'a Job,
-        link: &'a Link,
+        link: &'a Arc<Link>,
         number: u64,
         up: &'a Up,
         denials: Option<Denials>,
@@ -112,9 +120,13 @@ impl<'a> Watched<'a> {
             pidfd: &up.pidfd,
             scratch: scratch.and_then(|fd| fd.try_clone().ok()).map(Arc::new),
             started: up.started,
+            wall_off: Some(Duration::ZERO),
+            paused: false,
             grace: None,
             blind: 0,
             denials,
+            pause: Pause::new(),
+            asks: Vec::new(),
             updates: VecDeque::new(),
             under_way: UnderWay::default(),
             changes: Vec::new(),
@@ -135,8 +147,11 @@ impl<'a> Watched<'a> {
         // Out of the way of everything else that has to do with `self`.
         let mut denials = self.denials.take();
         let mut under_way = std::mem::take(&mut self.under_way);
+        let mut pause = std::mem::replace(&mut self.pause, Pause::new());
         let last = loop {
             under_way.begin(&mut self.updates, self.job, &self.watch, self.pid);
+            self.wall_off = pause.wall_off();
+            self.paused = pause.is_still();
             let timer = self.next_timer();
             tokio::select! {
                 biased;
@@ -146,7 +161,24 @@ impl<'a> Watched<'a> {
                     None => break None,
                 },
                 order = asked.recv(), if listening => match order {
-                    Some(Asked::Look) => look = self.look_after(Duration::ZERO),
+                    Some(Asked::Look(reply)) => {
+                        self.asks.extend(reply);
+                        look = self.look_after(Duration::ZERO);
+                    }
+                    Some(Asked::Pause(wall, reply)) => {
+                        let jar = (self.link, self.number, self.pid);
+                        pause.begin(wall, reply, self.job, jar);
+                    }
+                    Some(Asked::Resume(reply)) => {
+                        self.resume(&mut pause);
+                        // Nobody may wait any more.
+                        let _ = reply.send(());
+                    }
+                    // It has to go on to obey.
+                    Some(order @ Asked::Stop { grace, .. }) if !grace.is_zero() => {
+                        self.resume(&mut pause);
+                        self.obey(order);
+                    }
                     Some(order) => self.obey(order),
                     None => listening = false,
                 },
@@ -154,11 +186,21 @@ impl<'a> Watched<'a> {
                 () = wait(timer) => self.timers(),
                 seen = grown(growth) => self.grew(seen),
                 calls = heard(&mut denials) => self.denied(calls),
+                step = pause.next() => match step {
+                    Step::Nudge => {
+                        if let Some(denials) = &mut denials {
+                            denials.let_go();
+                        }
+                    }
+                    Step::Still(by) => self.job.events.tell(What::Paused { by }),
+                    Step::Failed => {}
+                },
                 done = under_way.done() => {
                     self.changed(done);
                     look = self.look(None, Duration::ZERO);
                 }
                 (sight, took) = &mut look => {
+                    pause.hold_on(self.link, self.number);
                     let seen = self.saw(sight);
                     look = self.look(seen, took);
                 }
@@ -166,6 +208,7 @@ impl<'a> Watched<'a> {
         };
         self.denials = denials;
         self.under_way = under_way;
+        self.pause = pause;
         last
     }
 
@@ -191,7 +234,7 @@ impl<'a> Watched<'a> {
         Ending {
             last,
             wall,
-            paused: Duration::ZERO,
+            paused: self.pause.total(),
             arbiter: self.arbiter,
             watch: self.watch,
             signs: self.signs,
@@ -243,7 +286,8 @@ impl<'a> Watched<'a> {
         use belljar_plan::outcome::StoppedBy;
         match order {
             Asked::Signal(signal) => self.signal(signal),
-            Asked::Look => {}
+            // They are taken up where there is something to look at or to pause.
+            Asked::Look(_) | Asked::Pause(..) | Asked::Resume(_) => {}
             Asked::Limits(update) => self.updates.push_back(update),
             Asked::Kill => self.stop(Cause::Stop(StoppedBy::Host)),
             Asked::Stop { by, signal, grace } => {
@@ -262,6 +306,13 @@ impl<'a> Watched<'a> {
         }
     }
 
+    fn resume(&self, pause: &mut Pause<'_>) {
+        if let Some(stood) = pause.end(self.link, self.number) {
+            let paused_ns = u64::try_from(stood.as_nanos()).unwrap_or(u64::MAX);
+            self.job.events.tell(What::Resumed { paused_ns });
+        }
+    }
+
     fn signal(&self, signal: i32) {
         let Ok(value) = u32::try_from(signal) else {
             return;
@@ -270,7 +321,10 @@ impl<'a> Watched<'a> {
             kind: request::SIGNAL,
             jar: self.number,
             value,
-            flag: u32::from(matches!(signal, SIGHUP | SIGINT)),
+            flag: match signal {
+                SIGHUP | SIGINT => whom::GROUP,
+                _ => whom::MAIN,
+            },
             ..Request::default()
         };
         self.link.send(asked, Vec::new());
@@ -328,7 +382,11 @@ impl<'a> Watched<'a> {
         if nanoseconds == u64::MAX || self.watch.has_told(Limit::Wall, at) {
             return None;
         }
-        self.started.checked_add(Duration::from_nanos(nanoseconds))
+        // While it stands still there is no time to wait for.
+        let off = self.wall_off?;
+        self.started
+            .checked_add(Duration::from_nanos(nanoseconds))?
+            .checked_add(off)
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -396,10 +454,10 @@ impl<'a> Watched<'a> {
     }
 
     /// Shows a sample to whoever wants one.
-    fn show(&self, seen: &Seen, glimpse: &Glimpse, at: Duration) {
+    fn show(&mut self, seen: &Seen, glimpse: &Glimpse, at: Duration) {
         let (stdout, stderr) = self.job.meter.counted();
         let [cpu, memory, io] = glimpse.pressure.unwrap_or_default();
-        self.job.events.show(Sample {
+        let sample = Sample {
             wall_ns: u64::try_from(at.as_nanos()).unwrap_or(u64::MAX),
             cpu_ns: seen.cpu,
             memory: self.watch.of_guest(seen.memory),
@@ -411,8 +469,13 @@ impl<'a> Watched<'a> {
             cpu_pressure_ns: cpu,
             memory_pressure_ns: memory,
             io_pressure_ns: io,
-            paused: false,
-        });
+            paused: self.paused,
+        };
+        self.job.events.show(sample);
+        for ask in self.asks.drain(..) {
+            // Nobody may wait any more.
+            let _ = ask.send(sample);
+        }
     }
 
     fn look(&self, last: Option<Seen>, took: Duration) -> Look {

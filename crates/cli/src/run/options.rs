@@ -23,7 +23,8 @@ its libraries, and what its manifest asks for and you grant.
 
 Before `--`, an existing directory or a file that ends in .toml or .json is a plugin, and \
 anything else is a program; after `--` comes a program, always. Standard streams are relayed, so \
-it works in pipes. A jar cannot be paused: ^Z is answered, and belljar goes on.
+it works in pipes. ^Z pauses the whole jar, and its limit of time, until `fg`; SIGUSR1 has a line \
+printed of what it uses.
 
 Examples:
   belljar run -- sort -u < names.txt

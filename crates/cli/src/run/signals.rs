@@ -18,11 +18,13 @@ pub(crate) enum Asked {
     Continue,
     /// Stop for a while, as ^Z asks for.
     Suspend,
+    /// Say how it goes.
+    Status,
 }
 
 /// Signals that are listened to, from before the launch on, so that none finds
-/// a jar that nobody tells. ^Z is one of them: a belljar that is stopped would
-/// watch no limit while the jar, in a session of its own, runs on.
+/// a jar that nobody tells. ^Z is one of them: a belljar that is stopped watches no
+/// limit, so that the jar, in a session of its own, has to stand still first.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Option<Signal>,
@@ -31,6 +33,7 @@ pub(crate) struct Signals {
     resize: Option<Signal>,
     continued: Option<Signal>,
     suspend: Option<Signal>,
+    status: Option<Signal>,
 }
 
 /// Whether the jar has a terminal that follows the operator's.
@@ -66,6 +69,7 @@ impl Signals {
             hangup: unless_ignored(SignalKind::hangup())?,
             resize: following(SignalKind::window_change())?,
             continued: following(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+            status: unless_ignored(SignalKind::user_defined1())?,
             suspend: unless_ignored(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
         })
     }
@@ -80,6 +84,7 @@ impl Signals {
             () = received(&mut self.resize) => Asked::Resize,
             () = received(&mut self.continued) => Asked::Continue,
             () = received(&mut self.suspend) => Asked::Suspend,
+            () = received(&mut self.status) => Asked::Status,
         }
     }
 }

@@ -5,9 +5,10 @@ use core::ptr;
 
 use belljar_plan::wire::Strings;
 use rustix::io::{Errno, Result};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::mm::{MapFlags, ProtFlags};
 
 use super::{Jar, filter::Start};
+use crate::calls::mmap_anonymous;
 use crate::raw;
 use crate::text::text;
 

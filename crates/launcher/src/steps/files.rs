@@ -7,12 +7,11 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat, unlinkat,
-};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
 use super::Jar;
+use crate::calls::{self, fstat, mkdirat, openat, openat2, symlinkat, unlinkat};
 use crate::text::{Text, split, text};
 
 /// How every path in the jar is found.
@@ -68,19 +67,21 @@ impl<'a> Jar<'a> {
     fn open_own_folder(&self, folder: &[u8]) -> Result<OwnedFd> {
         let path = Text::<4096>::new().add(folder)?;
         let root = self.root()?;
-        let open = |resolve| openat2(root, path.c()?, FOLDER, Mode::empty(), resolve);
-        match open(INSIDE | ResolveFlags::NO_XDEV) {
+        let look = |resolve| openat2(root, path.c()?, FOLDER, Mode::empty(), resolve);
+        match look(INSIDE | ResolveFlags::NO_XDEV) {
             Err(Errno::XDEV) => {}
             other => return other,
         }
-        let found = open(INSIDE)?;
+        let found = look(INSIDE)?;
         let device = fstat(&found)?.st_dev;
-        let own = |fd: &OwnedFd| fstat(fd).is_ok_and(|stat| stat.st_dev == device);
-        let in_scratch = self.scratch.as_ref().is_some_and(|(fd, _)| own(fd));
-        match in_scratch || self.root.as_ref().is_some_and(own) {
-            true => Ok(found),
-            false => Err(Errno::ROFS),
+        for own in [self.scratch.as_ref().map(|(fd, _)| fd), self.root.as_ref()] {
+            if let Some(own) = own
+                && fstat(own)?.st_dev == device
+            {
+                return Ok(found);
+            }
         }
+        Err(Errno::ROFS)
     }
 
     /// Makes a folder; one that is there already will do, wherever it is.
@@ -133,7 +134,7 @@ pub(super) fn create(
     let mode = Mode::from_raw_mode(u32::from(mode));
     let file = openat(folder, name, flags, mode)?;
     while !content.is_empty() {
-        let written = rustix::io::write(&file, content)?;
+        let written = calls::write(&file, content)?;
         content = content.get(written..).unwrap_or(&[]);
     }
     Ok(())

@@ -11,12 +11,12 @@ use belljar_plan::wire::Steps;
 use rustix::event::Timespec;
 use rustix::fd::AsFd as _;
 use rustix::io::{Errno, Result};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::rand::{GetRandomFlags, getrandom};
-use rustix::thread::nanosleep;
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::rand::GetRandomFlags;
 
 use super::{Jar, mounts::send_progress};
 use crate::arch::HIGHEST;
+use crate::calls::{getrandom, mmap_anonymous, nanosleep};
 use crate::raw;
 
 const PAGE: usize = 4096;

@@ -4,11 +4,12 @@ use belljar_plan::Resource;
 use belljar_plan::message::descriptors;
 use linux_raw_sys::ioctl::{SIOCGIFFLAGS, SIOCSIFFLAGS, TIOCSCTTY};
 use rustix::fd::{AsFd as _, AsRawFd as _};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::Jar;
+use crate::calls::{self, openat2, socket_with};
 use crate::init::{PROGRESS, task_descriptor};
 use crate::raw;
 use crate::text::text;
@@ -53,7 +54,7 @@ pub(super) fn workdir(path: &[u8]) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_MAGICLINKS;
     let folder = openat2(CWD, text(path)?, flags, Mode::empty(), resolve)?;
-    rustix::process::fchdir(folder)
+    calls::fchdir(folder)
 }
 
 pub(super) fn umask(mask: u16) -> Result<()> {
@@ -87,7 +88,7 @@ pub(super) fn signals() -> Result<()> {
 
 impl Jar<'_> {
     pub(super) fn session(&mut self, terminal: bool) -> Result<()> {
-        rustix::process::setsid()?;
+        calls::setsid()?;
         match (terminal, &self.terminal) {
             (false, _) => Ok(()),
             (true, Some(fd)) => raw::ioctl_number(fd.as_fd(), TIOCSCTTY, 0).map(drop),

@@ -3,12 +3,12 @@
 
 use belljar_plan::Step;
 use belljar_plan::wire::Steps;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::process::{Gid, Signal, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::Jar;
+use crate::calls::{self, open, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use crate::init::LIFELINE;
 use crate::raw::{self, Caps};
 use crate::text::Text;
@@ -44,7 +44,7 @@ pub(super) fn undumpable() -> Result<()> {
 
 /// After the last change of ids, which would clear the signal again.
 pub(super) fn die_with_launcher() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    calls::set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have died before that.
     // SAFETY: pid 1 keeps the lifeline open under this number.
     let lifeline = unsafe { rustix::fd::BorrowedFd::borrow_raw(LIFELINE) };
@@ -56,7 +56,7 @@ pub(super) fn die_with_launcher() -> Result<()> {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    match rustix::event::poll(&mut waiting, Some(&no_wait))? {
+    match calls::poll(&mut waiting, Some(&no_wait))? {
         0 => Ok(()),
         _ => Err(Errno::PIPE),
     }
@@ -65,7 +65,7 @@ pub(super) fn die_with_launcher() -> Result<()> {
 /// In a process that was just forked. Where its parent ended before, nobody
 /// waits for it any more: it would be the launcher's, and is ended there.
 pub(super) fn die_with_first() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    calls::set_parent_process_death_signal(Some(Signal::KILL))
 }
 
 pub(super) fn keyring() -> Result<()> {
@@ -185,7 +185,7 @@ fn write_oom_score(value: u16) -> Result<()> {
         Mode::empty(),
     )?;
     let text = Text::<8>::new().number(u64::from(value))?;
-    rustix::io::write(&file, text.bytes()).map(drop)
+    calls::write(&file, text.bytes()).map(drop)
 }
 
 #[cfg(test)]

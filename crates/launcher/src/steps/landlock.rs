@@ -7,14 +7,12 @@
 
 use linux_raw_sys::landlock::LANDLOCK_SCOPE_SIGNAL;
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen,
-    open_tree,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::Jar;
+use crate::calls::{fsconfig_create, fsmount, fsopen, open, open_tree, openat};
 use crate::raw;
 use crate::text::Text;
 

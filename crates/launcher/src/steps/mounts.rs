@@ -5,16 +5,19 @@ use belljar_plan::{Attributes, Source};
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes,
-    StatxFlags, fstat, fstatvfs, major, minor, mkdirat, mknodat, open, openat2, statx,
+    StatxFlags, major, minor,
 };
 use rustix::io::{Errno, Result};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
-    mount_change, move_mount, open_tree, unmount,
+    OpenTreeFlags, UnmountFlags,
 };
 
 use super::{Jar, attribute_bits, files};
+use crate::calls::{
+    self, fsconfig_create, fsconfig_set_string, fsmount, fsopen, fstat, fstatvfs, mkdirat, mknodat,
+    mount_change, move_mount, open, open_tree, openat2, statx, unmount,
+};
 use crate::init::{PROGRESS, borrow};
 use crate::text::{Text, split, text};
 use crate::{channel, raw};
@@ -142,9 +145,9 @@ impl<'a> Jar<'a> {
             text(stage)?,
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )?;
-        rustix::process::fchdir(&root)?;
+        calls::fchdir(&root)?;
         // The old root lands on top of the new one, where only `machine` finds it.
-        rustix::process::pivot_root(c".", c".")?;
+        calls::pivot_root(c".", c".")?;
         self.root = Some(root);
         self.machine = Some(machine);
         self.stage = stage;
@@ -168,9 +171,9 @@ impl<'a> Jar<'a> {
             files::remove(self.root()?, EMPTY_FOLDER, true)?;
         }
         let machine = self.machine.take().ok_or(Errno::PROTO)?;
-        rustix::process::fchdir(&machine)?;
+        calls::fchdir(&machine)?;
         unmount(c".", UnmountFlags::DETACH)?;
-        rustix::process::chdir(c"/")
+        calls::chdir(c"/")
     }
 
     pub(super) fn seal_root(&mut self) -> Result<()> {

@@ -1,11 +1,12 @@
 //! Settings of the jar's own namespaces; proc_sys(5).
 
 use belljar_plan::wire::Strings;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::Jar;
+use crate::calls::{self, fsconfig_create, fsmount, fsopen, openat2};
 use crate::text::Text;
 
 impl Jar<'_> {
@@ -40,7 +41,7 @@ impl Jar<'_> {
                 other => other?,
             };
             // The kernel takes a value whole, or says why not.
-            rustix::io::write(&file, value)?;
+            calls::write(&file, value)?;
         }
         self.proc = Some(proc);
         Ok(())

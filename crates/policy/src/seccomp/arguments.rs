@@ -38,7 +38,16 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Option<Deci
         "fchmodat" | "fchmodat2" => set_id(2),
         "mknod" => node(1),
         "mknodat" => node(2),
-        "prlimit64" | "sched_setaffinity" | "sched_setparam" => spares_init(0),
+        "prlimit64" => Decision {
+            clauses: vec![
+                clause(vec![low(0, INIT)], OF_INIT),
+                // With nothing new it only asks.
+                clause(vec![low(1, RLIMIT_CORE), unless(2, Test::Whole(0))], CORES),
+            ],
+            otherwise: Verdict::Allow,
+        },
+        "setrlimit" => denied_where(vec![low(0, RLIMIT_CORE)], CORES),
+        "sched_setaffinity" | "sched_setparam" => spares_init(0),
         "setpriority" => spares_init_and(PRIO_USER),
         "ioprio_set" => spares_init_and(IOPRIO_WHO_USER),
         "sched_setscheduler" => scheduler(),
@@ -97,6 +106,22 @@ pub(super) fn decision(call: &Call, asked: &belljar_plan::Filter) -> Option<Deci
         }
         _ => return None,
     })
+}
+
+/// The bound on cores is the one value for which the kernel starts no handler of them, whatever
+/// the machine's is: with any other, 0 too, a program of the machine's root would look at
+/// memory that a guest made; core(5). Who asks for no cores hears that it was done, which
+/// is true.
+const CORES: Verdict = quietly(Errno::Done, "a bound on cores, of which there are none");
+/// setrlimit(2)
+const RLIMIT_CORE: u32 = 4;
+
+const fn unless(argument: u8, test: Test) -> Check {
+    Check {
+        argument,
+        test,
+        wanted: false,
+    }
 }
 
 const fn check(argument: u8, test: Test) -> Check {

@@ -120,6 +120,8 @@ pub enum Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Errno {
+    /// None: it is said to be done.
+    Done = 0,
     /// Not permitted.
     Perm = 1,
     /// Invalid argument: what a kernel without that option says.
@@ -145,6 +147,7 @@ impl Errno {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Done => "success",
             Self::Perm => "EPERM",
             Self::Inval => "EINVAL",
             Self::Notty => "ENOTTY",

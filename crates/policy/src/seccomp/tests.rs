@@ -478,6 +478,24 @@ fn a_guest_makes_nobody_wait_for_a_file_it_reads() {
 }
 
 #[test]
+fn the_bound_on_cores_is_no_guest_s_to_set() {
+    const CORE: u64 = 4;
+    each(|asked| {
+        for core in with_upper_bits(CORE) {
+            // At any address, those included of which one half is zero.
+            for new in [1, 0x7fff_0000_1000, 0x1_0000_0000] {
+                let denial = denied(asked, "prlimit64", [0, core, new, 0, 0, 0]);
+                assert_eq!(denial.map(|denial| denial.errno), Some(Errno::Done));
+            }
+            allowed(asked, "prlimit64", [0, core, 0, 1, 0, 0]);
+            denied(asked, "setrlimit", [core, 0, 0, 0, 0, 0]);
+        }
+        allowed(asked, "setrlimit", [7, 1, 0, 0, 0, 0]);
+        allowed(asked, "prlimit64", [0, 7, 1, 0, 0, 0]);
+    });
+}
+
+#[test]
 fn pid_1_s_limits_and_priority_are_not_the_guest_s_to_set() {
     each(|asked| {
         for name in ["prlimit64", "sched_setaffinity", "sched_setparam"] {

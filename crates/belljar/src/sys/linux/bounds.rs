@@ -1,6 +1,6 @@
 //! Bounds of the processes of a jar that runs; getrlimit(2).
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use belljar_plan::Resource;
 use rustix::{
@@ -26,13 +26,17 @@ const QUIET: u32 = 2;
 pub(crate) async fn bound_all(
     init: i32,
     numbered: bool,
-    cgroup: Option<&OwnCgroup>,
+    cgroup: Option<&Arc<OwnCgroup>>,
     resource: Resource,
     (soft, hard): (u64, u64),
 ) -> io::Result<()> {
     let kind = kind(resource)?;
     let frozen = match cgroup {
-        Some(cgroup) => Some(cgroup.freeze().await?),
+        Some(cgroup) => {
+            let frozen = cgroup.freeze()?;
+            frozen.settle().await;
+            Some(frozen)
+        }
         None => None,
     };
     let new = Rlimit {

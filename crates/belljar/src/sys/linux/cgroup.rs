@@ -20,7 +20,7 @@ mod scope;
 mod shared;
 mod units;
 
-pub(crate) use own::{Counted, EmptyCgroup, OwnCgroup, Whose, take_back};
+pub(crate) use own::{Counted, EmptyCgroup, Frozen, OwnCgroup, Whose, take_back};
 pub(crate) use place::{Found, Missing, processors};
 pub(crate) use scope::{ScopeError, ask as ask_for_scope};
 

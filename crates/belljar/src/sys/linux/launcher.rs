@@ -13,6 +13,22 @@ use super::{files, packets};
 /// The launcher's program, carried in the library.
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher.bin"));
 
+/// What the launcher has as descriptor 1: it says nothing.
+#[cfg(not(feature = "faults"))]
+fn said() -> io::Result<Stdio> {
+    Ok(Stdio::null())
+}
+
+/// The file of faults, where `BELLJAR_FAULTS` names one.
+#[cfg(feature = "faults")]
+fn said() -> io::Result<Stdio> {
+    let Some(path) = std::env::var_os("BELLJAR_FAULTS") else {
+        return Ok(Stdio::null());
+    };
+    let both = std::fs::File::options().read(true).write(true).open(path)?;
+    Ok(Stdio::from(both))
+}
+
 /// The launcher, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct LauncherProcess {
@@ -33,7 +49,7 @@ impl LauncherProcess {
         let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
             .env_clear()
             .stdin(theirs)
-            .stdout(Stdio::null())
+            .stdout(said()?)
             .stderr(Stdio::null())
             .spawn()?;
         let mut launcher = Self { child };

@@ -42,8 +42,8 @@ pub(crate) use self::{
     packets::{Packets, connected_packets},
     project::{Grown, HeldProject, project, sweep as sweep_projects},
     size::{held, is_all_of},
-    tree::{sample, shared_once},
-    wait::{Ready, gone, wait_for_either, wait_until_gone, wait_writable, watch},
+    tree::{all_stopped, sample, shared_once},
+    wait::{Ready, at, gone, wait_for_either, wait_until_gone, wait_writable, watch},
 };
 
 /// Launches can be made on this system.

@@ -76,6 +76,52 @@ pub(crate) async fn sample(init: i32) -> Option<Sample> {
     Some(sample)
 }
 
+/// Whether every task below a jar's pid 1 is stopped, or has ended, or waits in the kernel for
+/// what the kernel alone ends: it stops before it goes on. None where it cannot be seen.
+pub(crate) async fn all_stopped(init: i32) -> Option<bool> {
+    let mut buffer = Vec::with_capacity(USUAL);
+    let root = read(init, "stat", &mut buffer).and_then(parse_stat)?;
+    let mut seen = HashSet::from([init]);
+    let mut queue = Vec::new();
+    children(init, root.threads, &mut buffer, &mut queue)?;
+    let mut at = 0;
+    while let Some(pid) = queue.get(at).copied() {
+        at += 1;
+        if at % SLICE == 0 {
+            tokio::task::yield_now().await;
+        }
+        let Some(stat) = read(pid, "stat", &mut buffer).and_then(parse_stat) else {
+            continue;
+        };
+        if !seen.contains(&stat.parent) || !seen.insert(pid) {
+            continue;
+        }
+        let threads = match stat.threads {
+            0 | 1 => vec![pid],
+            threads => tasks(pid, threads).unwrap_or_default(),
+        };
+        let (mut stopped, mut waits) = (false, false);
+        for thread in threads {
+            let path = format!("/proc/{pid}/task/{thread}/stat");
+            match read_path(&path, &mut buffer).and_then(parse_stat) {
+                // One that has ended meanwhile does nothing.
+                None => {}
+                Some(stat) => match stat.state {
+                    b'T' | b't' => stopped = true,
+                    b'Z' | b'X' => {}
+                    b'D' => waits = true,
+                    _ => return Some(false),
+                },
+            }
+        }
+        if waits && !stopped && !read(pid, "status", &mut buffer).is_some_and(stop_pends) {
+            return Some(false);
+        }
+        children(pid, stat.threads, &mut buffer, &mut queue);
+    }
+    Some(true)
+}
+
 /// Bytes of private memory with what is shared between processes counted once;
 /// dear, so only asked near a limit.
 pub(crate) async fn shared_once(processes: &[i32]) -> u64 {
@@ -179,6 +225,7 @@ fn parse_children(list: &[u8]) -> impl Iterator<Item = i32> + '_ {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
+    state: u8,
     parent: i32,
     ticks: u64,
     ticks_waited: u64,
@@ -195,6 +242,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let number = |field: usize| fields.get(field - 3)?.parse::<i64>().ok();
     let unsigned = |field| number(field).map(|value| u64::try_from(value).unwrap_or(0));
     Some(Stat {
+        state: fields.first()?.bytes().next()?,
         parent: i32::try_from(number(4)?).ok()?,
         ticks: unsigned(14)?.saturating_add(unsigned(15)?),
         ticks_waited: unsigned(16)?.saturating_add(unsigned(17)?),
@@ -217,6 +265,18 @@ fn labelled(text: &[u8], label: &[u8]) -> Option<u64> {
         .find_map(|line| line.strip_prefix(label))?;
     let number = std::str::from_utf8(line).ok()?.trim().strip_suffix("kB")?;
     number.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// SIGSTOP waits to be taken by one of its threads.
+fn stop_pends(status: &[u8]) -> bool {
+    const STOP: u64 = 1 << (19 - 1);
+    [b"ShdPnd:".as_slice(), b"SigPnd:"].iter().any(|label| {
+        let mut lines = status.split(|byte| *byte == b'\n');
+        let line = lines.find_map(|line| line.strip_prefix(*label));
+        line.and_then(|line| std::str::from_utf8(line).ok())
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & STOP != 0)
+    })
 }
 
 fn swapped(status: &[u8]) -> u64 {
@@ -245,6 +305,7 @@ mod tests {
         assert_eq!(
             parse_stat(stat),
             Some(Stat {
+                state: b'R',
                 parent: 42,
                 ticks: 120,
                 ticks_waited: 4300,
@@ -272,6 +333,14 @@ mod tests {
             parse_children(b"1 22 x 333 ").collect::<Vec<_>>(),
             [1, 22, 333]
         );
+    }
+
+    #[test]
+    fn a_stop_that_waits_is_seen_among_pending_signals() {
+        let status = |pending| format!("Name:\tx\nSigPnd:\t{pending}\nShdPnd:\t0000000000000000\n");
+        assert!(stop_pends(status("0000000000040000").as_bytes()));
+        assert!(!stop_pends(status("0000000000020000").as_bytes()));
+        assert!(!stop_pends(b""));
     }
 
     #[test]

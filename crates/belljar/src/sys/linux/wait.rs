@@ -8,7 +8,11 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::{Interest, unix::AsyncFd};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::Instant,
+};
 
 /// What happened first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,15 @@ pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Owned
     // can close or replace it while the AsyncFd has it.
     let watched = unsafe { AsyncFd::register_with_interest(fd, interest) };
     Ok(watched?)
+}
+
+/// A time of `CLOCK_MONOTONIC`, in nanoseconds, that has passed; none for 0.
+pub(crate) fn at(nanoseconds: u64) -> Option<Instant> {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).ok()?;
+    let part = u32::try_from(now.tv_nsec).ok()?;
+    let since = Duration::new(seconds, part).checked_sub(Duration::from_nanos(nanoseconds))?;
+    (nanoseconds > 0).then(|| Instant::now().checked_sub(since))?
 }
 
 /// The process of this pidfd has ended.

@@ -100,6 +100,8 @@ pub(crate) struct OwnCgroup {
     holding: Vec<String>,
     /// What other jars of this host are in too.
     above: Option<Arc<Shared>>,
+    /// How many want its tasks to stand still.
+    frozen: Mutex<u32>,
 }
 
 /// A place that was made ready by this process.
@@ -215,6 +217,7 @@ impl OwnCgroup {
                 place: ahead.place,
                 holding: Vec::new(),
                 above: None,
+                frozen: Mutex::default(),
             }
             .with(settings);
         }
@@ -237,6 +240,7 @@ impl OwnCgroup {
             place,
             holding: Vec::new(),
             above,
+            frozen: Mutex::default(),
         }
         .with(settings)
     }
@@ -254,18 +258,19 @@ impl OwnCgroup {
         self.made.change(setting).map(drop)
     }
 
-    /// Has its tasks stand still until what is given is dropped.
-    pub(crate) async fn freeze(&self) -> io::Result<Frozen<'_>> {
-        self.made.write("cgroup.freeze", "1")?;
-        let frozen = Frozen(self);
-        for _ in 0..PATIENCE {
-            if self.made.has_counted("cgroup.events", "frozen") == Some(true) {
-                break;
-            }
-            // A task that the kernel can't stop yet starts no other one either.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    /// Its tasks can be had stand still; Linux 5.2.
+    pub(crate) fn can_freeze(&self) -> bool {
+        self.made.has("cgroup.freeze")
+    }
+
+    /// Has its tasks stand still until all that was given is dropped. They may take a moment.
+    pub(crate) fn freeze(self: &Arc<Self>) -> io::Result<Frozen> {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *frozen == 0 {
+            self.made.write("cgroup.freeze", "1")?;
         }
-        Ok(frozen)
+        *frozen += 1;
+        Ok(Frozen(Arc::clone(self)))
     }
 
     /// A limit that was set, of its own or of all, holds no more: its controller was
@@ -423,10 +428,26 @@ fn waited(pressure: &str) -> Option<u64> {
     total.parse::<u64>().ok()?.checked_mul(1000)
 }
 
-/// A cgroup whose tasks stand still.
-pub(crate) struct Frozen<'a>(&'a OwnCgroup);
+/// A cgroup whose tasks stand still, or are about to.
+pub(crate) struct Frozen(Arc<OwnCgroup>);
 
-impl Frozen<'_> {
+impl Frozen {
+    /// All of them do.
+    pub(crate) fn is_still(&self) -> bool {
+        self.0.made.has_counted("cgroup.events", "frozen") == Some(true)
+    }
+
+    /// Waits until all do, or for a moment: a task that the kernel can't stop yet starts no
+    /// other one either.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..PATIENCE {
+            if self.is_still() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// The processes in it.
     pub(crate) fn processes(&self) -> io::Result<Vec<i32>> {
         let list = self.0.made.read("cgroup.procs")?;
@@ -434,8 +455,13 @@ impl Frozen<'_> {
     }
 }
 
-impl Drop for Frozen<'_> {
+impl Drop for Frozen {
     fn drop(&mut self) {
+        let mut frozen = self.0.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        *frozen = frozen.saturating_sub(1);
+        if *frozen > 0 {
+            return;
+        }
         if let Err(error) = self.0.made.write("cgroup.freeze", "0") {
             tracing::error!(target: "belljar", name = self.0.made.name(), %error, "cannot thaw a cgroup");
         }

@@ -1,0 +1,184 @@
+//! `belljar run` in the foreground: ^Z pauses the whole jar, `fg` has it go on, and SIGUSR1
+//! asks how it goes.
+#![cfg(target_os = "linux")]
+
+use std::{fs, thread::sleep, time::Duration};
+
+use belljar_plan::{Limit, Outcome};
+use belljar_tests::{Started, alive, descendants, jar, wait_until};
+use rustix::process::Signal;
+
+const A_WHILE: Duration = Duration::from_millis(400);
+
+/// What each task of the guest says.
+const ALL: [char; 5] = ['c', 'm', 'o', 't', 'v'];
+
+fn is_stopped(pid: i32) -> Option<()> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.starts_with('T').then_some(())
+}
+
+/// Those of its tasks that say something from now on.
+fn heard(started: &Started, within: Duration) -> Vec<char> {
+    let before = started.said().len();
+    sleep(within);
+    let said = started.said();
+    ALL.into_iter()
+        .filter(|letter| said[before..].contains(*letter))
+        .collect()
+}
+
+fn all_go(started: &Started) {
+    wait_until("all of its tasks", || {
+        (heard(started, A_WHILE) == ALL).then_some(())
+    });
+}
+
+/// Sends ^Z, and waits until belljar has stopped.
+fn suspend(started: &Started) {
+    started.signal(Signal::TSTP);
+    wait_until("belljar to stop", || is_stopped(started.pid()));
+    // What was written before is delivered by nobody now.
+    assert_eq!(heard(started, A_WHILE), [], "{}", started.complained());
+}
+
+#[test]
+fn the_whole_jar_is_paused_and_goes_on_in_the_foreground() {
+    let started = jar()
+        .flags(["--wall", "6s"])
+        .guest("spread", [] as [&str; 0])
+        .start();
+    all_go(&started);
+    for _ in 0..2 {
+        suspend(&started);
+        // Not one of the jar's tasks would get on, whoever ran it.
+        let cpu = processor_time(&started);
+        sleep(2 * A_WHILE);
+        assert!(processor_time(&started) - cpu <= 2, "ticks of {cpu}");
+        started.signal(Signal::CONT);
+        all_go(&started);
+    }
+    // Longer than its limit of time, which stands still as well.
+    suspend(&started);
+    sleep(Duration::from_secs(7));
+    started.signal(Signal::CONT);
+    assert_ne!(heard(&started, A_WHILE), [], "{}", started.complained());
+    let ended = started.end();
+    let wall = Outcome::Limit { limit: Limit::Wall };
+    assert_eq!(ended.outcome(), &wall, "{ended:#?}");
+    let usage = &ended.report().usage;
+    assert!(usage.paused_ns >= Some(7_000_000_000), "{usage:#?}");
+    assert!(usage.wall_ns >= Some(13_000_000_000), "{usage:#?}");
+}
+
+/// Ticks of all its processes; proc_pid_stat(5).
+fn processor_time(started: &Started) -> u64 {
+    let ticks = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(number(14)? + number(15)?)
+    };
+    descendants(started.pid())
+        .into_iter()
+        .filter_map(ticks)
+        .sum()
+}
+
+#[test]
+fn a_suspended_belljar_that_is_killed_leaves_nothing() {
+    let started = jar().guest("spread", [] as [&str; 0]).start();
+    all_go(&started);
+    suspend(&started);
+    let below = descendants(started.pid());
+    assert!(below.len() > 5, "{below:?}");
+    started.signal(Signal::KILL);
+    let ended = started.end();
+    assert_eq!(ended.outcome(), &Outcome::Lost);
+    for pid in below {
+        assert!(!alive(pid), "{pid} lives on");
+    }
+}
+
+#[test]
+fn a_paused_jar_dies_with_its_launcher() {
+    let started = jar().guest("spread", [] as [&str; 0]).start();
+    all_go(&started);
+    suspend(&started);
+    let below = descendants(started.pid());
+    belljar_tests::kill(started.launcher(), Signal::KILL);
+    wait_until("the jar's end", || {
+        let launcher_s = below.iter().skip(1);
+        launcher_s.copied().all(|pid| !alive(pid)).then_some(())
+    });
+    started.signal(Signal::CONT);
+    assert_eq!(started.end().outcome(), &Outcome::Lost);
+}
+
+#[test]
+fn a_suspended_jar_is_stopped_by_a_signal_once_it_goes_on() {
+    let started = jar().shell("echo ready; exec sleep 60").start();
+    started.wait_for("ready");
+    started.signal(Signal::TSTP);
+    wait_until("belljar to stop", || is_stopped(started.pid()));
+    started.signal(Signal::TERM);
+    started.signal(Signal::CONT);
+    let ended = started.end();
+    assert_eq!(ended.status.code(), Some(143), "{ended:#?}");
+}
+
+/// A plugin may have prepared a timer that lets it go on.
+#[test]
+fn a_strict_jar_that_signals_alone_can_stop_is_not_left_to_itself() {
+    let started = jar()
+        .preset("strict")
+        .guest("spread", [] as [&str; 0])
+        .start();
+    all_go(&started);
+    started.signal(Signal::TSTP);
+    wait_until("an answer", || {
+        let stays = started.complained().contains("stays to watch it");
+        (stays || is_stopped(started.pid()).is_some()).then_some(())
+    });
+    let stays = started.complained().contains("stays to watch it");
+    sleep(Duration::from_millis(100));
+    assert_eq!(heard(&started, A_WHILE), []);
+    if stays {
+        assert!(is_stopped(started.pid()).is_none());
+        started.signal(Signal::TSTP);
+    } else {
+        started.signal(Signal::CONT);
+    }
+    all_go(&started);
+    started.signal(Signal::INT);
+    started.signal(Signal::INT);
+    let ended = started.end();
+    assert_eq!(ended.status.code(), Some(130), "{ended:#?}");
+}
+
+#[test]
+fn sigusr1_has_a_line_printed_of_what_is_used() {
+    let started = jar()
+        .flags(["--memory", "200MiB"])
+        .guest("spend", ["touch=40", "stay=60000"])
+        .start();
+    started.wait_for("ready");
+    started.signal(Signal::USR1);
+    wait_until("a line", || {
+        started.complained().contains('\n').then_some(())
+    });
+    let said = started.complained();
+    assert!(said.starts_with("belljar: running: wall "), "{said}");
+    let (_, memory) = said.split_once("memory ").expect("memory");
+    let (used, rest) = memory.split_once(" MiB of 200 MiB").expect("its limit");
+    assert!(
+        (40..80).contains(&used.parse().expect("a number")),
+        "{used}"
+    );
+    assert!(rest.contains("processes "), "{said}");
+    assert_eq!(said.lines().count(), 1);
+    started.signal(Signal::TERM);
+    assert_eq!(started.end().status.code(), Some(143));
+}
