@@ -42,7 +42,7 @@ The preset `strict` shows PROGRAM, its libraries and what you grant, and starts 
 
 Examples:
   belljar confine --read names.txt -- sort names.txt
-  belljar confine --preset minimal --write out -- tar -xf src.tar -C out
+  belljar confine --preset minimal --write out -- split names.txt out/part-
   belljar confine --keep-fd 3 -- sh -c 'read x <&3' 3<pipe
   belljar confine --report r.json --require files=kernel -- wc -l < notes
 

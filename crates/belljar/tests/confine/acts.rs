@@ -147,7 +147,7 @@ pub(crate) fn in_child(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Maps a page, of a file where there is one, and makes it executable where it is not.
+/// Maps a page of a file as code; without one, a page of memory that is made code.
 pub(crate) fn code(file: Option<&fs::File>) -> io::Result<()> {
     const PAGE: usize = 4096;
     let (protection, flags, fd) = match file {
@@ -166,6 +166,9 @@ pub(crate) fn code(file: Option<&fs::File>) -> io::Result<()> {
     let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, fd, 0) };
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
+    }
+    if file.is_some() {
+        return Ok(());
     }
     let executable = libc::PROT_READ | libc::PROT_EXEC;
     // SAFETY: the page was just mapped, and nothing is in it that would be run.
