@@ -184,8 +184,9 @@ fn catch_signal(args: &[String]) -> io::Result<()> {
         unsafe { libc::_exit(CODE.load(Ordering::Relaxed)) }
     }
     static CODE: AtomicI32 = AtomicI32::new(7);
-    if let Some(code) = args.get(1) {
-        CODE.store(code.parse().expect("a code"), Ordering::Relaxed);
+    // Whoever says a word instead only wants to find this process by it.
+    if let Some(Ok(code)) = args.get(1).map(|word| word.parse()) {
+        CODE.store(code, Ordering::Relaxed);
     }
     let signal: i32 = args[0].parse().expect("a signal's number");
     let handler = leave as extern "C" fn(libc::c_int);

@@ -24,7 +24,7 @@ use belljar_plan::{
 use futures_core::Stream;
 
 pub use self::sink::EventSink;
-pub(crate) use self::sink::{Bringing, Pump, Sinks, pump};
+pub(crate) use self::sink::{Bringing, Pump, Sinks};
 
 /// So many events wait for a listener one by one. Beyond, alike ones are put together,
 /// and there are not many kinds: a guest cannot make a queue grow.
@@ -216,13 +216,13 @@ impl Telling {
 
     /// The same with a sample so often.
     pub(crate) fn monitor(&self, every: Duration) -> Monitor {
-        Monitor(self.queue(every))
+        Monitor(self.queue(every.max(Duration::from_nanos(1))))
     }
 
     /// Has somebody who heard events get samples too.
     pub(crate) fn sampled(events: Events, every: Duration) -> Monitor {
         let Events(queue) = events;
-        queue.every.store(nanoseconds(every), Relaxed);
+        queue.every.store(nanoseconds(every).max(1), Relaxed);
         Monitor(queue)
     }
 
@@ -268,7 +268,7 @@ impl Telling {
         self.present().into_iter().filter_map(each).min()
     }
 
-    /// Nothing more comes, once this is dropped.
+    /// Nothing more comes once this is dropped.
     pub(crate) fn ends(self: &Arc<Self>) -> Ends {
         Ends(Arc::clone(self))
     }
@@ -294,6 +294,13 @@ impl Telling {
             there
         });
         present
+    }
+}
+
+/// Where a launch is given up, or never was one, whoever listens is not left waiting.
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -139,7 +139,7 @@ pub(crate) fn of_plan(
     Report {
         plugin: plan.plugin.clone(),
         plan_digest: Some(digest.to_owned()),
-        limits: limits(plan, &Usage::default(), None, &[]),
+        limits: limits(plan, &Usage::default(), Counted::default(), &[]),
         enforcement: receipts.enforcement(plan),
         landlock: receipts.landlock(plan),
         dropped: plan.dropped.clone(),
@@ -149,12 +149,20 @@ pub(crate) fn of_plan(
     }
 }
 
-/// Every limit with its last value and how much of it was used; of memory, as the limit
-/// counts it, so much.
+/// What limits count otherwise than usage does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// Of memory.
+    pub(crate) memory: Option<u64>,
+    /// For how long the limit `wall` stood still, nanoseconds.
+    pub(crate) wall_off: u64,
+}
+
+/// Every limit with its last value and how much of it was used.
 pub(crate) fn limits(
     plan: &Plan,
     usage: &Usage,
-    memory: Option<u64>,
+    counted: Counted,
     changes: &[LimitChange],
 ) -> Vec<LimitReport> {
     let last = |limit| changes.iter().rfind(|change| change.limit == limit);
@@ -169,7 +177,7 @@ pub(crate) fn limits(
                 limit: planned.limit,
                 soft: values.0,
                 hard: values.1,
-                used: used(planned.limit, usage, memory),
+                used: used(planned.limit, usage, counted),
                 decided_by: match last {
                     Some(_) => "the host, while it ran".to_owned(),
                     None => planned.origin.clone(),
@@ -179,11 +187,13 @@ pub(crate) fn limits(
         .collect()
 }
 
-fn used(limit: Limit, usage: &Usage, memory: Option<u64>) -> Option<u64> {
+fn used(limit: Limit, usage: &Usage, counted: Counted) -> Option<u64> {
     match limit {
-        Limit::Memory => memory,
+        Limit::Memory => counted.memory,
         Limit::CpuTime => usage.cpu_ns(),
-        Limit::Wall => usage.wall_ns,
+        Limit::Wall => usage
+            .wall_ns
+            .map(|wall| wall.saturating_sub(counted.wall_off)),
         Limit::Output => Some(usage.stdout.saturating_add(usage.stderr)),
         Limit::Processes => usage.tasks_peak,
         Limit::Disk => usage.disk_peak,

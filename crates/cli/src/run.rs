@@ -32,6 +32,9 @@ use crate::{
     trace, words,
 };
 
+/// A look at a jar takes some milliseconds.
+const STATUS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Why there is no outcome to tell. Each says what to do about it, where it can.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
@@ -200,6 +203,7 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
     } = asking;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
+        .enable_time()
         .build()
         .map_err(RunError::Signals)?;
     runtime.block_on(async {
@@ -331,9 +335,17 @@ async fn wait(
             word = signals.next() => match word {
                 // Whoever asks twice does not want to wait: a second stop destroys the jar.
                 Asked::End(signal) => running.stop(StoppedBy::Signal(signal), signal, grace),
-                Asked::Suspend => suspended.toggle(&control, raw).await,
+                Asked::Suspend => {
+                    if let Some(Asked::End(signal)) =
+                        suspended.toggle(&control, signals, raw).await
+                    {
+                        running.stop(StoppedBy::Signal(signal), signal, grace);
+                    }
+                }
                 Asked::Status => {
-                    if let Some(sample) = control.sample().await {
+                    // A signal is not kept waiting by a jar that cannot be seen.
+                    let sample = tokio::time::timeout(STATUS_WITHIN, control.sample()).await;
+                    if let Ok(Some(sample)) = sample {
                         let hard = |limit| running.plan().limit(limit)?.hard;
                         words::say(&status::line(&sample, hard));
                     }

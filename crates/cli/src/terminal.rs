@@ -4,8 +4,9 @@
 use std::io;
 
 use rustix::{
+    process::getpgrp,
     stdio::stdin,
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
 };
 
 /// What a jar's terminal measures where the operator has none; a VT100's.
@@ -51,7 +52,7 @@ impl Raw {
     /// # Errors
     /// Where it cannot be changed.
     pub(crate) fn put_back(&self) -> io::Result<()> {
-        Ok(tcsetattr(stdin(), AT_ONCE, &self.before)?)
+        set(&self.before)
     }
 
     /// Makes it raw once more: after a stop, the shell has put it back.
@@ -61,13 +62,23 @@ impl Raw {
     pub(crate) fn again(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
-        Ok(tcsetattr(stdin(), AT_ONCE, &raw)?)
+        set(&raw)
+    }
+}
+
+/// Changes the terminal's mode from the foreground. From the background it would stop the
+/// whole process, and nobody would hold the jar to its limits: there the terminal is
+/// somebody else's, and belljar's turn comes when it goes on in the foreground.
+fn set(mode: &Termios) -> io::Result<()> {
+    match tcgetpgrp(stdin()) {
+        Ok(foreground) if foreground == getpgrp() => Ok(tcsetattr(stdin(), AT_ONCE, mode)?),
+        _ => Ok(()),
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
         // Where the terminal is gone there is nothing to restore.
-        let _ = tcsetattr(stdin(), AT_ONCE, &self.before);
+        let _ = self.put_back();
     }
 }

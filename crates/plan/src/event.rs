@@ -196,8 +196,7 @@ impl Termination {
 }
 
 impl What {
-    /// Whether one of them can stand for both, where a host is slow to hear. What tells of
-    /// a change of the host's own never can.
+    /// Whether one of them can stand for both, where a host is slow to hear.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -207,7 +206,12 @@ impl What {
             }
             (Self::OutOfMemory { of: one, .. }, Self::OutOfMemory { of: two, .. }) => one == two,
             (Self::Pressure { of: one, .. }, Self::Pressure { of: two, .. }) => one == two,
-            (Self::Throttled { .. }, Self::Throttled { .. }) => true,
+            (Self::Throttled { .. }, Self::Throttled { .. })
+            | (Self::Paused { .. }, Self::Paused { .. })
+            | (Self::Resumed { .. }, Self::Resumed { .. }) => true,
+            (Self::LimitChanged { change: one }, Self::LimitChanged { change: two }) => {
+                one.limit == two.limit
+            }
             _ => false,
         }
     }
@@ -217,6 +221,18 @@ impl What {
     /// Has it stand for a later one that is alike: counts go on, and what was chosen by a
     /// guest stays that of the first.
     pub fn update(&mut self, later: Self) {
+        match (&mut *self, &later) {
+            (Self::Resumed { paused_ns }, Self::Resumed { paused_ns: more }) => {
+                *paused_ns = paused_ns.saturating_add(*more);
+                return;
+            }
+            (Self::LimitChanged { change }, Self::LimitChanged { change: later }) => {
+                change.after = later.after;
+                change.wall_ns = later.wall_ns;
+                return;
+            }
+            _ => {}
+        }
         match later {
             Self::OutOfMemory { .. } | Self::Pressure { .. } | Self::Throttled { .. } => {
                 *self = later;

@@ -4,12 +4,14 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use belljar_plan::Event;
-use tokio::{runtime, sync::mpsc};
 
 use super::{Events, Telling};
 use crate::sys;
@@ -78,40 +80,77 @@ impl Sinks {
 #[derive(Debug)]
 pub(crate) struct Bringing(Events, Sinks);
 
-/// How the thread that brings events is given more to bring.
-pub(crate) type Pump = mpsc::UnboundedSender<Bringing>;
-
 impl Bringing {
+    /// Brings one event, where there is one; says what comes then.
+    fn one(&self, context: &mut Context<'_>) -> Then {
+        match self.0.poll(context) {
+            Poll::Ready(Some(event)) => {
+                self.1.bring(&event);
+                Then::More
+            }
+            Poll::Ready(None) => Then::End,
+            Poll::Pending => Then::Wait,
+        }
+    }
+
     /// Brings what was told by now, where there is no thread that does it.
     pub(crate) fn now(self) {
-        let Self(events, sinks) = self;
         let mut context = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(event)) = events.poll(&mut context) {
-            sinks.bring(&event);
-        }
+        while let Then::More = self.one(&mut context) {}
     }
 }
 
-/// Starts a thread that brings events until nobody can have more to bring.
-pub(crate) fn pump() -> std::io::Result<Pump> {
-    let (pump, mut queue) = mpsc::unbounded_channel::<Bringing>();
-    let runtime = runtime::Builder::new_current_thread().build()?;
-    std::thread::Builder::new()
-        .name("belljar-events".to_owned())
-        .spawn(move || {
-            sys::block_signals();
-            let tasks = tokio::task::LocalSet::new();
-            tasks.block_on(&runtime, async {
-                while let Some(Bringing(mut events, sinks)) = queue.recv().await {
-                    tokio::task::spawn_local(async move {
-                        while let Some(event) = events.next().await {
-                            sinks.bring(&event);
-                        }
-                    });
+enum Then {
+    /// There may be another one.
+    More,
+    /// There is none yet.
+    Wait,
+    /// There will be none.
+    End,
+}
+
+/// How the thread that brings events is given more to bring.
+#[derive(Debug)]
+pub(crate) struct Pump(Sender<Arc<Turn>>);
+
+/// One jar's turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    bringing: Bringing,
+    turns: Sender<Arc<Turn>>,
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        let turns = self.turns.clone();
+        // With its thread there is nobody left to bring anything.
+        let _ = turns.send(self);
+    }
+}
+
+impl Pump {
+    /// Starts a thread that brings events until nobody can have more to bring.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let (turns, queue) = channel::<Arc<Turn>>();
+        std::thread::Builder::new()
+            .name("belljar-events".to_owned())
+            .spawn(move || {
+                sys::block_signals();
+                for turn in queue {
+                    let waker = Waker::from(Arc::clone(&turn));
+                    let mut context = Context::from_waker(&waker);
+                    // One at a time: a jar with many keeps those of others waiting, and no more.
+                    if let Then::More = turn.bringing.one(&mut context) {
+                        turn.wake();
+                    }
                 }
-            });
-            // What was told before the last of them went is brought still.
-            runtime.block_on(tasks);
-        })?;
-    Ok(pump)
+            })?;
+        Ok(Self(turns))
+    }
+
+    /// Has events brought as they come.
+    pub(crate) fn bring(&self, bringing: Bringing) {
+        let turns = self.0.clone();
+        Arc::new(Turn { bringing, turns }).wake();
+    }
 }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    events::{Bringing, Pump, pump},
+    events::{Bringing, Pump},
     supervise::{All, Job, supervise},
     sys::{self, LauncherProcess, Lease, Packets, cgroup::ScopeError},
 };
@@ -212,11 +212,10 @@ impl Engine {
             let mut running = lock(&self.pump);
             let pump = match &*running {
                 Some(pump) => pump,
-                None => running.insert(pump()?),
+                None => running.insert(Pump::start()?),
             };
             if let Some(bringing) = bringing.take() {
-                // Its thread ends after the last of those who can ask it.
-                let _ = pump.send(bringing);
+                pump.bring(bringing);
             }
         }
         Ok(())

@@ -37,6 +37,8 @@ pub(super) struct Ending {
     pub(super) last: Option<Record>,
     pub(super) wall: Duration,
     pub(super) paused: Duration,
+    /// For how long the limit `wall` stood still.
+    pub(super) wall_off: Duration,
     pub(super) arbiter: Arbiter,
     pub(super) watch: Watch,
     pub(super) signs: Signs,
@@ -55,7 +57,12 @@ pub(super) async fn conclude(
     connected: &mut Connected,
     mut ending: Ending,
 ) -> Report {
-    let undelivered = drain(asked, connected, ending.arbiter.cause().is_some()).await;
+    let undelivered = drain(
+        asked,
+        connected,
+        ending.arbiter.cause().is_some() || ending.last.is_none(),
+    )
+    .await;
     let written = written(&job.meter, connected);
     let cgroup = job.cgroup.as_deref();
     let out_of_memory = cgroup.and_then(OwnCgroup::out_of_memory);
@@ -64,6 +71,7 @@ pub(super) async fn conclude(
         last,
         wall,
         paused,
+        wall_off,
         mut arbiter,
         watch,
         tally,
@@ -105,7 +113,11 @@ pub(super) async fn conclude(
         _ => usage.memory_peak,
     };
     let mut report = report::of_plan(&job.id, job.task.as_deref(), plan, &job.digest, outcome);
-    report.limits = report::limits(plan, &usage, memory, &changes);
+    let counted = report::Counted {
+        memory,
+        wall_off: u64::try_from(wall_off.as_nanos()).unwrap_or(u64::MAX),
+    };
+    report.limits = report::limits(plan, &usage, counted, &changes);
     report.limit_changes = changes;
     report.limits_hit = watch.hits;
     report.usage = usage;

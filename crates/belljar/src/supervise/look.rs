@@ -4,7 +4,11 @@
 use std::{
     os::fd::OwnedFd,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -18,7 +22,25 @@ use crate::sys::{
 };
 
 /// A look at a jar after a pause: what was seen, and how long it took.
-pub(super) type Look = Pin<Box<dyn Future<Output = (Sight, Duration)> + Send>>;
+pub(super) struct Look {
+    looking: Pin<Box<dyn Future<Output = (Sight, Duration)> + Send>>,
+    begun: Arc<AtomicBool>,
+}
+
+impl Look {
+    /// The pause before it is over.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed)
+    }
+}
+
+impl Future for Look {
+    type Output = (Sight, Duration);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.looking.as_mut().poll(context)
+    }
+}
 
 /// What a look has to tell.
 pub(super) enum Sight {
@@ -42,15 +64,19 @@ pub(super) struct Subject {
 
 /// Looks at it after a pause.
 pub(super) fn look(pause: Duration, subject: Subject) -> Look {
-    Box::pin(async move {
+    let begun = Arc::new(AtomicBool::new(false));
+    let mark = Arc::clone(&begun);
+    let looking = Box::pin(async move {
         sleep(pause).await;
+        mark.store(true, Relaxed);
         let begun = Instant::now();
         let sight = match &subject.cgroup {
             Some(cgroup) if cgroup.has_lost_a_limit() => Sight::Lost,
             _ => seen(subject).await,
         };
         (sight, begun.elapsed())
-    })
+    });
+    Look { looking, begun }
 }
 
 async fn seen(subject: Subject) -> Sight {

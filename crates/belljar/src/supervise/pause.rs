@@ -25,8 +25,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls that are made in the guest's stead have so long before they are given up.
 const NUDGE_AFTER: Duration = Duration::from_millis(50);
-/// Between two looks whether all stand still.
+/// Between two looks whether all stand still, at first.
 const AGAIN: Duration = Duration::from_millis(2);
+/// And at most.
+const LONGEST: Duration = Duration::from_millis(250);
 
 const SIGCONT: u32 = 18;
 const SIGSTOP: u32 = 19;
@@ -46,9 +48,9 @@ pub enum PauseError {
     /// The jar has ended, or ended before it stood still.
     #[error("the jar has ended")]
     Ended,
-    /// It has neither a cgroup nor a pid namespace.
+    /// It has no pid namespace.
     #[error(
-        "nothing can pause this jar: it has neither a cgroup nor a pid namespace of its own; run it where it has one of them"
+        "nothing can pause this jar: it has no pid namespace of its own; run it where the machine gives it one"
     )]
     Unsupported,
     /// Some of its tasks wait in the kernel. It goes on.
@@ -107,6 +109,8 @@ pub(super) enum Step {
     Nudge,
     /// It stands still, by this.
     Still(Freezer),
+    /// It stands still, and nobody waits for that any more.
+    Unwanted,
     /// It goes on.
     Failed,
 }
@@ -147,11 +151,12 @@ impl<'a> Pause<'a> {
             State::Slows { .. } => self.waiting.push(reply),
             State::Goes => {
                 let cgroup = job.cgroup.clone().filter(|cgroup| cgroup.can_freeze());
-                let (by, under_way): (_, UnderWay<'a>) = match cgroup {
+                // Without a pid namespace a first process that stands still could not end the
+                // rest where its launcher is lost, and a signal to all would be the machine's.
+                let numbered = namespaces(&job.plan).pid;
+                let (by, under_way): (_, UnderWay<'a>) = match cgroup.filter(|_| numbered) {
                     Some(cgroup) => (Freezer::Cgroup, Box::pin(freeze(cgroup))),
-                    None if namespaces(&job.plan).pid => {
-                        (Freezer::Signals, Box::pin(stop(link, number, pid)))
-                    }
+                    None if numbered => (Freezer::Signals, Box::pin(stop(link, number, pid))),
                     None => {
                         let _ = reply.send(Err(PauseError::Unsupported));
                         self.wall_goes_on();
@@ -193,14 +198,20 @@ impl<'a> Pause<'a> {
                 let freezer = hold.freezer();
                 let since = Instant::now();
                 self.state = State::Still { hold, since };
+                let mut is_heard = false;
                 for waiting in self.waiting.drain(..) {
-                    let _ = waiting.send(Ok(freezer));
+                    is_heard |= waiting.send(Ok(freezer)).is_ok();
                 }
-                Step::Still(freezer)
+                match is_heard {
+                    true => Step::Still(freezer),
+                    // Whoever gave the wait up does not know that there is something to resume.
+                    false => Step::Unwanted,
+                }
             }
             Err(error) => {
                 self.state = State::Goes;
-                self.wall_goes_on();
+                // It went on all the while.
+                self.wall_stopped = None;
                 let mut waiting = self.waiting.drain(..);
                 if let Some(first) = waiting.next() {
                     let _ = first.send(Err(error));
@@ -270,6 +281,12 @@ impl<'a> Pause<'a> {
         self.wall_stopped.is_none().then_some(self.wall_off)
     }
 
+    /// The same up to now, where it does.
+    pub(super) fn wall_off_until_now(&self) -> Duration {
+        let now = self.wall_stopped.map(|since| since.elapsed());
+        self.wall_off + now.unwrap_or_default()
+    }
+
     /// How long the jar has stood still, all in all.
     pub(super) fn total(&self) -> Duration {
         match self.state {
@@ -300,9 +317,12 @@ async fn freeze(cgroup: Arc<OwnCgroup>) -> Result<Hold, PauseError> {
 
 async fn stop(link: &Link, number: u64, pid: i32) -> Result<Hold, PauseError> {
     let end = Instant::now() + PATIENCE;
+    let mut again = AGAIN;
     loop {
         link.send(to_all(number, SIGSTOP), Vec::new());
-        sleep(AGAIN).await;
+        sleep(again).await;
+        // A first process that gets no processor takes no more of them for that.
+        again = (again * 2).min(LONGEST);
         let came = match sys::all_stopped(pid).await {
             Some(true) => return Ok(Hold::Stopped),
             Some(false) => too_late(end),

@@ -14,6 +14,7 @@ use belljar_plan::{
     Limit,
     event::{Sample, Violation, What},
     message::{Event as Record, Request, event, request, signal as whom},
+    outcome::StoppedBy,
     report::{Edge, LimitChange, LimitHit, denial_id},
 };
 use tokio::{
@@ -80,6 +81,8 @@ pub(super) struct Watched<'a> {
     wall_off: Option<Duration>,
     /// The jar stands still.
     paused: bool,
+    /// For how long it has, known at its end.
+    stood: Duration,
     /// When a stop's grace ends.
     grace: Option<Instant>,
     blind: u32,
@@ -122,6 +125,7 @@ impl<'a> Watched<'a> {
             started: up.started,
             wall_off: Some(Duration::ZERO),
             paused: false,
+            stood: Duration::ZERO,
             grace: None,
             blind: 0,
             denials,
@@ -163,7 +167,11 @@ impl<'a> Watched<'a> {
                 order = asked.recv(), if listening => match order {
                     Some(Asked::Look(reply)) => {
                         self.asks.extend(reply);
-                        look = self.look_after(Duration::ZERO);
+                        // One that has begun is not begun again: whoever asks without end
+                        // would have none come to its end.
+                        if !look.has_begun() {
+                            look = self.look_after(Duration::ZERO);
+                        }
                     }
                     Some(Asked::Pause(wall, reply)) => {
                         let jar = (self.link, self.number, self.pid);
@@ -180,7 +188,14 @@ impl<'a> Watched<'a> {
                         self.obey(order);
                     }
                     Some(order) => self.obey(order),
-                    None => listening = false,
+                    None => {
+                        listening = false;
+                        // Whoever lets go of a jar has it killed, but where its launch was given
+                        // up in the very moment that it succeeded.
+                        if self.arbiter.cause().is_none() {
+                            self.stop(Cause::Stop(StoppedBy::Host));
+                        }
+                    }
                 },
                 () = self.job.meter.crossed() => self.crossed(),
                 () = wait(timer) => self.timers(),
@@ -193,6 +208,7 @@ impl<'a> Watched<'a> {
                         }
                     }
                     Step::Still(by) => self.job.events.tell(What::Paused { by }),
+                    Step::Unwanted => drop(pause.end(self.link, self.number)),
                     Step::Failed => {}
                 },
                 done = under_way.done() => {
@@ -222,6 +238,8 @@ impl<'a> Watched<'a> {
 
     /// What happened just before the end, and was not heard of yet.
     pub(super) fn last_words(&mut self) {
+        self.stood = self.pause.total();
+        self.wall_off = Some(self.pause.wall_off_until_now());
         if self.job.meter.over_soft() {
             self.hit(Limit::Output, Edge::Soft);
         }
@@ -234,7 +252,8 @@ impl<'a> Watched<'a> {
         Ending {
             last,
             wall,
-            paused: self.pause.total(),
+            paused: self.stood,
+            wall_off: self.wall_off.unwrap_or_default(),
             arbiter: self.arbiter,
             watch: self.watch,
             signs: self.signs,
@@ -283,7 +302,6 @@ impl<'a> Watched<'a> {
     }
 
     pub(super) fn obey(&mut self, order: Asked) {
-        use belljar_plan::outcome::StoppedBy;
         match order {
             Asked::Signal(signal) => self.signal(signal),
             // They are taken up where there is something to look at or to pause.
@@ -421,6 +439,8 @@ impl<'a> Watched<'a> {
         let (seen, glimpse) = match sight {
             Sight::Seen(seen, glimpse) => (seen, glimpse),
             Sight::Nothing => {
+                // Whoever waits learns that there is nothing to be seen.
+                self.asks.clear();
                 self.blind += 1;
                 if self.blind >= BLIND && self.watch.must_see() {
                     self.stop(Cause::Blind);

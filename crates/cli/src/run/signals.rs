@@ -68,7 +68,9 @@ impl Signals {
             terminate: unless_ignored(SignalKind::terminate())?,
             hangup: unless_ignored(SignalKind::hangup())?,
             resize: following(SignalKind::window_change())?,
-            continued: following(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+            continued: Some(signal(SignalKind::from_raw(
+                rustix::process::Signal::CONT.as_raw(),
+            ))?),
             status: unless_ignored(SignalKind::user_defined1())?,
             suspend: unless_ignored(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
         })

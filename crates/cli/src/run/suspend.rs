@@ -1,13 +1,19 @@
 //! ^Z: the jar stands still, and then belljar stops too, as its shell expects; `fg` has
 //! both go on.
 
-use belljar::{Control, Preset, Wall, event::Freezer};
-use rustix::process::{Signal, getpid, kill_process};
+use std::time::Duration;
 
+use belljar::{Control, Preset, Wall, event::Freezer};
+use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
+use tokio::time::timeout;
+
+use super::signals::{Asked, Signals};
 use crate::{terminal::Raw, words};
 
 /// The answer where a belljar that stops would leave the jar to itself.
 const STAYS: &str = "the jar is paused; without a cgroup of its own belljar stays to watch it: ^Z once more has it go on, ^C ends it";
+/// The answer where nobody would have a belljar that stops go on again.
+const ALONE: &str = "the jar is paused; no shell is there to have belljar go on, so it stays: ^Z once more has the jar go on, ^C ends it";
 
 /// Whether the jar is paused while belljar stays.
 #[derive(Debug)]
@@ -25,39 +31,83 @@ impl Suspended {
     }
 
     /// Has the jar stand still with its limit of time, then stops until somebody has belljar
-    /// go on.
-    pub(super) async fn toggle(&mut self, control: &Control, raw: Option<&Raw>) {
+    /// go on. Gives a signal that came meanwhile and asks for something else.
+    pub(super) async fn toggle(
+        &mut self,
+        control: &Control,
+        signals: &mut Signals,
+        raw: Option<&Raw>,
+    ) -> Option<Asked> {
         if self.stays {
             self.stays = false;
-            // Where the jar has ended meanwhile, its outcome is on the way.
+            // Where the jar has ended meanwhile, its outcome is on the way; here and below.
             let _ = control.resume().await;
-            return words::say("the jar goes on");
+            words::say("the jar goes on");
+            return None;
         }
-        match control.pause(Wall::Stops).await {
+        let paused = tokio::select! {
+            paused = control.pause(Wall::Stops) => paused,
+            // Whoever changes their mind does not wait.
+            asked = other(signals) => {
+                let _ = control.resume().await;
+                return Some(asked);
+            }
+        };
+        match paused {
             // A plugin can have prepared a timer that lets it go on, and then nobody
             // would hold it to its limits.
             Ok(Freezer::Signals) if self.preset == Preset::Strict => {
                 self.stays = true;
                 words::say(STAYS);
             }
+            Ok(_) if !has_shell() => {
+                self.stays = true;
+                words::say(ALONE);
+            }
             Ok(_) => {
-                if let Some(raw) = raw {
-                    // Where the terminal is gone, a hang-up says so, here and below.
-                    let _ = raw.put_back();
-                }
-                // It returns once somebody has sent SIGCONT.
-                let stopped = kill_process(getpid(), Signal::STOP);
-                if let Some(raw) = raw {
-                    let _ = raw.again();
+                // One that came before the stop would be lost in it.
+                let early = timeout(Duration::ZERO, other(signals)).await.ok();
+                if early.is_none() {
+                    stop(raw);
                 }
                 let _ = control.resume().await;
-                if let Err(error) = stopped {
-                    words::say(&format!("cannot stop: {error}"));
-                }
+                return early;
             }
             Err(error) => words::say(&format!(
                 "{error}; belljar goes on and watches its limits; ^C ends it"
             )),
         }
+        None
     }
+}
+
+/// Stops belljar until it is sent SIGCONT.
+fn stop(raw: Option<&Raw>) {
+    if let Some(raw) = raw {
+        // Where the terminal is gone, a hang-up says so, here and below.
+        let _ = raw.put_back();
+    }
+    if let Err(error) = kill_process(getpid(), Signal::STOP) {
+        words::say(&format!("cannot stop: {error}"));
+    }
+    if let Some(raw) = raw {
+        let _ = raw.again();
+    }
+}
+
+/// What asks for something else than to stop.
+async fn other(signals: &mut Signals) -> Asked {
+    loop {
+        match signals.next().await {
+            asked @ (Asked::End(_) | Asked::Continue) => return asked,
+            Asked::Resize | Asked::Suspend | Asked::Status => {}
+        }
+    }
+}
+
+/// Somebody in this session started it, who can have it go on: an orphaned group is stopped
+/// for good; setpgid(2).
+fn has_shell() -> bool {
+    let own = getsid(None);
+    getppid().is_some_and(|parent| own.is_ok() && getsid(Some(parent)) == own)
 }

@@ -32,12 +32,13 @@ pub(crate) async fn bound_all(
 ) -> io::Result<()> {
     let kind = kind(resource)?;
     let frozen = match cgroup {
-        Some(cgroup) => {
+        // The first process of any other has to see when its launcher is lost.
+        Some(cgroup) if numbered && cgroup.can_freeze() => {
             let frozen = cgroup.freeze()?;
             frozen.settle().await;
             Some(frozen)
         }
-        None => None,
+        _ => None,
     };
     let new = Rlimit {
         current: Some(soft),

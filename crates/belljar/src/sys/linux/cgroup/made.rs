@@ -113,9 +113,13 @@ impl Made {
     }
 
     pub(super) fn write(&self, file: &str, value: &str) -> io::Result<()> {
-        let file = openat(&self.directory, file, WRITE, Mode::empty())?;
-        rustix::io::write(&file, value.as_bytes())?;
+        rustix::io::write(self.open(file)?, value.as_bytes())?;
         Ok(())
+    }
+
+    /// A file of it, to be written later, when there may be no descriptor to be had.
+    pub(super) fn open(&self, file: &str) -> io::Result<OwnedFd> {
+        Ok(openat(&self.directory, file, WRITE, Mode::empty())?)
     }
 
     pub(super) fn read(&self, file: &str) -> io::Result<String> {

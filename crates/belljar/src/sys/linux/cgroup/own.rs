@@ -265,12 +265,13 @@ impl OwnCgroup {
 
     /// Has its tasks stand still until all that was given is dropped. They may take a moment.
     pub(crate) fn freeze(self: &Arc<Self>) -> io::Result<Frozen> {
+        let file = self.made.open("cgroup.freeze")?;
         let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         if *frozen == 0 {
-            self.made.write("cgroup.freeze", "1")?;
+            rustix::io::write(&file, b"1")?;
         }
         *frozen += 1;
-        Ok(Frozen(Arc::clone(self)))
+        Ok(Frozen(Arc::clone(self), file))
     }
 
     /// A limit that was set, of its own or of all, holds no more: its controller was
@@ -429,7 +430,7 @@ fn waited(pressure: &str) -> Option<u64> {
 }
 
 /// A cgroup whose tasks stand still, or are about to.
-pub(crate) struct Frozen(Arc<OwnCgroup>);
+pub(crate) struct Frozen(Arc<OwnCgroup>, OwnedFd);
 
 impl Frozen {
     /// All of them do.
@@ -462,7 +463,7 @@ impl Drop for Frozen {
         if *frozen > 0 {
             return;
         }
-        if let Err(error) = self.0.made.write("cgroup.freeze", "0") {
+        if let Err(error) = rustix::io::write(&self.1, b"0") {
             tracing::error!(target: "belljar", name = self.0.made.name(), %error, "cannot thaw a cgroup");
         }
     }
