@@ -18,7 +18,7 @@ use belljar_plan::{
 };
 use belljar_policy::{
     Policy, Refusal, UnixPath,
-    confine::{self as planner, Confinement, Decision, Entry, Process, Start},
+    confine::{self as planner, Confinement, Decision, Entry, Mapped, Process, Start},
 };
 
 pub use belljar_policy::confine::Unsupported;
@@ -275,6 +275,15 @@ impl Confine {
                 .iter()
                 .filter_map(|at| UnixPath::new(at).ok())
                 .collect(),
+            mapped: Mapped {
+                writable: own.writable_code,
+                // What is no path of the policy's kind lies in no grant.
+                files: own
+                    .code
+                    .iter()
+                    .filter_map(|file| UnixPath::new(file).ok())
+                    .collect(),
+            },
             entries,
         };
         Ok(match planner::plan(&verified, policy, &facts, &process)? {

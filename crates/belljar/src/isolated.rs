@@ -388,16 +388,18 @@ impl<F: Function> Call<'_, F> {
         }
         .to_bytes();
         drop(input);
+        // What leads somewhere is gone with the first attempt.
+        let again = self.stderr.is_none() && self.report_to.is_none();
         let (output, report) = match self.once(&request).await {
-            // What was planned is no longer so: a library was upgraded, for example. What
-            // leads somewhere is gone with the first attempt.
+            // What was planned is no longer so: a library was upgraded, for example.
             Err(CallError::Launch(LaunchError::Ended { report }))
-                if matches!(report.outcome, Outcome::SetupFailed { .. })
-                    && self.stderr.is_none()
-                    && self.report_to.is_none() =>
+                if matches!(report.outcome, Outcome::SetupFailed { .. }) =>
             {
                 self.jar.forget();
-                self.once(&request).await?
+                match again {
+                    true => self.once(&request).await?,
+                    false => return Err(CallError::Launch(LaunchError::Ended { report })),
+                }
             }
             other => other?,
         };

@@ -11,8 +11,8 @@ use belljar_plan::{Limit, Preset, Rule, Step, Strength, filter::Exec, landlock::
 use belljar_policy::{
     HostFacts, Policy, Refusal, Verified,
     confine::{
-        self, Confinement, Decision, Entry, Held, HeldKind, NOT_IN_CONFINE, Process, RULES, Start,
-        Unsupported,
+        self, Confinement, Decision, Entry, Held, HeldKind, Mapped, NOT_IN_CONFINE, Process, RULES,
+        Start, Unsupported,
     },
     facts::{Ability, Os},
     manifest::{Bound, Place},
@@ -24,6 +24,7 @@ use common::{as_root, found, machine, path, survey, true_program};
 
 fn process(start: Start) -> Process {
     Process {
+        mapped: Default::default(),
         threads: 1,
         filtered_apart: false,
         capabilities: false,
@@ -466,4 +467,66 @@ fn where_nobody_says_a_preset_it_is_strict_and_equal_input_decides_alike() {
     assert_eq!(plan.preset, Preset::Strict);
     assert_eq!(plan.steps, strict().steps);
     assert_eq!(strict(), strict());
+}
+
+#[test]
+fn code_that_is_mapped_already_must_be_such_that_nobody_can_write_it() {
+    let (verified, policy) = writing();
+    let stays = |mapped: Mapped| Process {
+        mapped,
+        ..process(Start::Stays)
+    };
+    let files = |file: &str| Mapped {
+        writable: false,
+        files: vec![path("/usr/lib/libc.so"), path(file)],
+    };
+    let decide = |mapped| confine::plan(&verified, &policy, &machine(), &stays(mapped));
+    decide(files("/opt/plugin.so")).unwrap();
+    for mapped in [
+        files("/out/plugin.so"),
+        Mapped {
+            writable: true,
+            files: Vec::new(),
+        },
+    ] {
+        let refused = unmet(decide(mapped));
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0].0, Rule::WritableCode);
+    }
+}
+
+#[test]
+fn a_stream_that_writes_a_file_may_become_code_of_a_program_that_is_started() {
+    for read in [false, true] {
+        let stream = Process {
+            held: vec![Held {
+                number: 1,
+                kind: HeldKind::WrittenFile { read },
+            }],
+            ..process(Start::Executes)
+        };
+        let refused = unmet(decide(&Policy::strict(), &machine(), &stream));
+        assert_eq!(refused[0].0, Rule::WritableCode);
+    }
+}
+
+#[test]
+fn a_link_that_leads_out_of_what_may_be_written_is_followed_for_no_grant() {
+    let (mut verified, policy) = writing();
+    survey(
+        &mut verified,
+        "/out/in",
+        found("/home/somebody/.ssh", FileKind::Directory),
+    );
+    let policy = policy.allow_read("/out/in").unwrap();
+    for start in [Start::Stays, Start::Executes] {
+        let policy = policy.clone().best_effort(Rule::WritableCode);
+        let reason = invalid(confine::plan(
+            &verified,
+            &policy,
+            &machine(),
+            &process(start),
+        ));
+        assert!(reason.contains("leads out of it"), "{reason}");
+    }
 }

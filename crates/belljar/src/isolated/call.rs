@@ -46,11 +46,13 @@ pub(super) async fn once(
     let hear = async {
         match stdout {
             Some(stdout) => hear(stdout, bound, late, &running).await,
-            None => Heard::default(),
+            None => (Heard::default(), Some(late)),
         }
     };
-    let ((), heard) = tokio::join!(feed, hear);
+    let ((), (heard, late)) = tokio::join!(feed, hear);
+    // Whoever closes what it would have answered by is not waited for longer than others.
     let report = running.wait().await;
+    drop(late);
     judge(heard, bound, report)
 }
 
@@ -95,7 +97,7 @@ async fn hear(
     bound: u64,
     late: Late,
     running: &Running,
-) -> Heard {
+) -> (Heard, Option<Late>) {
     let mut heard = Heard::default();
     let mut late = Some(late);
     let mut piece = vec![0; PIECE];
@@ -116,7 +118,7 @@ async fn hear(
             break;
         }
     }
-    heard
+    (heard, late)
 }
 
 /// What came of a call. An output counts only from a jar that ended as one does that has

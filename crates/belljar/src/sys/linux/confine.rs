@@ -30,6 +30,10 @@ pub(crate) struct Own {
     pub(crate) held: Vec<Held>,
     /// Where a procfs is mounted.
     pub(crate) procs: Vec<String>,
+    /// It has code that can be written, or is shared.
+    pub(crate) writable_code: bool,
+    /// Files that it has mapped as code.
+    pub(crate) code: Vec<String>,
 }
 
 /// What is known of all its threads together.
@@ -49,6 +53,8 @@ pub(crate) fn look(kept: &[RawFd]) -> Result<Own, ConfineError> {
     let threads = threads().map_err(failed("its threads, in /proc/self/task"))?;
     let mounts =
         fs::read("/proc/self/mountinfo").map_err(failed("its mounts, in /proc/self/mountinfo"))?;
+    let maps = fs::read("/proc/self/maps").map_err(failed("its memory, in /proc/self/maps"))?;
+    let (writable_code, code) = code_of(&String::from_utf8_lossy(&maps));
     let mut held = Vec::new();
     for number in [0, 1, 2].iter().chain(kept) {
         match self::held(*number) {
@@ -68,7 +74,28 @@ pub(crate) fn look(kept: &[RawFd]) -> Result<Own, ConfineError> {
         bounding: sets.effective.contains(CapabilitySet::SETPCAP),
         held,
         procs: procs(&String::from_utf8_lossy(&mounts)),
+        writable_code,
+        code,
     })
+}
+
+/// Whether any code can be written or is shared, and the files that code is of;
+/// proc_pid_maps(5).
+fn code_of(maps: &str) -> (bool, Vec<String>) {
+    let (mut writable, mut files) = (false, Vec::new());
+    for line in maps.lines() {
+        let mut words = line.splitn(6, ' ');
+        let rights = words.nth(1).unwrap_or_default();
+        if !rights.contains('x') {
+            continue;
+        }
+        writable |= rights.contains('w') || rights.contains('s');
+        let path = words.nth(3).map(str::trim_start).unwrap_or_default();
+        if path.starts_with('/') && files.last().map(String::as_str) != Some(path) {
+            files.push(path.to_owned());
+        }
+    }
+    (writable, files)
 }
 
 /// How many there are, and what they have; proc_pid_status(5).
@@ -348,6 +375,20 @@ mod tests {
 
     fn kind(fd: &impl std::os::fd::AsRawFd) -> HeldKind {
         held(fd.as_raw_fd()).unwrap()
+    }
+
+    #[test]
+    fn code_is_found_among_what_is_mapped() {
+        let maps = "55e-55f r-xp 00001000 fe:00 7   /opt/a tool\n\
+            7f0-7f1 rw-p 00000000 00:00 0 \n\
+            7f1-7f2 r-xp 00000000 00:00 0          [vdso]\n\
+            7f2-7f3 r-xp 00000000 fe:00 9          /opt/lib.so\n";
+        let files = vec!["/opt/a tool".to_owned(), "/opt/lib.so".to_owned()];
+        assert_eq!(code_of(maps), (false, files));
+        for rights in ["rwxp", "r-xs"] {
+            let maps = format!("7f0-7f1 {rights} 00000000 00:00 0 \n");
+            assert_eq!(code_of(&maps), (true, Vec::new()));
+        }
     }
 
     #[test]

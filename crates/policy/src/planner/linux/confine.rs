@@ -6,7 +6,7 @@
 //! take more are listed as [`NOT_IN_CONFINE`].
 
 use belljar_plan::{
-    Bytes, Filter, Limit, Preset, Rule, Step, Strength,
+    Bytes, Filter, Limit, Preset, Resource, Rule, Step, Strength,
     filter::{Code, Exec, Unix},
     landlock::Right,
     outcome::Unmet,
@@ -36,7 +36,7 @@ mod refuse;
 mod rules;
 
 pub use places::listed;
-pub use process::{Entry, Held, HeldKind, Process, Start};
+pub use process::{Entry, Held, HeldKind, Mapped, Process, Start};
 
 /// The mechanism of a rule that no process can lay upon itself.
 pub const NOT_IN_CONFINE: &str = "not in confine";
@@ -372,6 +372,17 @@ fn steps(
     // What comes before still opens files.
     let no_cgroup = Cgroup::planned(&[], &[], None, facts, 0);
     for (step, limit) in limits::rlimits(of_process, &no_cgroup, effective.preset.value, facts) {
+        let core = matches!(
+            step,
+            Step::Rlimit {
+                resource: Resource::Core,
+                ..
+            }
+        );
+        // A process that stays may have a deeper stack, or more locked, than a new one gets.
+        if process.start == Start::Stays && limit.is_none() && !core {
+            continue;
+        }
         let rule = limit.map(Limit::rule);
         steps.push(step, rule.as_slice());
     }
@@ -399,7 +410,7 @@ fn own_code(
         );
     }
     if process.start == Start::Stays && !effective.subprocesses {
-        return None;
+        return mapped_code(verified, effective, &process.mapped);
     }
     if let Some(grant) = effective.grants.iter().find(|grant| grant.write) {
         return Some(format!(
@@ -410,14 +421,37 @@ fn own_code(
     if let Some(held) = process
         .held
         .iter()
-        .find(|held| held.kind == HeldKind::WrittenFile { read: true })
+        .find(|held| matches!(held.kind, HeldKind::WrittenFile { .. }))
     {
         return Some(format!(
-            "what is written to descriptor {}, a file that is open for reading too, can be mapped as code",
+            "what is written to descriptor {}, a file, can be mapped as code by whoever may read it",
             held.number
         ));
     }
     code::asked_for(verified, effective, &Default::default())
+}
+
+/// Why code that it has mapped already can be changed: the filter is asked for new mappings
+/// alone.
+fn mapped_code(verified: &Verified, effective: &Effective, mapped: &Mapped) -> Option<String> {
+    if mapped.writable {
+        return Some(
+            "it has memory already that is code and can be written, or is shared with who writes it"
+                .to_owned(),
+        );
+    }
+    let writes = effective.grants.iter().filter(|grant| grant.write);
+    for grant in writes {
+        let place = verified.survey.find(&grant.path).map(|found| &found.path);
+        let place = place.unwrap_or(&grant.path);
+        if let Some(file) = mapped.files.iter().find(|file| file.is_within(place)) {
+            return Some(format!(
+                "{file} is mapped as code and lies in {}, which may be written ({})",
+                grant.path, grant.origin
+            ));
+        }
+    }
+    None
 }
 
 fn notes(facts: &HostFacts, process: &Process) -> Vec<String> {

@@ -525,7 +525,7 @@ const fn is_terminal(found: &Found) -> bool {
 
 /// The granted directory that the guest may write, and out of which a link
 /// leads from a path granted inside it. A former run may have made that link.
-fn led_astray<'a>(
+pub(super) fn led_astray<'a>(
     grant: &Grant,
     found: &Found,
     verified: &Verified,

@@ -4,6 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::path::UnixPath;
 
+/// Code that a process has mapped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// Some of it can be written, or is shared with who writes it.
+    pub writable: bool,
+    /// The files that it is of.
+    pub files: Vec<UnixPath>,
+}
+
 /// What is known of the process that confines itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -21,6 +30,8 @@ pub struct Process {
     pub held: Vec<Held>,
     /// Where a procfs is mounted: by it a process writes its own memory.
     pub procs: Vec<UnixPath>,
+    /// Its code, as far as it is mapped already.
+    pub mapped: Mapped,
     /// What is in the directories that [`listed`](super::listed) names, as far as it can be seen.
     pub entries: BTreeMap<UnixPath, Vec<Entry>>,
 }

@@ -3,6 +3,7 @@
 
 use belljar_plan::{Limit, Preset};
 
+use super::super::root::led_astray;
 use super::{Held, HeldKind, RULES};
 use crate::{
     effective::Effective,
@@ -112,6 +113,16 @@ pub(super) fn grants(
                 "confine: {path} ({}) cannot be granted for writing: by a procfs in it a process writes its own memory and \
                  settings; grant what it needs beside that",
                 grant.origin
+            ));
+        }
+        if let Ok(found) = found
+            && let Some(written) = led_astray(grant, found, verified, effective)
+        {
+            reasons.push(format!(
+                "confine: {path} ({}) lies in {written}, which may be written, and a symbolic link there leads out of it, to {}: \
+                 who was confined before could have put it there; if you mean that place, grant it by its own path",
+                grant.origin,
+                tame(found.path.as_str())
             ));
         }
         if found.is_ok_and(|found| found.kind == FileKind::Socket) {
