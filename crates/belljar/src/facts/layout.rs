@@ -203,7 +203,7 @@ pub(super) fn layout(preset: Preset) -> Layout {
             Preset::Strict => place("/etc/ld.so.cache").into_iter().collect(),
         },
         top: if minimal {
-            children("/", |_| true)
+            children("/", |_| true).unwrap_or_default()
         } else {
             Vec::new()
         },
@@ -229,12 +229,13 @@ pub(super) fn layout(preset: Preset) -> Layout {
 }
 
 fn configuration() -> Vec<Place> {
-    let mut places = children("/etc", |name| {
+    let places = children("/etc", |name| {
         CONFIGURATION.contains(&name)
             || CONFIGURATION_PATTERNS
                 .iter()
                 .any(|pattern| matches(pattern, name))
     });
+    let mut places = places.unwrap_or_default();
     let deeper = CONFIGURATION.iter().filter(|name| name.contains('/'));
     places.extend(deeper.filter_map(|name| place(&format!("/etc/{name}"))));
     places.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -244,12 +245,22 @@ fn configuration() -> Vec<Place> {
 fn secrets() -> Vec<Place> {
     let mut found = BTreeMap::new();
     let mut add = |place: Place| {
-        if found.len() < SECRETS_MOST {
+        // Of more than can be listed whatever is around them is hidden as well.
+        let place = match found.len() < SECRETS_MOST {
+            true => Some(place),
+            false => place
+                .path
+                .parent()
+                .and_then(|above| self::place(above.as_str())),
+        };
+        if let Some(place) = place {
             found.insert(place.path.clone(), place);
         }
     };
     for pattern in risk::system_secrets() {
-        for path in crate::verify::runtime::matching(pattern) {
+        let (matching, too_large) = crate::verify::runtime::matching_or_above(pattern);
+        // Nor is a directory shown that has too many names to find them there.
+        for path in matching.into_iter().chain(too_large) {
             // Through a link it is hidden at its true place.
             let canonical = look::look(&path).ok().map(|seen| seen.path);
             canonical
@@ -261,10 +272,10 @@ fn secrets() -> Vec<Place> {
     for home in survey::homes() {
         let home = look::look(&home).map_or(home, |seen| seen.path);
         let dots = children(home.as_str(), |name| name.starts_with('.'));
-        if dots.len() >= SECRETS_MOST / 8 {
+        let Some(dots) = dots.filter(|dots| dots.len() < SECRETS_MOST / 8) else {
             place(home.as_str()).into_iter().for_each(&mut add);
             continue;
-        }
+        };
         dots.into_iter().for_each(&mut add);
         let others = HOME_SECRETS
             .iter()
@@ -315,30 +326,30 @@ fn sockets() -> Vec<UnixPath> {
     paths
 }
 
-/// The entries of a directory whose names are wanted, links not followed.
-fn children(directory: &str, wanted: impl Fn(&str) -> bool) -> Vec<Place> {
+/// The entries of a directory whose names are wanted, links not followed; none where there
+/// are too many to look for such.
+fn children(directory: &str, wanted: impl Fn(&str) -> bool) -> Option<Vec<Place>> {
     let Ok(opened) = look::open_directory(directory.as_ref()) else {
-        return Vec::new();
+        return Some(Vec::new());
     };
-    let Ok(Some(names)) = look::names(opened.as_fd(), 20_000) else {
-        return Vec::new();
+    let names = match look::names(opened.as_fd(), 20_000) {
+        Ok(names) => names?,
+        Err(_) => return Some(Vec::new()),
     };
     let base = directory.trim_end_matches('/');
     let names = names
         .iter()
         .filter_map(|name| std::str::from_utf8(name).ok());
-    names
-        .filter(|name| wanted(name))
-        .filter_map(|name| {
-            let path = UnixPath::new(&format!("{base}/{name}")).ok()?;
-            let status = look::status_below(opened.as_fd(), name.as_bytes()).ok()?;
-            let link = || look::link_text(opened.as_fd(), name.as_bytes());
-            Some(Place {
-                path,
-                kind: kind(&status, link)?,
-            })
+    let places = names.filter(|name| wanted(name)).filter_map(|name| {
+        let path = UnixPath::new(&format!("{base}/{name}")).ok()?;
+        let status = look::status_below(opened.as_fd(), name.as_bytes()).ok()?;
+        let link = || look::link_text(opened.as_fd(), name.as_bytes());
+        Some(Place {
+            path,
+            kind: kind(&status, link)?,
         })
-        .collect()
+    });
+    Some(places.collect())
 }
 
 fn place(path: &str) -> Option<Place> {

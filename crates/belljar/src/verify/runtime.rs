@@ -262,6 +262,12 @@ fn expand(pattern: &str, prefix: &UnixPath, version: &str) -> Vec<UnixPath> {
 /// The paths that exist and match a pattern, in which `*` stands for any
 /// letters of one component, in order.
 pub(crate) fn matching(pattern: &str) -> Vec<UnixPath> {
+    matching_or_above(pattern).0
+}
+
+/// The same, and the directories that have too many names to look for such in them.
+pub(crate) fn matching_or_above(pattern: &str) -> (Vec<UnixPath>, Vec<UnixPath>) {
+    let mut too_large = Vec::new();
     let mut found = vec![String::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let Some((before, after)) = part.split_once('*') else {
@@ -276,8 +282,13 @@ pub(crate) fn matching(pattern: &str) -> Vec<UnixPath> {
             let base = if path.is_empty() { "/" } else { path };
             let names = look::open_directory(base.as_ref())
                 .and_then(|directory| look::names(std::os::fd::AsFd::as_fd(&directory), 4096));
-            let Ok(Some(names)) = names else {
-                continue;
+            let names = match names {
+                Ok(Some(names)) => names,
+                Ok(None) => {
+                    too_large.extend(UnixPath::new(base));
+                    continue;
+                }
+                Err(_) => continue,
             };
             let names = names
                 .iter()
@@ -295,11 +306,11 @@ pub(crate) fn matching(pattern: &str) -> Vec<UnixPath> {
         }
         found = next;
     }
-    found
+    let found = found
         .iter()
         .filter(|path| look::exists(path))
-        .filter_map(|path| UnixPath::new(path).ok())
-        .collect()
+        .filter_map(|path| UnixPath::new(path).ok());
+    (found.collect(), too_large)
 }
 
 #[derive(Default)]
@@ -364,6 +375,20 @@ fn without_modules(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_with_too_many_names_is_told_and_not_taken_for_empty() {
+        let room = tempfile::tempdir().unwrap();
+        let place = UnixPath::new(room.path().to_str().unwrap()).unwrap();
+        let pattern = format!("{place}/secret_*");
+        std::fs::write(room.path().join("secret_1"), "").unwrap();
+        let found = place.join("secret_1").unwrap();
+        assert_eq!(matching_or_above(&pattern), (vec![found], Vec::new()));
+        for number in 0..4096 {
+            std::fs::write(room.path().join(number.to_string()), "").unwrap();
+        }
+        assert_eq!(matching_or_above(&pattern), (Vec::new(), vec![place]));
+    }
 
     #[test]
     fn no_program_can_choose_a_place_elsewhere() {
