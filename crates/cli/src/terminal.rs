@@ -71,8 +71,9 @@ impl Raw {
 /// somebody else's, and belljar's turn comes when it goes on in the foreground.
 fn set(mode: &Termios) -> io::Result<()> {
     match tcgetpgrp(stdin()) {
-        Ok(foreground) if foreground == getpgrp() => Ok(tcsetattr(stdin(), AT_ONCE, mode)?),
-        _ => Ok(()),
+        Ok(foreground) if foreground != getpgrp() => Ok(()),
+        // Or it is no terminal that this process would be stopped for.
+        _ => Ok(tcsetattr(stdin(), AT_ONCE, mode)?),
     }
 }
 
