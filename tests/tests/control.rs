@@ -312,3 +312,29 @@ fn root_has_a_freezer_where_there_is_a_cgroup() {
         assert_eq!(by == Freezer::Cgroup, in_cgroup);
     });
 }
+
+/// A first process that ends with signals that it has not read yet has told all the same how
+/// the main one ended.
+#[test]
+fn a_signal_that_comes_as_the_program_ends_takes_no_word_of_its_end_along() {
+    const WINCH: i32 = 28;
+    block_on(async {
+        for _ in 0..100 {
+            let mut running = Jar::program(guest())
+                .args(["exit", "7"])
+                .launch()
+                .await
+                .expect("a jar");
+            for _ in 0..200 {
+                running.signal(WINCH);
+            }
+            let report = running.wait().await;
+            assert_eq!(
+                report.outcome,
+                Outcome::Exited { code: 7 },
+                "{:?}",
+                report.symptoms
+            );
+        }
+    });
+}

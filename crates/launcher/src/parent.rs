@@ -404,14 +404,20 @@ impl Launcher {
             self.table.end_orphans();
         }
         let mut bytes = [0; Record::LENGTH];
-        let main = calls::recv(
-            &entry.made.control,
-            &mut bytes[..],
-            rustix::net::RecvFlags::DONTWAIT,
-        )
-        .ok()
-        .filter(|(length, _)| *length == Record::LENGTH)
-        .and_then(|_| Record::from_bytes(&bytes));
+        let mut receive = || {
+            let flags = rustix::net::RecvFlags::DONTWAIT;
+            calls::recv(&entry.made.control, &mut bytes[..], flags)
+        };
+        let received = match receive() {
+            // Once, where it ended with signals that it had not read: what it said last is
+            // behind that; unix(7).
+            Err(Errno::CONNRESET) => receive(),
+            other => other,
+        };
+        let main = received
+            .ok()
+            .filter(|(length, _)| *length == Record::LENGTH)
+            .and_then(|_| Record::from_bytes(&bytes));
         let record = main.unwrap_or_default();
         let ended = Event {
             kind: event::ENDED,
