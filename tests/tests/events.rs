@@ -187,7 +187,8 @@ fn a_monitor_gives_samples_and_events_and_says_what_it_left_out() {
         assert!(walls.is_sorted(), "{walls:?}");
         assert!(samples > 10, "{samples}");
         assert!(left_out > 5, "{left_out}");
-        assert!(most >= 40 * MIB, "{most}");
+        // In a cgroup less the room that the limit has for what is Belljar's own.
+        assert!(most >= 34 * MIB, "{most}");
         assert_eq!(events.len(), 2, "{events:?}");
         assert!(matches!(events[0], What::Limit(hit) if hit.limit == Limit::Wall));
         assert_eq!(
