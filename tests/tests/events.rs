@@ -56,6 +56,11 @@ fn is_last(event: &Event) -> bool {
     matches!(event.what, What::Terminated(_))
 }
 
+/// What a busy machine has in store for any jar.
+fn is_busy(event: &Event) -> bool {
+    matches!(event.what, What::Pressure { .. })
+}
+
 impl EventSink for Notes {
     fn event(&self, event: &Event) {
         if let Some(first) = self.first {
@@ -107,7 +112,7 @@ fn every_ending_is_brought_to_a_sink_and_those_before_a_launch_too() {
         let last = events.last().expect("the end");
         assert_eq!(last.jar, report.jar);
         assert_eq!(last.task.as_deref(), Some("night"));
-        assert_eq!(last.id, events.len() as u64);
+        assert_eq!(last.id, events.iter().map(|event| event.count).sum::<u64>());
         let What::Terminated(termination) = &last.what else {
             panic!("{last:?}");
         };
@@ -138,7 +143,8 @@ fn a_sink_that_panics_is_brought_the_next_event() {
         .events_to(panics.clone())
         .events_to(well.clone());
     ended(jar);
-    assert_eq!(well.all().len(), 2);
+    let told = well.all().iter().filter(|event| !is_busy(event)).count();
+    assert_eq!(told, 2);
     assert_eq!(panics.all().len(), 1);
 }
 
@@ -173,6 +179,7 @@ fn a_monitor_gives_samples_and_events_and_says_what_it_left_out() {
         let mut walls = Vec::new();
         while let Some(reading) = monitor.next().await {
             match reading {
+                Reading::Event(event) if is_busy(&event) => {}
                 Reading::Event(event) => events.push(event.what),
                 Reading::Sample { sample, missed } => {
                     samples += 1;
@@ -198,7 +205,7 @@ fn a_monitor_gives_samples_and_events_and_says_what_it_left_out() {
         // The second one came after the launch, and has the rest all the same.
         let mut told = 0;
         while let Some(reading) = another.next().await {
-            told += usize::from(matches!(reading, Reading::Event(_)));
+            told += usize::from(matches!(reading, Reading::Event(event) if !is_busy(&event)));
         }
         assert_eq!(told, 2);
     });
