@@ -60,7 +60,9 @@ fn a_denied_call_is_an_event_with_everything_named() {
         let lines = fs::read_to_string(&file).expect("the events");
         let events: Vec<Event> = lines
             .lines()
-            .map(|line| serde_json::from_str(line).expect("an event"))
+            .map(|line| serde_json::from_str::<Event>(line).expect("an event"))
+            // What a busy machine has in store for any jar.
+            .filter(|event| !matches!(event.what, What::Pressure { .. }))
             .collect();
         assert_eq!(events.len(), 3, "{lines}");
         let What::Violation(violation) = &events[0].what else {
