@@ -157,8 +157,8 @@ pub enum Freezer {
     /// The jar's cgroup. Nothing in the jar can tell.
     Cgroup,
     /// `SIGSTOP` from pid 1 of the jar to all its processes. Whoever has the jar's uid outside
-    /// of it can let them go on, parents in it are told that their children stopped, and
-    /// what had stopped by itself goes on with the rest.
+    /// of it can let them go on, and so can a timer that the guest prepared; parents in it are
+    /// told that their children stopped, and what had stopped by itself goes on with the rest.
     Signals,
 }
 
