@@ -108,18 +108,7 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
             )?;
             let program = look_for(program, arguments, &caller, policy, &search)?;
             drop(search);
-            let candidates = program.candidates.iter().map(|candidate| &candidate.path);
-            let survey = survey::survey(policy, None, &caller, candidates)?;
-            Ok((
-                Verified {
-                    subject: Subject::Program(program),
-                    caller,
-                    writable_code: survey::writable_code(&survey),
-                    project: None,
-                    survey,
-                },
-                None,
-            ))
+            Ok((of_program(program, caller, policy)?, None))
         }
         Ask::Itself { arguments } => {
             let search = Search {
@@ -131,18 +120,7 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
                 checked(std::iter::once(none).chain(arguments.iter().map(OsString::as_os_str)))?;
             let (program, image) = itself::read(arguments, &search)?;
             drop(search);
-            let candidates = program.candidates.iter().map(|candidate| &candidate.path);
-            let survey = survey::survey(policy, None, &caller, candidates)?;
-            Ok((
-                Verified {
-                    subject: Subject::Program(program),
-                    caller,
-                    writable_code: survey::writable_code(&survey),
-                    project: None,
-                    survey,
-                },
-                image,
-            ))
+            Ok((of_program(program, caller, policy)?, image))
         }
         Ask::Plugin { path, arguments } => {
             let search = Search {
@@ -169,6 +147,19 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
             ))
         }
     }
+}
+
+/// A program without a manifest, with what there is of the paths that it may come to see.
+fn of_program(program: Program, caller: Caller, policy: &Policy) -> Result<Verified, VerifyError> {
+    let candidates = program.candidates.iter().map(|candidate| &candidate.path);
+    let survey = survey::survey(policy, None, &caller, candidates)?;
+    Ok(Verified {
+        subject: Subject::Program(program),
+        caller,
+        writable_code: survey::writable_code(&survey),
+        project: None,
+        survey,
+    })
 }
 
 /// Whoever asks: the calling process and its machine's users.
