@@ -2,10 +2,10 @@
 //! asks how it goes.
 #![cfg(target_os = "linux")]
 
-use std::{fs, thread::sleep, time::Duration};
+use std::{env, fs, process::Command, thread::sleep, time::Duration};
 
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{Started, alive, descendants, jar, wait_until};
+use belljar_tests::{Need, Started, alive, descendants, jar, need, wait_until};
 use rustix::process::Signal;
 
 const A_WHILE: Duration = Duration::from_millis(400);
@@ -115,6 +115,52 @@ fn a_paused_jar_dies_with_its_launcher() {
     });
     started.signal(Signal::CONT);
     assert_eq!(started.end().outcome(), &Outcome::Lost);
+}
+
+/// Whoever starts one that leads a session of its own is no shell: a belljar that stopped
+/// would do so for good.
+#[test]
+fn a_belljar_that_nobody_has_go_on_again_stays() {
+    let started = jar()
+        .under(["setsid"])
+        .guest("spread", [] as [&str; 0])
+        .start();
+    all_go(&started);
+    started.signal(Signal::TSTP);
+    wait_until("an answer", || {
+        let stays = started.complained().contains("so it stays");
+        stays.then_some(())
+    });
+    assert_eq!(heard(&started, A_WHILE), []);
+    assert!(is_stopped(started.pid()).is_none());
+    started.signal(Signal::TSTP);
+    all_go(&started);
+    started.signal(Signal::TERM);
+    assert_eq!(started.end().status.code(), Some(143));
+}
+
+/// `docker exec` and its like: the session began outside of the pid namespace, where its
+/// number is 0 for everybody.
+#[test]
+fn a_session_from_outside_of_the_pid_namespace_is_one_too() {
+    if !need(Need::Root) {
+        return;
+    }
+    let own = env::current_exe().expect("this program");
+    let again = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(own)
+        .args([
+            "--exact",
+            "a_suspended_belljar_that_is_killed_leaves_nothing",
+        ])
+        .output()
+        .expect("unshare");
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(
+        again.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 #[test]

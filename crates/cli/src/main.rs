@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 #[cfg(feature = "faults")]
 mod faults;
+mod job;
 mod learn;
 mod man;
 mod page;

@@ -4,10 +4,11 @@
 use std::io;
 
 use rustix::{
-    process::getpgrp,
     stdio::stdin,
     termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
 };
+
+use crate::job;
 
 /// What a jar's terminal measures where the operator has none; a VT100's.
 const USUAL: (u16, u16) = (24, 80);
@@ -71,7 +72,7 @@ impl Raw {
 /// somebody else's, and belljar's turn comes when it goes on in the foreground.
 fn set(mode: &Termios) -> io::Result<()> {
     match tcgetpgrp(stdin()) {
-        Ok(foreground) if foreground != getpgrp() => Ok(()),
+        Ok(foreground) if foreground.as_raw_pid() != job::group() => Ok(()),
         // Or it is no terminal that this process would be stopped for.
         _ => Ok(tcsetattr(stdin(), AT_ONCE, mode)?),
     }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use belljar::{Control, Preset, Wall, event::Freezer};
-use rustix::process::{Signal, getpid, getppid, getsid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::timeout;
 
 use super::signals::{Asked, Signals};
-use crate::{terminal::Raw, words};
+use crate::{job, terminal::Raw, words};
 
 /// The answer where a belljar that stops would leave the jar to itself.
 const STAYS: &str = "the jar is paused; without a cgroup of its own belljar stays to watch it: ^Z once more has it go on, ^C ends it";
@@ -60,7 +60,7 @@ impl Suspended {
                 self.stays = true;
                 words::say(STAYS);
             }
-            Ok(_) if !has_shell() => {
+            Ok(_) if !job::has_shell() => {
                 self.stays = true;
                 words::say(ALONE);
             }
@@ -103,11 +103,4 @@ async fn other(signals: &mut Signals) -> Asked {
             Asked::Resize | Asked::Suspend | Asked::Status => {}
         }
     }
-}
-
-/// Somebody in this session started it, who can have it go on: an orphaned group is stopped
-/// for good; setpgid(2).
-fn has_shell() -> bool {
-    let own = getsid(None);
-    getppid().is_some_and(|parent| own.is_ok() && getsid(Some(parent)) == own)
 }
