@@ -6,9 +6,12 @@ use std::{
 };
 
 use belljar::{
-    Event, EventSink, Jar, LaunchError, Limit, Outcome, Policy, Reading, Report, Stdio,
+    Event, EventSink, Jar, LaunchError, Limit, Outcome, Policy, Reading, Report, ReportTo, Stdio,
     event::{Resource, Short, Termination, What},
-    policy::{data::report::Edge, manifest::Bound},
+    policy::{
+        data::{outcome::StoppedBy, report::Edge},
+        manifest::Bound,
+    },
 };
 use belljar_tests::{Need, guest, need};
 
@@ -131,6 +134,42 @@ fn every_ending_is_brought_to_a_sink_and_those_before_a_launch_too() {
             );
         }
     }
+}
+
+/// Whoever drops a launch has its jar ended, however far it had come.
+#[test]
+fn a_launch_that_is_given_up_has_an_end_too() {
+    let room = tempfile::tempdir().expect("a directory");
+    let mut begun = 0;
+    for wait in (0..40).map(|step| Duration::from_micros(step * 250)) {
+        let file = room.path().join(format!("{}.json", wait.as_micros()));
+        let notes = Arc::new(Notes::default());
+        let launch = Jar::program("sleep")
+            .arg("60")
+            .report_to(ReportTo::File(file.clone()))
+            .events_to(notes.clone())
+            .launch();
+        block_on(async { drop(tokio::time::timeout(wait, launch).await) });
+        if !file.exists() {
+            // It was dropped before there was anything.
+            continue;
+        }
+        begun += 1;
+        let events = notes.all();
+        let What::Terminated(end) = &events.last().expect("the end").what else {
+            panic!("{events:?}");
+        };
+        let by_host = Outcome::Stopped {
+            by: StoppedBy::Host,
+            grace_used: true,
+        };
+        assert_eq!(end.outcome, by_host);
+        belljar_tests::wait_until("its report", || {
+            let report: Report = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
+            (report.outcome == by_host).then_some(())
+        });
+    }
+    assert!(begun > 20, "{begun}");
 }
 
 #[test]

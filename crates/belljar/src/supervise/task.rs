@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use belljar_plan::{
-    Limit, Namespaces, Report, Step,
+    Limit, Namespaces, Outcome, Report, Step,
     event::{Termination, What},
     outcome::StoppedBy,
     report::UNWRITTEN,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     launch::{Again, Ahead, Begun, Link, News, parking},
+    report,
     streams::{Connected, Hands},
     sys::{
         self, Lease, Reachable,
@@ -72,15 +73,35 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
             tracing::debug!(target: "belljar", jar = job.id, ?failure, "launch failed");
             drop(job.lease.take());
             drop(job.cgroup.take());
-            // Nobody waits where the launch was given up.
-            let _ = job.reply.send(Attempt::Failed {
-                failure,
-                three: job.three,
-                receipts,
-            });
+            failed(job, failure, receipts).await;
         }
     }
     link.leave(number);
+}
+
+/// Whoever launched it tells of it, and may try again. Where they gave the launch up, its
+/// end is told here.
+async fn failed(mut job: Job, failure: Failure, receipts: Option<super::Receipts>) {
+    let (nobody, _) = tokio::sync::oneshot::channel();
+    let three = std::mem::take(&mut job.three);
+    let failed = Attempt::Failed {
+        failure,
+        three,
+        receipts,
+    };
+    if std::mem::replace(&mut job.reply, nobody)
+        .send(failed)
+        .is_err()
+    {
+        let outcome = Outcome::Stopped {
+            by: StoppedBy::Host,
+            // As for any jar that is killed at once.
+            grace_used: true,
+        };
+        let task = job.task.as_deref();
+        let report = report::of_plan(&job.id, task, &job.plan, &job.digest, outcome);
+        finish(job, report).await;
+    }
 }
 
 async fn begin(
@@ -135,14 +156,7 @@ async fn run(
         Ok(ready) => ready,
         Err(error) => {
             setup::end(&up.pidfd, up.ended.is_some(), &mut news).await;
-            let failure = before(&error);
-            // Nobody waits where the launch was given up.
-            let _ = job.reply.send(Attempt::Failed {
-                failure,
-                three: crate::streams::Three::default(),
-                receipts: Some(up.receipts),
-            });
-            return;
+            return failed(job, before(&error), Some(up.receipts)).await;
         }
     };
     let (nobody, _) = tokio::sync::oneshot::channel();
