@@ -134,9 +134,22 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 "
     );
-    let ended = python(&script).end().clean();
+    let room = tempfile::tempdir().expect("a directory");
+    let file = room.path().join("events");
+    let flags = ["--events".as_ref(), file.as_os_str()];
+    let ended = python(&script).flags(flags).end().clean();
     let bpf = row(&ended, "bpf");
     assert_eq!(bpf.count, 2 * EACH);
+    // A file of events does not grow as fast, and says all the same how many there were.
+    let events: Vec<Event> = fs::read_to_string(&file)
+        .expect("the events")
+        .lines()
+        .map(|line| serde_json::from_str::<Event>(line).expect("an event"))
+        .filter(|event| matches!(event.what, What::Violation(_)))
+        .collect();
+    let counts = events.iter().map(|event| event.count);
+    assert_eq!(counts.sum::<u64>(), 2 * EACH);
+    assert!((257..1500).contains(&events.len()), "{}", events.len());
     assert_eq!(ended.report().violations.len(), 1);
     let denials = ended.report().denials;
     assert_eq!((denials.told, denials.unlisted), (2 * EACH, 0));

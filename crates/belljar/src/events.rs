@@ -239,14 +239,19 @@ impl Telling {
 
     /// Tells everybody.
     pub(crate) fn tell(&self, what: What) {
-        let id = self.told.fetch_add(1, Relaxed) + 1;
+        self.tell_of(what, 1);
+    }
+
+    /// Tells everybody of something that stands for so many.
+    pub(crate) fn tell_of(&self, what: What, count: u64) {
+        let id = self.told.fetch_add(count, Relaxed) + 1;
         for queue in self.present() {
             queue.event(Event {
                 id,
                 jar: self.jar.clone(),
                 task: self.task.clone(),
                 plugin: self.plugin.clone(),
-                count: 1,
+                count,
                 what: what.clone(),
             });
         }

@@ -7,6 +7,7 @@ mod change;
 mod conclude;
 mod decide;
 mod denials;
+mod flood;
 mod growth;
 mod look;
 mod observe;

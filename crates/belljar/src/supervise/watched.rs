@@ -28,6 +28,7 @@ use super::{
     conclude::{Ending, tell_limit},
     decide::{Arbiter, Cause, Proof},
     denials::{Denials, Denied},
+    flood::Flood,
     growth::Growth,
     look::{Look, Sight, Subject, look, processors},
     pause::{Pause, Step},
@@ -89,6 +90,7 @@ pub(super) struct Watched<'a> {
     /// When the last look was taken.
     looked_at: Instant,
     denials: Option<Denials>,
+    flood: Flood,
     pause: Pause<'a>,
     /// Who waits for the next look.
     asks: Vec<oneshot::Sender<Sample>>,
@@ -129,6 +131,7 @@ impl<'a> Watched<'a> {
             grace: None,
             blind: 0,
             denials,
+            flood: Flood::none(up.started),
             pause: Pause::new(),
             asks: Vec::new(),
             updates: VecDeque::new(),
@@ -243,6 +246,9 @@ impl<'a> Watched<'a> {
         if self.job.meter.over_soft() {
             self.hit(Limit::Output, Edge::Soft);
         }
+        for (what, count) in self.flood.rest() {
+            self.job.events.tell_of(what, count);
+        }
     }
 
     /// What there is to conclude from.
@@ -266,20 +272,10 @@ impl<'a> Watched<'a> {
 
     fn denied(&mut self, calls: Vec<Denied>) {
         for call in calls {
-            tracing::debug!(
-                target: "belljar",
-                jar = self.job.id,
-                rule = %call.rule,
-                action = call.action,
-                syscall = call.syscall,
-                arguments = call.arguments.join(", "),
-                pid = call.pid,
-                "sandbox.violation"
-            );
             if call.ends {
                 self.stop(Cause::Violation(call.rule));
             }
-            self.job.events.tell(What::Violation(Box::new(Violation {
+            let what = What::Violation(Box::new(Violation {
                 denial: call.row.map(|row| denial_id(&self.job.id, row)),
                 pid: call.pid,
                 rule: call.rule,
@@ -287,8 +283,20 @@ impl<'a> Watched<'a> {
                 syscall: call.syscall,
                 arguments: call.arguments,
                 answer: call.answer.to_owned(),
-            })));
+            }));
+            let told = match call.ends {
+                true => Some(what),
+                false => self.flood.take(what, Instant::now()),
+            };
+            if let Some(what) = told {
+                self.tell_denied(what, 1);
+            }
         }
+    }
+
+    fn tell_denied(&self, what: What, count: u64) {
+        tracing::debug!(target: "belljar", jar = self.job.id, count, ?what, "sandbox.violation");
+        self.job.events.tell_of(what, count);
     }
 
     /// Ends the jar at once, for the first cause.
@@ -408,10 +416,16 @@ impl<'a> Watched<'a> {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        [self.grace, self.wall(Edge::Soft), self.wall(Edge::Hard)]
-            .into_iter()
-            .flatten()
-            .min()
+        let told = self.flood.next(Instant::now());
+        [
+            self.grace,
+            self.wall(Edge::Soft),
+            self.wall(Edge::Hard),
+            told,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn timers(&mut self) {
@@ -428,6 +442,9 @@ impl<'a> Watched<'a> {
             && let Some(cause) = self.arbiter.cause()
         {
             self.stop(cause);
+        }
+        while let Some((what, count)) = self.flood.turn(now) {
+            self.tell_denied(what, count);
         }
     }
 
