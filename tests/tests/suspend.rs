@@ -2,10 +2,17 @@
 //! asks how it goes.
 #![cfg(target_os = "linux")]
 
-use std::{env, fs, process::Command, thread::sleep, time::Duration};
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::{sleep, spawn},
+    time::Duration,
+};
 
 use belljar_plan::{Limit, Outcome};
-use belljar_tests::{Need, Started, alive, descendants, jar, need, wait_until};
+use belljar_tests::{Need, Started, alive, belljar, descendants, jar, need, wait_until};
 use rustix::process::Signal;
 
 const A_WHILE: Duration = Duration::from_millis(400);
@@ -227,4 +234,161 @@ fn sigusr1_has_a_line_printed_of_what_is_used() {
     assert_eq!(said.lines().count(), 1);
     started.signal(Signal::TERM);
     assert_eq!(started.end().status.code(), Some(143));
+}
+
+/// An operator, whose terminal belljar runs in.
+struct Operator {
+    child: Child,
+    seen: Arc<Mutex<String>>,
+}
+
+impl Operator {
+    fn starts(words: &[&str]) -> Self {
+        let mut child = Command::new("/usr/bin/python3")
+            .arg("tests/suspend/terminal.py")
+            .arg(belljar())
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python");
+        let mut stdout = child.stdout.take().expect("piped");
+        let seen = Arc::new(Mutex::new(String::new()));
+        let noted = Arc::clone(&seen);
+        spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..count]);
+                noted.lock().expect("a text").push_str(&text);
+            }
+        });
+        Self { child, seen }
+    }
+
+    fn types(&mut self, keys: &str) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(keys.as_bytes()).expect("a typist");
+    }
+
+    fn seen(&self) -> String {
+        self.seen.lock().expect("a text").clone()
+    }
+
+    fn waits_for(&self, text: &str) {
+        wait_until(text, || self.seen().contains(text).then_some(()));
+    }
+
+    /// What comes from now on.
+    fn then(&self, within: Duration) -> String {
+        let before = self.seen().len();
+        sleep(within);
+        self.seen().split_off(before)
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // With its stdin the typist ends, and with the terminal all in it.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+const TICKS: &str = "while :; do echo tick; sleep 0.05; done";
+
+/// In the jar's own terminal the key would do nothing.
+#[test]
+fn the_key_of_the_jar_s_terminal_pauses_it_too() {
+    if !need(Need::Python) {
+        return;
+    }
+    let mut operator = Operator::starts(&["run", "--tty", "--", "sh", "-c", TICKS]);
+    for nth in 1..3 {
+        operator.waits_for("tick");
+        operator.types("\u{1a}");
+        wait_until("belljar to stop", || {
+            let stops = operator.seen().matches("seen: stopped cooked").count();
+            (stops == nth).then_some(())
+        });
+        assert_eq!(operator.then(A_WHILE), "");
+        operator.types("\n");
+        wait_until("it to go on", || {
+            operator.then(A_WHILE).contains("tick").then_some(())
+        });
+    }
+    operator.types("\u{3}");
+    operator.waits_for("seen: ended 130");
+}
+
+/// Whoever cannot be left to itself is paused while belljar stays, whose keys are
+/// its own then.
+#[test]
+fn a_terminal_s_jar_that_signals_alone_can_stop_ends_by_its_key() {
+    if !need(Need::Python) {
+        return;
+    }
+    let words = [
+        "run", "--tty", "--preset", "strict", "--", "sh", "-c", TICKS,
+    ];
+    for end in [true, false] {
+        let mut operator = Operator::starts(&words);
+        operator.waits_for("tick");
+        operator.types("\u{1a}");
+        wait_until("an answer", || {
+            let seen = operator.seen();
+            (seen.contains("stays to watch it") || seen.contains("seen: stopped")).then_some(())
+        });
+        if operator.seen().contains("seen: stopped") {
+            // It has a cgroup of its own.
+            operator.types("\n");
+        } else {
+            sleep(A_WHILE);
+            assert_eq!(operator.then(A_WHILE), "");
+            if end {
+                operator.types("\u{3}");
+                operator.waits_for("seen: ended 130");
+                continue;
+            }
+            operator.types("\u{1a}");
+            operator.waits_for("the jar goes on");
+        }
+        wait_until("it to go on", || {
+            operator.then(A_WHILE).contains("tick").then_some(())
+        });
+        operator.types("\u{3}");
+        operator.waits_for("seen: ended 130");
+    }
+}
+
+#[test]
+fn the_key_is_a_shell_s_own_while_that_has_a_job() {
+    if !(need(Need::Python) && need(Need::Program("bash"))) {
+        return;
+    }
+    let mut operator = Operator::starts(&["run", "--tty", "--", "bash", "--norc", "-i"]);
+    operator.types("sleep 300\n");
+    operator.waits_for("sleep 300");
+    sleep(A_WHILE);
+    operator.types("\u{1a}");
+    operator.waits_for("Stopped");
+    // It says first that there are stopped jobs.
+    operator.types("exit 7\nexit 7\n");
+    operator.waits_for("seen: ended 7");
+    assert!(!operator.seen().contains("seen: stopped"));
+}
+
+#[test]
+fn the_key_is_the_program_s_where_it_is_turned_off() {
+    if !need(Need::Python) {
+        return;
+    }
+    let script = "stty susp undef; echo ready; exec cat -v";
+    let mut operator = Operator::starts(&["run", "--tty", "--", "sh", "-c", script]);
+    operator.waits_for("ready");
+    operator.types("\u{1a}\n");
+    // What is typed, and what cat makes of it.
+    operator.waits_for("^Z\r\n^Z\r\n");
+    operator.types("\u{4}");
+    operator.waits_for("seen: ended 0");
+    assert!(!operator.seen().contains("seen: stopped"));
 }

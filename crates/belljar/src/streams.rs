@@ -2,6 +2,7 @@
 //! pseudo-terminal of the jar's own. No descriptor of the host's enters a jar.
 
 mod handles;
+mod key;
 mod meter;
 mod relay;
 
@@ -14,6 +15,7 @@ use std::{
 pub use self::handles::{GuestStderr, GuestStdin, GuestStdout, Terminal};
 pub(crate) use self::{
     handles::{PipeReader, register_reader, register_terminal, register_writer},
+    key::Key,
     meter::{Meter, Stream},
     relay::{Hands, Relays, discard},
 };
@@ -184,12 +186,12 @@ impl Three {
         runtime: &tokio::runtime::Handle,
     ) -> io::Result<Connected> {
         let resizer = master.try_clone()?;
+        let key = Arc::new(Key::default());
         let mut handle = None;
         match self.stdin.target(0)? {
             Target::Descriptor(source) => {
-                connected
-                    .relays
-                    .feed_terminal(source, master.try_clone()?)?;
+                let (master, key) = (master.try_clone()?, Arc::clone(&key));
+                connected.relays.feed_terminal(source, master, key)?;
             }
             Target::Handle => handle = Some(()),
             Target::Nothing => {}
@@ -203,7 +205,7 @@ impl Three {
             Target::Handle => {
                 let reader = register_terminal(runtime, master, meter)?;
                 connected.piped.push(Arc::clone(&reader));
-                connected.terminal = Some(Terminal::new(Some(reader), resizer));
+                connected.terminal = Some(Terminal::new(Some(reader), resizer, key));
                 return Ok(connected);
             }
             Target::Nothing => {
@@ -216,7 +218,7 @@ impl Three {
             Some(()) => Some(register_terminal(runtime, resizer.try_clone()?, meter)?),
             None => None,
         };
-        connected.terminal = Some(Terminal::new(writer, resizer));
+        connected.terminal = Some(Terminal::new(writer, resizer, key));
         Ok(connected)
     }
 }

@@ -13,7 +13,7 @@ mod warnings;
 use std::{ffi::OsString, io, time::Duration};
 
 use belljar::{
-    Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy,
+    Jar, LaunchError, Report, ReportTo, Running, Stdio, StoppedBy, Terminal,
     records::{RecordError, Records},
     verify::VerifyError,
 };
@@ -320,6 +320,17 @@ async fn launch(
     }
 }
 
+/// The next signal, or the key for one: a raw terminal sends none.
+async fn next(signals: &mut Signals, terminal: Option<&Terminal>, raw: Option<&Raw>) -> Asked {
+    match (terminal, raw) {
+        (Some(terminal), Some(_)) => tokio::select! {
+            word = signals.next() => word,
+            () = terminal.suspend_key() => Asked::Suspend,
+        },
+        _ => signals.next().await,
+    }
+}
+
 async fn wait(
     mut running: Running,
     signals: &mut Signals,
@@ -332,7 +343,7 @@ async fn wait(
     loop {
         tokio::select! {
             report = running.wait() => return report,
-            word = signals.next() => match word {
+            word = next(signals, terminal.as_ref(), raw) => match word {
                 // Whoever asks twice does not want to wait: a second stop destroys the jar.
                 Asked::End(signal) => running.stop(StoppedBy::Signal(signal), signal, grace),
                 Asked::Suspend => {
@@ -358,7 +369,9 @@ async fn wait(
                     }
                 }
                 Asked::Continue => {
-                    if let Some(raw) = raw {
+                    if let Some(raw) = raw
+                        && !suspended.stays()
+                    {
                         // Where the terminal is gone, a hang-up says so.
                         let _ = raw.again();
                     }

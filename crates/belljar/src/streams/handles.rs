@@ -16,7 +16,7 @@ use tokio::{
     runtime::Handle,
 };
 
-use super::{Meter, Shared, Stream};
+use super::{Key, Meter, Shared, Stream};
 use crate::sys;
 
 /// One end, non-blocking, on the supervisor's runtime.
@@ -208,11 +208,12 @@ outputs! {
 pub struct Terminal {
     end: Option<PipeReader>,
     master: OwnedFd,
+    key: Arc<Key>,
 }
 
 impl Terminal {
-    pub(crate) fn new(end: Option<PipeReader>, master: OwnedFd) -> Self {
-        Self { end, master }
+    pub(crate) fn new(end: Option<PipeReader>, master: OwnedFd, key: Arc<Key>) -> Self {
+        Self { end, master, key }
     }
 
     /// Tells the terminal its size in characters; the guest gets SIGWINCH.
@@ -221,6 +222,14 @@ impl Terminal {
     /// Where the terminal is gone.
     pub fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
         sys::resize(&self.master, rows, columns)
+    }
+
+    /// Waits until the key that suspends, ^Z as a rule, is typed into a stdin that is relayed
+    /// or inherited, while the jar's program itself has the foreground of the terminal and
+    /// has not turned the key off. The key does nothing there: the kernel stops no program
+    /// whom nobody would have go on. From the first call on the jar does not see it then.
+    pub async fn suspend_key(&self) {
+        self.key.pressed().await;
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{io::ReadBuf, runtime::Handle, sync::oneshot};
 
-use super::{Meter, PipeReader, Stream};
+use super::{Key, Meter, PipeReader, Stream};
 use crate::sys;
 
 const BUFFER: usize = 64 * 1024;
@@ -81,15 +81,22 @@ impl Relays {
     pub(super) fn feed(&mut self, source: OwnedFd, stdin: OwnedFd) -> io::Result<()> {
         self.hands.take_up(move || {
             // Whichever side ends it, the pipe closes with this thread.
-            let _ = feed(source.into(), &mut stdin.into());
+            let _ = feed(source.into(), &mut stdin.into(), None);
         })
     }
 
-    /// The same to a terminal, which learns of the end by a character.
-    pub(super) fn feed_terminal(&mut self, source: OwnedFd, master: OwnedFd) -> io::Result<()> {
+    /// The same to a terminal, which learns of the end by a character, and whose `key` may
+    /// be the host's.
+    pub(super) fn feed_terminal(
+        &mut self,
+        source: OwnedFd,
+        master: OwnedFd,
+        key: Arc<Key>,
+    ) -> io::Result<()> {
         self.hands.take_up(move || {
             let mut master = File::from(master);
-            if matches!(feed(source.into(), &mut master), Ok(sys::Ready::Source)) {
+            let fed = feed(source.into(), &mut master, Some(&key));
+            if matches!(fed, Ok(sys::Ready::Source)) {
                 // Where nobody reads it any more, nobody misses it.
                 let _ = master.write_all(&[END_OF_TRANSMISSION]);
             }
@@ -171,7 +178,7 @@ fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .map(drop)
 }
 
-fn feed(mut source: File, target: &mut File) -> io::Result<sys::Ready> {
+fn feed(mut source: File, target: &mut File, key: Option<&Key>) -> io::Result<sys::Ready> {
     let mut buffer = vec![0; BUFFER];
     loop {
         // Not a byte is taken from the source that the guest can't get.
@@ -180,7 +187,10 @@ fn feed(mut source: File, target: &mut File) -> io::Result<sys::Ready> {
         }
         match source.read(&mut buffer) {
             Ok(0) => return Ok(sys::Ready::Source),
-            Ok(count) => deliver(target, &buffer[..count])?,
+            Ok(count) => {
+                let count = key.map_or(count, |key| key.take_out(target, &mut buffer[..count]));
+                deliver(target, &buffer[..count])?;
+            }
             Err(error) if passing(&error) => {}
             Err(error) => return Err(error),
         }

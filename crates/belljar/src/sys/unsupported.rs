@@ -142,6 +142,10 @@ pub(crate) fn resize(_: impl AsFd, _: u16, _: u16) -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) fn key_for_nobody(_: impl AsFd) -> Option<u8> {
+    None
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) bytes: u64,

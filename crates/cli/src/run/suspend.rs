@@ -40,6 +40,10 @@ impl Suspended {
     ) -> Option<Asked> {
         if self.stays {
             self.stays = false;
+            if let Some(raw) = raw {
+                // Where the terminal is gone, a hang-up says so, here and below.
+                let _ = raw.again();
+            }
             // Where the jar has ended meanwhile, its outcome is on the way; here and below.
             let _ = control.resume().await;
             words::say("the jar goes on");
@@ -57,11 +61,11 @@ impl Suspended {
             // A plugin can have prepared a timer that lets it go on, and then nobody
             // would hold it to its limits.
             Ok(Freezer::Signals) if self.preset == Preset::Strict => {
-                self.stays = true;
+                self.stay(raw);
                 words::say(STAYS);
             }
             Ok(_) if !job::has_shell() => {
-                self.stays = true;
+                self.stay(raw);
                 words::say(ALONE);
             }
             Ok(_) => {
@@ -79,12 +83,23 @@ impl Suspended {
         }
         None
     }
+
+    /// Until the jar goes on, keys are belljar's: ^C is to end it.
+    fn stay(&mut self, raw: Option<&Raw>) {
+        self.stays = true;
+        if let Some(raw) = raw {
+            let _ = raw.put_back();
+        }
+    }
+
+    pub(super) fn stays(&self) -> bool {
+        self.stays
+    }
 }
 
 /// Stops belljar until it is sent SIGCONT.
 fn stop(raw: Option<&Raw>) {
     if let Some(raw) = raw {
-        // Where the terminal is gone, a hang-up says so, here and below.
         let _ = raw.put_back();
     }
     if let Err(error) = kill_process(getpid(), Signal::STOP) {
