@@ -557,6 +557,20 @@ fn strict_refuses_a_path_that_only_a_group_opens() {
     assert!(plan(&verified, &policy, &machine()).notes[0].contains("44"));
 }
 
+/// 0 keeps no handler of the machine's from being started, and only 1 does; core(5).
+#[test]
+fn a_hard_limit_on_cores_of_none_is_told() {
+    let verified = true_program();
+    let policy = preset(Preset::Standard);
+    for (core, told) in [(0, true), (1, false), (u64::MAX, false)] {
+        let mut facts = machine();
+        facts.bounds.core = core;
+        let notes = plan(&verified, &policy, &facts).notes;
+        let tells = notes.iter().any(|note| note.contains("core_pattern"));
+        assert_eq!(tells, told, "{core}: {notes:?}");
+    }
+}
+
 #[test]
 fn steps_are_in_the_order_of_their_actors() {
     for facts in [machine(), as_root()] {

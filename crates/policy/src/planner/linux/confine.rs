@@ -472,6 +472,7 @@ fn notes(facts: &HostFacts, process: &Process) -> Vec<String> {
             process.threads
         ));
     }
+    notes.extend(limits::note(&facts.bounds));
     notes
 }
 

@@ -225,6 +225,7 @@ pub(super) fn plan(
             notes(facts),
             together::note(&together).into_iter().collect(),
             cgroup::note(&cgroup, facts),
+            self::limits::note(&facts.bounds).into_iter().collect(),
             foreseen.into_iter().collect(),
             observed.into_iter().collect(),
         ]
