@@ -133,6 +133,19 @@ fn minimal_lets_all_be_read_but_secrets_and_nothing_be_written() {
         stderr(&out).contains("/.ssh/id: Permission denied"),
         "{out:?}"
     );
+
+    // What is granted by its name in there is, and nothing beside it.
+    fs::write(keys.join("known"), "known").expect("a file");
+    let known = keys.join("known");
+    let flags = [
+        "--preset",
+        "minimal",
+        "--read",
+        known.to_str().expect("text"),
+    ];
+    let script = ["--", "sh", "-c", "cat $HOME/.ssh/known $HOME/.ssh/id"];
+    let out = run(confine(&[&flags[..], &script].concat()));
+    assert_eq!(stdout(&out), "known", "{out:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use belljar_policy::{
     manifest::{Bound, Place},
     policy::{Right as Granted, Said},
     seccomp::{self, Attempt, Call, Secrets, Verdict},
-    verified::FileKind,
+    verified::{FileKind, Subject},
 };
 use common::{as_root, found, machine, path, survey, true_program};
 
@@ -362,6 +362,60 @@ fn secrets_are_taken_out_of_what_minimal_lets_be_read() {
     for closed in ["/home", "/home/you", "/etc/passwd"] {
         assert_eq!(access(&blind, closed), None, "{closed}");
     }
+}
+
+#[test]
+fn what_is_named_inside_of_a_known_secret_can_be_used_and_the_rest_of_it_not() {
+    let mut verified = true_program();
+    let inside = "/home/me/.ssh/known_hosts";
+    survey(&mut verified, inside, found(inside, FileKind::File));
+    let policy = Policy::minimal().allow_read(inside).unwrap();
+    let of =
+        |verified: &Verified| confine::plan(verified, &policy, &machine(), &process(Start::Stays));
+    let Ok(Decision::Plan(plan)) = of(&verified) else {
+        panic!("no plan");
+    };
+    assert_eq!(access(&plan, inside).unwrap() & (READ | WRITE), READ);
+    assert_eq!(access(&plan, "/home/me/.ssh"), None);
+    assert_eq!(access(&plan, "/home/me"), None);
+    assert_eq!(plan.hidden[0].path.escaped(), "/home/me/.ssh");
+
+    // Nor is a program kept from its start by where it lies.
+    let mut lies = true_program();
+    let Subject::Program(program) = &mut lies.subject else {
+        panic!("a program");
+    };
+    for candidate in &mut program.candidates {
+        let executable = candidate.found.as_mut().unwrap();
+        executable.file = found("/home/me/.ssh/true", FileKind::File);
+        executable.file.mode = 0o755;
+    }
+    let starts = confine::plan(
+        &lies,
+        &Policy::minimal(),
+        &machine(),
+        &process(Start::Executes),
+    );
+    let Ok(Decision::Plan(plan)) = starts else {
+        panic!("{starts:?}");
+    };
+    assert!(access(&plan, "/home/me/.ssh/true").is_some());
+}
+
+#[test]
+fn a_link_that_leads_into_a_known_secret_is_refused_and_not_left_out() {
+    let mut verified = true_program();
+    let secret = found("/home/me/.ssh", FileKind::Directory);
+    survey(&mut verified, "/srv/data", secret);
+    let policy = Policy::minimal().allow_read("/srv/data").unwrap();
+    let decided = confine::plan(&verified, &policy, &machine(), &process(Start::Stays));
+    let reason = invalid(decided);
+    assert!(
+        reason.contains("/srv/data")
+            && reason.contains("leads by a symbolic link to /home/me/.ssh"),
+        "{reason}"
+    );
+    assert!(reason.contains("by its own path"), "{reason}");
 }
 
 #[test]

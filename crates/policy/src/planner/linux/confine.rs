@@ -148,14 +148,14 @@ pub fn plan(
     let policy = with_preset(policy);
     let effective = effective(verified, &policy)?;
     refuse::policy(&policy, &effective)?;
-    refuse::grants(verified, &effective, &process.procs)?;
+    let hidden = places::hidden(&effective, facts);
+    refuse::grants(verified, &effective, &hidden, &process.procs)?;
     refuse::descriptors(&process.held)?;
     if let Some(unsupported) = of_threads(&effective, facts, process) {
         return Ok(Decision::Unsupported(unsupported));
     }
     let program = started(verified, process)?;
     let alone = process.threads == 1;
-    let hidden = places::hidden(&effective, facts);
     let domain = match no_domain(facts, alone) {
         Some(cause) => Err(cause),
         None => Ok(Domain::new(

@@ -82,6 +82,7 @@ pub(super) fn of(
     if effective.preset.value == Preset::Minimal {
         wanted.extend(minimal(facts));
     }
+    let mut by_name = Vec::new();
     let of_program = match (&verified.subject, process.start) {
         (Subject::Program(asked), Start::Executes) => asked
             .candidates
@@ -90,13 +91,13 @@ pub(super) fn of(
         _ => None,
     };
     if let Some(executable) = of_program {
-        wanted.extend(to_start(executable));
+        by_name.extend(to_start(executable));
         wanted.extend(LOADER.iter().filter_map(|path| named(path, Access::READ)));
     }
     for grant in &effective.grants {
         if let Ok(found) = verified.survey.find(&grant.path) {
             let runs = !grant.write || effective.subprocesses;
-            wanted.push(Wanted::of(found, grant.write, runs));
+            by_name.push(Wanted::of(found, grant.write, runs));
         }
     }
     let devices = Access::READ.and(Access::WRITE).and(Access::DEVICE);
@@ -114,15 +115,17 @@ pub(super) fn of(
             optional: false,
         });
     }
-    let mut carved = Carved {
-        process,
-        hidden,
-        places: Vec::new(),
-    };
     for wanted in &wanted {
-        carved.add(wanted);
+        carve(wanted, hidden, process, &mut places);
     }
-    places.extend(carved.places);
+    // A known secret around what was named gives way to the narrower word; a policy's does not.
+    for wanted in &by_name {
+        let kept = |said: &&Said<UnixPath>| {
+            !wanted.path.is_within(&said.value) || effective.hidden.contains(said)
+        };
+        let hidden: Vec<_> = hidden.iter().filter(kept).cloned().collect();
+        carve(wanted, &hidden, process, &mut places);
+    }
     places
 }
 
@@ -222,35 +225,27 @@ fn to_start(executable: &Executable) -> Vec<Wanted> {
     all
 }
 
-/// Places with what is hidden taken out of them.
-struct Carved<'a> {
-    process: &'a Process,
-    hidden: &'a [Said<UnixPath>],
-    places: Vec<Place>,
-}
-
-impl Carved<'_> {
-    /// Adds a place; where something is hidden in it, each of its entries instead.
-    fn add(&mut self, wanted: &Wanted) {
-        let path = &wanted.path;
-        if self.hidden.iter().any(|said| path.is_within(&said.value)) {
-            return;
-        }
-        if self.hidden.iter().all(|said| !said.value.is_within(path)) {
-            self.places.push(wanted.place(wanted.optional));
-            return;
-        }
-        // What was not listed is not allowed.
-        for entry in self.process.entries.get(path).into_iter().flatten() {
-            if let Ok(at) = path.join(&entry.name) {
-                self.add(&Wanted {
-                    path: at,
-                    directory: entry.directory,
-                    // It may be gone by then.
-                    optional: true,
-                    ..wanted.clone()
-                });
-            }
+/// Adds a place; where something is hidden in it, each of its entries instead.
+fn carve(wanted: &Wanted, hidden: &[Said<UnixPath>], process: &Process, places: &mut Vec<Place>) {
+    let path = &wanted.path;
+    if hidden.iter().any(|said| path.is_within(&said.value)) {
+        return;
+    }
+    if hidden.iter().all(|said| !said.value.is_within(path)) {
+        places.push(wanted.place(wanted.optional));
+        return;
+    }
+    // What was not listed is not allowed.
+    for entry in process.entries.get(path).into_iter().flatten() {
+        if let Ok(at) = path.join(&entry.name) {
+            let below = Wanted {
+                path: at,
+                directory: entry.directory,
+                // It may be gone by then.
+                optional: true,
+                ..wanted.clone()
+            };
+            carve(&below, hidden, process, places);
         }
     }
 }

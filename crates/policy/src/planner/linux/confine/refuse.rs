@@ -9,7 +9,7 @@ use crate::{
     effective::Effective,
     parse::tame,
     path::UnixPath,
-    policy::Policy,
+    policy::{Policy, Said},
     refusal::Refusal,
     units::flag,
     verified::{FileKind, Verified},
@@ -91,6 +91,7 @@ fn limit_of_all(limit: Limit, origin: &str) -> String {
 pub(super) fn grants(
     verified: &Verified,
     effective: &Effective,
+    hidden: &[Said<UnixPath>],
     procs: &[UnixPath],
 ) -> Result<(), Refusal> {
     let mut reasons = Vec::new();
@@ -123,6 +124,20 @@ pub(super) fn grants(
                  who was confined before could have put it there; if you mean that place, grant it by its own path",
                 grant.origin,
                 tame(found.path.as_str())
+            ));
+        }
+        // Who names what is hidden, or something in it, means it; a link may be anybody's.
+        let around = |path: &UnixPath| hidden.iter().find(|said| path.is_within(&said.value));
+        if let Ok(found) = found
+            && let Some(secret) = around(&found.path)
+            && around(&grant.path).is_none()
+        {
+            reasons.push(format!(
+                "confine: {path} ({}) leads by a symbolic link to {}, which is hidden ({}); if you mean that place, grant \
+                 it by its own path",
+                grant.origin,
+                tame(found.path.as_str()),
+                secret.origin
             ));
         }
         if found.is_ok_and(|found| found.kind == FileKind::Socket) {
