@@ -301,6 +301,70 @@ fn the_report_lists_every_rule_and_is_there_before_the_start() {
 }
 
 #[test]
+fn a_report_from_before_stays_where_nothing_is_started_and_is_replaced_else() {
+    let room = tempfile::tempdir().expect("a directory");
+    let report = room.path().join("r.json");
+    let other = room.path().join("other");
+    fs::write(&report, "before").expect("a file");
+    fs::hard_link(&report, &other).expect("another name");
+    let file = report.to_str().expect("text");
+    let policy = room.path().join("policy.toml");
+    for (flags, word) in [
+        (&["--preset", "standard"][..], "no preset"),
+        (&["--keep-fd", "300"], "it is not open"),
+        (&["--policy", policy.to_str().expect("text")], "policy.toml"),
+    ] {
+        let flags = [&["--report", file], flags, &["--", "true"]].concat();
+        fails(&flags, 125, word);
+        let kept = fs::read_to_string(&report).expect("it is there");
+        assert_eq!(kept, "before", "{flags:?}");
+    }
+    let started = ["--report", file, "--", "true"];
+    assert!(output(&mut confine(&started)).status.success());
+    let told: Confined =
+        serde_json::from_slice(&fs::read(&report).expect("a report")).expect("its form");
+    assert_eq!(told.enforcement.len(), Rule::ALL.len());
+    // It was put in the place of the other, which is as it was.
+    assert_eq!(fs::read_to_string(&other).expect("it is there"), "before");
+    let mut all: Vec<_> = fs::read_dir(room.path())
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    all.sort();
+    assert_eq!(all, ["other", "r.json"]);
+    fails(
+        &["--report", "/no/such/place/r.json", "--", "true"],
+        125,
+        "cannot write the report to `/no/such/place/r.json`",
+    );
+    fails(
+        &["--report", "/dev/null", "--", "true"],
+        125,
+        "not a regular file",
+    );
+}
+
+#[test]
+fn a_number_that_is_closed_is_not_kept_since_belljar_opened_it() {
+    let room = tempfile::tempdir().expect("a directory");
+    let report = room.path().join("r.json");
+    let file = report.to_str().expect("text");
+    // Whatever other tests leave open is closed.
+    let script = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9>/dev/null; exec \"$@\"";
+    for number in ["3", "4", "5", "6", "7", "8"] {
+        for report in [file, "fd:9"] {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, "sh"]).arg(belljar());
+            shell.args(["confine", "--report", report, "--keep-fd", number, "true"]);
+            let out = output(&mut shell);
+            assert_eq!(out.status.code(), Some(125), "{number} {report}: {out:?}");
+            let said = stderr(&out);
+            assert!(said.contains("it is not open"), "{number} {report}: {said}");
+        }
+    }
+}
+
+#[test]
 fn statuses_are_those_of_run() {
     let room = tempfile::tempdir().expect("a directory");
     let bad = room.path().join("bad");

@@ -5,10 +5,11 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    io,
-    os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd},
+    fs::File,
+    io::{self, Write as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
     os::unix::ffi::OsStrExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use belljar_plan::{
@@ -25,8 +26,9 @@ pub use belljar_policy::confine::Unsupported;
 
 use crate::{
     facts,
+    report::ReportTo,
     sys::{
-        confine as sys,
+        self as system, confine as sys,
         look::{self, EntryKind},
     },
     verify::{self, Ask, VerifyError},
@@ -62,6 +64,15 @@ pub enum ConfineError {
     Look {
         /// What was looked for.
         what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The report cannot be put in its place.
+    #[error("cannot write the report to `{}`", file.display())]
+    Report {
+        /// The file.
+        file: PathBuf,
         /// Why not.
         #[source]
         source: io::Error,
@@ -142,10 +153,10 @@ pub fn confine(policy: &Policy) -> Result<Status, ConfineError> {
 /// Confining the calling process, with what is to be said besides its policy.
 #[derive(Debug)]
 #[must_use = "nothing is confined before `apply` or `start`"]
-pub struct Confine {
+pub struct Confine<'fd> {
     policy: Policy,
-    kept: Vec<RawFd>,
-    until_start: Vec<OwnedFd>,
+    kept: Vec<BorrowedFd<'fd>>,
+    report_to: Option<ReportTo>,
 }
 
 /// What was looked at and decided.
@@ -154,28 +165,40 @@ enum Decided {
     Unsupported(Unsupported),
 }
 
-impl Confine {
+impl<'fd> Confine<'fd> {
     /// By a policy. Its flags are the operator's explicit words.
     pub fn by(policy: &Policy) -> Self {
         Self {
             policy: planner::with_preset(policy),
             kept: Vec::new(),
-            until_start: Vec::new(),
+            report_to: None,
         }
     }
 
     /// Keeps a descriptor beyond 0, 1 and 2, also for a program that is started. A directory,
     /// a path alone, a file that is open for writing or a unix socket without a peer of its
-    /// own is refused when it is applied: each is a way out.
-    pub fn keep(mut self, descriptor: impl AsFd) -> Self {
-        self.kept.push(descriptor.as_fd().as_raw_fd());
+    /// own is refused when it is applied: each is a way out. It has to stay open until then:
+    ///
+    /// ```compile_fail,E0505
+    /// use std::{fs::File, os::fd::AsFd};
+    ///
+    /// use belljar::{Policy, confine::Confine};
+    ///
+    /// let file = File::open("/dev/null").unwrap();
+    /// let confine = Confine::by(&Policy::strict()).keep(file.as_fd());
+    /// drop(file);
+    /// confine.plan().unwrap();
+    /// ```
+    pub fn keep(mut self, descriptor: BorrowedFd<'fd>) -> Self {
+        self.kept.push(descriptor);
         self
     }
 
-    /// Keeps a descriptor, whatever it is, until the program is started: `tell` gets it, and
-    /// closes it.
-    pub fn keep_until_start(mut self, descriptor: OwnedFd) -> Self {
-        self.until_start.push(descriptor);
+    /// Where [`Confine::start`] writes the report. A file is replaced, by an empty one, when all
+    /// is decided and nothing is applied yet, and filled just before the start: afterwards
+    /// no directory may be written. The program gets no descriptor of it.
+    pub fn report_to(mut self, to: ReportTo) -> Self {
+        self.report_to = Some(to);
         self
     }
 
@@ -200,24 +223,26 @@ impl Confine {
             Decided::Plan(plan) => plan,
             Decided::Unsupported(unsupported) => return Ok(Status::Unsupported(unsupported)),
         };
-        sys::Prepared::new(&plan.steps, None)?.apply(&self.all_kept())?;
+        sys::Prepared::new(&plan.steps, None)?.apply(&self.numbers())?;
         Ok(Status::Applied(Box::new(self.told(*plan))))
     }
 
     /// Confines the calling process and has it become a program, with this process's
     /// environment. In `strict` that is the last program that it starts. `tell` gets the
-    /// report when all is applied, just before the start; the filter holds it too.
+    /// report when all is applied, just before the start, and whether it could be written
+    /// to where [`Confine::report_to`] says; the filter holds it too.
     ///
     /// It returns only where nothing was started.
     ///
     /// # Errors
     /// As [`confine`]; [`ConfineError::Start`] where the process is confined already.
     pub fn start(
-        self,
+        mut self,
         program: impl Into<OsString>,
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
-        tell: impl FnOnce(&Confined, Vec<OwnedFd>),
+        tell: impl FnOnce(&Confined, io::Result<()>),
     ) -> Result<Unsupported, ConfineError> {
+        let report = self.report_to.take().map(Report::find).transpose()?;
         let ask = Ask::Program {
             program: program.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
@@ -228,19 +253,22 @@ impl Confine {
         };
         let (path, arguments) = plan.program.clone().unwrap_or_default();
         let start = sys::Start::new(&path, &arguments, &environment())?;
-        let start = sys::Prepared::new(&plan.steps, Some(start))?.apply(&self.all_kept())?;
+        let prepared = sys::Prepared::new(&plan.steps, Some(start))?;
+        let report = report.map(Report::open).transpose()?;
+        let mut kept = self.numbers();
+        kept.extend(report.iter().map(|file| file.as_raw_fd()));
+        let start = prepared.apply(&kept)?;
         let confined = self.told(*plan);
-        tell(&confined, self.until_start);
+        tell(&confined, report.map_or(Ok(()), |to| write(&confined, to)));
         let source = match start {
-            Some(start) => start.go(&self.kept),
+            Some(start) => start.go(&self.numbers()),
             None => io::ErrorKind::InvalidInput.into(),
         };
         Err(ConfineError::Start { path, source })
     }
 
-    fn all_kept(&self) -> Vec<RawFd> {
-        let until_start = self.until_start.iter().map(|fd| fd.as_raw_fd());
-        self.kept.iter().copied().chain(until_start).collect()
+    fn numbers(&self) -> Vec<RawFd> {
+        self.kept.iter().map(|fd| fd.as_raw_fd()).collect()
     }
 
     /// The flow: look, decide.
@@ -261,7 +289,7 @@ impl Confine {
             })
             .collect::<BTreeMap<_, _>>();
         // Last, since looking may open what is closed by then.
-        let own = sys::look(&self.kept)?;
+        let own = sys::look(&self.numbers())?;
         let process = Process {
             threads: own.threads,
             filtered_apart: own.filtered_apart,
@@ -316,11 +344,46 @@ impl Confine {
             limits: plan.limits,
             grants: plan.grants,
             hidden: plan.hidden,
-            kept: self.kept.clone(),
+            kept: self.numbers(),
             weakenings: plan.weakenings,
             notes: plan.notes,
         }
     }
+}
+
+/// Where a report goes, from before anything is looked at until it is written.
+enum Report {
+    File { spot: system::Spot, file: PathBuf },
+    Descriptor(File),
+}
+
+impl Report {
+    fn find(to: ReportTo) -> Result<Self, ConfineError> {
+        match to {
+            ReportTo::Descriptor(fd) => Ok(Self::Descriptor(fd.into())),
+            ReportTo::File(file) => match system::spot(&file) {
+                Ok(spot) => Ok(Self::File { spot, file }),
+                Err(source) => Err(ConfineError::Report { file, source }),
+            },
+        }
+    }
+
+    /// Puts an empty file there, which is written later.
+    fn open(self) -> Result<File, ConfineError> {
+        match self {
+            Self::Descriptor(open) => Ok(open),
+            Self::File { spot, file } => system::random()
+                .map(|unique| format!("{:x}", u128::from_le_bytes(unique)))
+                .and_then(|unique| system::replace(&spot, &unique, &[], system::SHARED))
+                .map_err(|source| ConfineError::Report { file, source }),
+        }
+    }
+}
+
+fn write(confined: &Confined, mut to: File) -> io::Result<()> {
+    let mut text = serde_json::to_vec(confined)?;
+    text.push(b'\n');
+    to.write_all(&text)
 }
 
 /// The program that runs, for what a policy says of programs.

@@ -64,6 +64,7 @@ impl Sink {
         match self.0.as_deref() {
             Some(Place::File { spot, path, jar }) => {
                 sys::replace(spot, jar, &json(report), sys::SHARED)
+                    .map(drop)
                     .map_err(|error| (path.clone(), error))
             }
             _ => Ok(()),
@@ -76,7 +77,8 @@ impl Sink {
         let (place, result) = match self.0.as_deref()? {
             Place::File { spot, path, jar } => {
                 let place = path.display().to_string();
-                (place, sys::replace(spot, jar, &json(report), sys::SHARED))
+                let written = sys::replace(spot, jar, &json(report), sys::SHARED);
+                (place, written.map(drop))
             }
             Place::Descriptor(file) => {
                 let file = file.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -3,25 +3,19 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
-    io::{self, Write as _},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd},
-    path::PathBuf,
+    io,
+    os::fd::{BorrowedFd, RawFd},
 };
 
 use belljar::{
     Outcome,
     confine::{Confine, ConfineError},
 };
-use belljar_policy::data::confined::Confined;
 use clap::Args;
 
 use crate::{
     ask::{Confining, Usage, remedy},
-    run::{
-        record::{self, Target},
-        verdict,
-    },
+    run::{self, record::Target, verdict},
     words,
 };
 
@@ -78,12 +72,6 @@ pub(crate) struct Options {
 enum StartError {
     #[error(transparent)]
     Usage(#[from] Usage),
-    #[error("--report: cannot write `{}`", file.display())]
-    Report {
-        file: PathBuf,
-        #[source]
-        source: io::Error,
-    },
     #[error("--keep-fd {number}: it is not open")]
     Kept {
         number: u32,
@@ -127,25 +115,25 @@ pub(crate) fn run(options: &Options) -> u8 {
 fn start(options: &Options) -> Result<std::convert::Infallible, StartError> {
     let mut words = options.words.iter().cloned();
     let program = words.next().ok_or(Usage::NothingToRun)?;
-    // First, while no descriptor of belljar's own can have the number.
+    // First, while no descriptor of belljar's own can have a number of these.
+    let kept = options.keep_fd.iter().copied().map(inherited);
+    let kept: Vec<BorrowedFd<'static>> = kept.collect::<Result<_, _>>()?;
     let report = options
         .report
         .as_deref()
         .map(|said| Target::read("--report", said))
         .transpose()?
-        .map(opened)
+        .map(run::report_to)
         .transpose()?;
     let policy = options.confining.policy()?;
-    let mut confine = Confine::by(&policy);
-    for number in &options.keep_fd {
-        confine = confine.keep(inherited(*number)?);
-    }
+    let mut confine = kept.into_iter().fold(Confine::by(&policy), Confine::keep);
     if let Some(report) = report {
-        confine = confine.keep_until_start(report);
+        confine = confine.report_to(report);
     }
-    let unsupported = confine.start(program, words, |confined, reports| {
-        for report in reports {
-            tell(confined, report);
+    // The process is confined by then, and says so as it can.
+    let unsupported = confine.start(program, words, |_, written| {
+        if let Err(error) = written {
+            words::say(&format!("the report could not be written whole: {error}"));
         }
     })?;
     Err(StartError::Unsupported {
@@ -158,43 +146,24 @@ fn start(options: &Options) -> Result<std::convert::Infallible, StartError> {
 fn inherited(number: u32) -> Result<BorrowedFd<'static>, StartError> {
     let failed = |source| StartError::Kept { number, source };
     let raw = RawFd::try_from(number).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
-    // SAFETY: nothing of this process closes it before it is looked at just below, and
-    // whoever opened it meant it to stay.
+    // SAFETY: it asks for a descriptor that stays open while it is borrowed. Nothing of this
+    // process closes it, and a number that is not open fails below.
     let descriptor = unsafe { BorrowedFd::borrow_raw(raw) };
-    rustix::io::fcntl_getfd(descriptor.as_fd()).map_err(|errno| failed(errno.into()))?;
+    rustix::io::fcntl_getfd(descriptor).map_err(|errno| failed(errno.into()))?;
     Ok(descriptor)
-}
-
-/// It is opened while it still may be.
-fn opened(target: Target) -> Result<OwnedFd, StartError> {
-    Ok(match target {
-        Target::Descriptor(number) => record::inherited("--report", number)?,
-        Target::File(file) => match File::create(&file) {
-            Ok(opened) => opened.into(),
-            Err(source) => return Err(StartError::Report { file, source }),
-        },
-    })
-}
-
-/// Whoever reads it sees that it is cut where it could not be written: the process is
-/// confined by now, and says so as it can.
-fn tell(confined: &Confined, to: OwnedFd) {
-    let text = serde_json::to_vec(confined).expect("a report is data that JSON can hold");
-    let mut file = File::from(to);
-    if let Err(error) = file.write_all(&text).and_then(|()| file.write_all(b"\n")) {
-        words::say(&format!("the report could not be written whole: {error}"));
-    }
 }
 
 impl StartError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Usage(usage) => usage.remedy(),
-            Self::Report { .. } => Some("name a file in a directory that you may write to".to_owned()),
             Self::Kept { number, .. } => Some(format!(
                 "open it before belljar starts: `belljar confine --keep-fd {number} … {number}<file`"
             )),
             Self::Unsupported { remedy, .. } => Some(remedy.clone()),
+            Self::Confine(ConfineError::Report { .. }) => {
+                Some("name a file in a directory that you may write to, or a descriptor by `fd:N`".to_owned())
+            }
             Self::Confine(ConfineError::Verify(error)) => remedy::of_verify(error),
             Self::Confine(ConfineError::Start { source, .. }) => source
                 .raw_os_error()

@@ -185,7 +185,7 @@ fn ask(options: &Options, command_line: &[OsString], observe: bool) -> Result<As
     })
 }
 
-fn report_to(target: Target) -> Result<ReportTo, Usage> {
+pub(crate) fn report_to(target: Target) -> Result<ReportTo, Usage> {
     Ok(match target {
         Target::File(path) => ReportTo::File(path),
         Target::Descriptor(number) => ReportTo::Descriptor(record::inherited("--report", number)?),

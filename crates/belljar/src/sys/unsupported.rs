@@ -197,7 +197,7 @@ pub(crate) fn spot(_: &Path) -> io::Result<Spot> {
 
 pub(crate) const SHARED: u32 = 0;
 
-pub(crate) fn replace(_: &Spot, _: &str, _: &[u8], _: u32) -> io::Result<()> {
+pub(crate) fn replace(_: &Spot, _: &str, _: &[u8], _: u32) -> io::Result<std::fs::File> {
     unsupported()
 }
 
@@ -523,6 +523,8 @@ pub(crate) mod confine {
         pub(crate) bounding: bool,
         pub(crate) held: Vec<Held>,
         pub(crate) procs: Vec<String>,
+        pub(crate) writable_code: bool,
+        pub(crate) code: Vec<String>,
     }
 
     pub(crate) fn look(_: &[RawFd]) -> Result<Own, ConfineError> {

@@ -220,6 +220,9 @@ pub(crate) fn number(of: &impl AsRawFd) -> RawFd {
 }
 
 /// By a policy, with one more descriptor.
-pub(crate) fn keeping(policy: &Policy, descriptor: &impl std::os::fd::AsFd) -> Confine {
-    Confine::by(policy).keep(descriptor)
+pub(crate) fn keeping<'fd>(
+    policy: &Policy,
+    descriptor: &'fd impl std::os::fd::AsFd,
+) -> Confine<'fd> {
+    Confine::by(policy).keep(descriptor.as_fd())
 }

@@ -102,7 +102,7 @@ fn ways_out() {
     let directory = File::open(room.path()).unwrap();
     let socket = UnixDatagram::unbound().unwrap();
     let policy = Policy::strict();
-    let all: [Confine; 3] = [
+    let all: [Confine<'_>; 3] = [
         keeping(&policy, &written),
         keeping(&policy, &directory),
         keeping(&policy, &socket),

@@ -232,7 +232,7 @@ impl Directory {
     /// Puts a file for this user alone in place at once, whole or not at all.
     pub(crate) fn replace(&self, name: &str, unique: &str, bytes: &[u8]) -> io::Result<()> {
         let spot = files::spot_in(self.0.try_clone()?, name);
-        files::replace(&spot, unique, bytes, PRIVATE)
+        files::replace(&spot, unique, bytes, PRIVATE).map(drop)
     }
 
     /// Makes a new file with these permissions, whatever the umask is.

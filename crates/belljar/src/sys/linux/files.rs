@@ -164,8 +164,8 @@ pub(super) fn spot_in(directory: OwnedFd, name: &str) -> Spot {
 }
 
 /// Puts a file in place at once, whole or not at all. Until that moment it has
-/// no name, so that an end by force leaves nothing behind.
-pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// no name, so that an end by force leaves nothing behind. It stays open for writing.
+pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8], mode: u32) -> io::Result<File> {
     let Spot { directory, name } = spot;
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -181,7 +181,7 @@ pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8], mode: u32) -> io:
         // Nothing more can be done about a file that can't be removed.
         let _ = rustix::fs::unlinkat(directory, &hidden, AtFlags::empty());
     };
-    match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE, mode) {
+    let file = match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE, mode) {
         Ok(file) => {
             let mut file = File::from(file);
             file.write_all(bytes)?;
@@ -190,20 +190,23 @@ pub(crate) fn replace(spot: &Spot, unique: &str, bytes: &[u8], mode: u32) -> io:
                 |name| rustix::fs::linkat(CWD, &from, directory, name, AtFlags::SYMLINK_FOLLOW);
             match link(name) {
                 Err(Errno::EXIST) => link(&hidden)?,
-                other => return Ok(other?),
+                other => return Ok(other.map(|()| file)?),
             }
+            file
         }
         // Not every file system has files without a name.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
             let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
             let mut file = File::from(rustix::fs::openat(directory, &hidden, flags, mode)?);
             file.write_all(bytes).inspect_err(remove)?;
+            file
         }
         Err(error) => return Err(error.into()),
-    }
+    };
     rustix::fs::renameat(directory, &hidden, directory, name)
         .map_err(io::Error::from)
-        .inspect_err(remove)
+        .inspect_err(remove)?;
+    Ok(file)
 }
 
 #[cfg(test)]
