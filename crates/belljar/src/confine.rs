@@ -297,6 +297,7 @@ impl<'fd> Confine<'fd> {
             bounding: own.bounding,
             start,
             held: own.held,
+            beyond_limit: own.beyond_limit,
             // What is no path of the policy's kind can't be granted either.
             procs: own
                 .procs

@@ -31,6 +31,7 @@ fn process(start: Start) -> Process {
         bounding: false,
         start,
         held: Vec::new(),
+        beyond_limit: None,
         procs: Vec::new(),
         entries: BTreeMap::new(),
     }
@@ -277,6 +278,20 @@ fn with_more_threads_it_is_unsupported_and_says_what_to_do() {
     };
     let why = unsupported(&filter_alone, &as_root(), &apart);
     assert!(why.what.contains("a filter of their own"), "{why:?}");
+}
+
+#[test]
+fn a_descriptor_in_whose_place_nothing_can_be_put_is_found_before_anything_holds() {
+    let beyond = Process {
+        beyond_limit: Some(100),
+        ..process(Start::Stays)
+    };
+    let why = unsupported(&Policy::strict(), &machine(), &beyond);
+    assert!(
+        why.what.starts_with("descriptor 100 is not below"),
+        "{why:?}"
+    );
+    assert!(why.remedy.contains("ulimit -n"), "{why:?}");
 }
 
 #[test]

@@ -522,6 +522,7 @@ pub(crate) mod confine {
         pub(crate) capabilities: bool,
         pub(crate) bounding: bool,
         pub(crate) held: Vec<Held>,
+        pub(crate) beyond_limit: Option<RawFd>,
         pub(crate) procs: Vec<String>,
         pub(crate) writable_code: bool,
         pub(crate) code: Vec<String>,

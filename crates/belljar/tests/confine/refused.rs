@@ -1,7 +1,14 @@
 //! What cannot be had: nothing is changed, but for where the kernel itself refuses when
 //! it is too late, and then that is said.
 
-use std::{fs::File, os::unix::net::UnixDatagram, sync::mpsc};
+use std::{
+    fs::File,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd},
+        unix::net::UnixDatagram,
+    },
+    sync::mpsc,
+};
 
 use belljar::{
     Limit, Policy, Rule, Strength,
@@ -24,6 +31,10 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("a_policy_that_takes_a_jar_changes_nothing", takes_a_jar),
     ("a_descriptor_that_is_a_way_out_changes_nothing", ways_out),
+    (
+        "a_descriptor_beyond_the_limit_of_open_files_changes_nothing",
+        beyond_limit,
+    ),
     ("a_plan_changes_nothing", plan_alone),
     ("a_refusal_of_the_kernel_in_the_middle_is_told", half),
     ("a_refusal_of_the_kernel_before_it_changes_nothing", prepare),
@@ -114,6 +125,28 @@ fn ways_out() {
         };
         assert!(refusal.to_string().contains("a way out"), "{refusal}");
     }
+}
+
+fn beyond_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let file = File::open("/dev/zero").unwrap();
+    // SAFETY: no number so high is open, and whatever owns it ends with this process.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 1000) }, 1000);
+    let limit = Rlimit {
+        current: Some(990),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let came = unchanged("a high descriptor", || confine(&Policy::strict())).unwrap();
+    let Status::Unsupported(why) = came else {
+        panic!("{came:?}");
+    };
+    assert!(why.what.contains("descriptor 1000 "), "{why:?}");
+    // One that is kept may be there: nothing is put in its place.
+    // SAFETY: it was opened above, and is closed by nobody.
+    let kept = unsafe { BorrowedFd::borrow_raw(1000) };
+    let came = Confine::by(&Policy::strict()).keep(kept).apply();
+    assert!(matches!(came, Ok(Status::Applied(_))), "{came:?}");
 }
 
 fn plan_alone() {

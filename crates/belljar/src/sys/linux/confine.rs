@@ -28,6 +28,8 @@ pub(crate) struct Own {
     pub(crate) capabilities: bool,
     pub(crate) bounding: bool,
     pub(crate) held: Vec<Held>,
+    /// A descriptor that it does not keep, and in whose place nothing can be put.
+    pub(crate) beyond_limit: Option<RawFd>,
     /// Where a procfs is mounted.
     pub(crate) procs: Vec<String>,
     /// It has code that can be written, or is shared.
@@ -67,12 +69,17 @@ pub(crate) fn look(kept: &[RawFd]) -> Result<Own, ConfineError> {
             Err(errno) => return Err(failed("a descriptor that it is to keep")(errno.into())),
         }
     }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let not_kept = calls::not_kept(kept).map_err(failed("its descriptors, in /proc/self/fd"))?;
+    let beyond =
+        |number: &RawFd| limit.is_some_and(|limit| u64::from(number.unsigned_abs()) >= limit);
     Ok(Own {
         threads: threads.count,
         filtered_apart: threads.filtered_apart,
         capabilities: threads.capable,
         bounding: sets.effective.contains(CapabilitySet::SETPCAP),
         held,
+        beyond_limit: not_kept.into_iter().find(beyond),
         procs: procs(&String::from_utf8_lossy(&mounts)),
         writable_code,
         code,

@@ -151,7 +151,8 @@ pub fn plan(
     let hidden = places::hidden(&effective, facts);
     refuse::grants(verified, &effective, &hidden, &process.procs)?;
     refuse::descriptors(&process.held)?;
-    if let Some(unsupported) = of_threads(&effective, facts, process) {
+    let unsupported = of_threads(&effective, facts, process);
+    if let Some(unsupported) = unsupported.or_else(|| beyond_limit(process)) {
         return Ok(Decision::Unsupported(unsupported));
     }
     let program = started(verified, process)?;
@@ -273,6 +274,17 @@ fn of_threads(effective: &Effective, facts: &HostFacts, process: &Process) -> Op
         remedy: "confine it before any thread is started; `best_effort` of each rule that this loses leaves the filter, \
                  which holds all threads"
             .to_owned(),
+    })
+}
+
+/// What cannot be led nowhere, since no new descriptor can have its number.
+fn beyond_limit(process: &Process) -> Option<Unsupported> {
+    process.beyond_limit.map(|number| Unsupported {
+        what: format!(
+            "descriptor {number} is not below this process's own limit of open files (soft RLIMIT_NOFILE), so that \
+             nothing can be put in its place; nothing was applied"
+        ),
+        remedy: "close it, or raise that limit above it (`ulimit -n`)".to_owned(),
     })
 }
 

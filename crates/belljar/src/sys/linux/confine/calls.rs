@@ -132,22 +132,24 @@ pub(super) fn null() -> io::Result<OwnedFd> {
     Ok(null.into())
 }
 
+/// Every descriptor above 2 but the kept.
+pub(super) fn not_kept(kept: &[RawFd]) -> io::Result<Vec<RawFd>> {
+    let mut open = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        open.extend(name.to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    // The listing's own is closed by now.
+    open.retain(|number| *number > 2 && !kept.contains(number) && is_open(*number));
+    Ok(open)
+}
+
 /// Has every descriptor above 2 but the kept lead to /dev/null, closed on exec. Its number
 /// stays taken: whoever owns it may still close it, and nothing else gets it before.
 pub(super) fn lead_nowhere(null: &OwnedFd, kept: &[RawFd]) -> io::Result<()> {
-    let open = || -> io::Result<Vec<RawFd>> {
-        let mut open = Vec::new();
-        for entry in fs::read_dir("/proc/self/fd")? {
-            let name = entry?.file_name();
-            open.extend(name.to_str().and_then(|name| name.parse::<RawFd>().ok()));
-        }
-        // The listing's own is closed by now.
-        open.retain(|number| is_open(*number));
-        Ok(open)
-    };
     let nowhere = rustix::fs::fstat(null)?;
-    for number in open()? {
-        if number <= 2 || kept.contains(&number) || number == null.as_raw_fd() {
+    for number in not_kept(kept)? {
+        if number == null.as_raw_fd() {
             continue;
         }
         // SAFETY: it takes numbers. Whatever the number led to is meant to be out of reach
@@ -156,10 +158,7 @@ pub(super) fn lead_nowhere(null: &OwnedFd, kept: &[RawFd]) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    for number in open()? {
-        if number <= 2 || kept.contains(&number) {
-            continue;
-        }
+    for number in not_kept(kept)? {
         // SAFETY: it was just found to be open, and this is the only thread, or none may
         // rely on it any more.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };

@@ -28,6 +28,9 @@ pub struct Process {
     pub start: Start,
     /// The descriptors that it keeps, 0, 1 and 2 among them.
     pub held: Vec<Held>,
+    /// A descriptor that it does not keep and whose number is not below its soft limit of
+    /// open files: nothing can be put in its place.
+    pub beyond_limit: Option<i32>,
     /// Where a procfs is mounted: by it a process writes its own memory.
     pub procs: Vec<UnixPath>,
     /// Its code, as far as it is mapped already.
