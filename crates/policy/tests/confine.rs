@@ -183,6 +183,8 @@ fn without_landlock_it_is_refused_and_where_that_is_accepted_the_rest_is_held() 
     assert_eq!(strength(&plan, Rule::Syscalls), Strength::Kernel);
     assert_eq!((at(&plan, "ruleset"), at(&plan, "restrict")), (None, None));
     assert_eq!(plan.landlock, None);
+    let told = |plan: &Confinement| plan.notes.iter().any(|note| note.contains("by /proc"));
+    assert!(told(&plan) && !told(&strict()));
 }
 
 #[test]
@@ -251,6 +253,7 @@ fn with_more_threads_it_is_unsupported_and_says_what_to_do() {
     let refused = unmet(decide(&half, &as_root(), &capable));
     let lost: Vec<Rule> = refused.iter().map(|(rule, ..)| *rule).collect();
     let of_one = [
+        Rule::Sockets,
         Rule::Descriptors,
         Rule::WritableCode,
         Rule::OpenFiles,
@@ -260,7 +263,7 @@ fn with_more_threads_it_is_unsupported_and_says_what_to_do() {
     // Whoever has no capability cannot raise a limit.
     let refused = unmet(decide(&half, &machine(), &threads));
     let lost: Vec<Rule> = refused.iter().map(|(rule, ..)| *rule).collect();
-    assert_eq!(lost, of_one[..2]);
+    assert_eq!(lost, of_one[..3]);
     let filter_alone = of_one.into_iter().fold(half, Policy::best_effort);
     let plan = planned(&filter_alone, &as_root(), &capable);
     for rule in of_one.into_iter().chain([Rule::Files, Rule::Privileges]) {

@@ -47,6 +47,7 @@ pub(crate) fn bound(hard: u64) -> Bound {
 pub(crate) fn for_threads() -> Policy {
     let lost = [
         Rule::Files,
+        Rule::Sockets,
         Rule::Privileges,
         Rule::Descriptors,
         Rule::WritableCode,

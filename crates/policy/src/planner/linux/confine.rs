@@ -194,6 +194,7 @@ pub fn plan(
     if !unmet.is_empty() {
         return Err(Refusal::Unmet { unmet });
     }
+    let notes = notes(facts, process, domain.is_ok());
     Ok(Decision::Plan(Box::new(Confinement {
         preset: effective.preset.value,
         rules: planned,
@@ -209,7 +210,7 @@ pub fn plan(
         filter,
         landlock: domain.ok().map(|domain| domain.named),
         weakenings: effective.weakenings.clone(),
-        notes: notes(facts, process),
+        notes,
         steps: steps.list,
         program,
     })))
@@ -466,17 +467,24 @@ fn mapped_code(verified: &Verified, effective: &Effective, mapped: &Mapped) -> O
     None
 }
 
-fn notes(facts: &HostFacts, process: &Process) -> Vec<String> {
+fn notes(facts: &HostFacts, process: &Process, domain: bool) -> Vec<String> {
     let mut notes = vec![
         "the machine's network and tasks, the environment and 0, 1 and 2 are as they were; there is no supervisor, so no \
          limits of all processes together, and no events"
             .to_owned(),
     ];
-    if facts.uid == 0 {
+    if !domain {
         notes.push(
-            "it stays root, without capabilities: root owns most of the machine's files, and Landlock alone keeps them"
+            "without Landlock other processes of this user can be written by /proc, where the machine lets it, and whatever \
+             the filter refuses, other programs among it, be done in them"
                 .to_owned(),
         );
+    }
+    if facts.uid == 0 {
+        let keeps = if domain { "Landlock alone" } else { "nothing" };
+        notes.push(format!(
+            "it stays root, without capabilities: root owns most of the machine's files, and {keeps} keeps them"
+        ));
     }
     if process.threads > 1 {
         notes.push(format!(

@@ -140,6 +140,12 @@ fn of_limit(rule: Rule, placed: &Placed<'_>) -> Enforcement {
 }
 
 fn sockets(placed: &Placed<'_>) -> Enforcement {
+    if placed.process.threads > 1 {
+        return enforcement(
+            "nothing: seccomp makes no new ones but pairs, and other threads may have some before it holds",
+            Strength::None,
+        );
+    }
     let loose = |held: &&Held| held.kind == HeldKind::LooseSocket;
     if let Some(held) = placed.process.held.iter().find(loose) {
         return enforcement(
@@ -287,6 +293,12 @@ fn cause(planned: &PlannedRule, facts: &HostFacts, alone: bool) -> (String, Stri
         (Rule::Descriptors, _) if !alone => {
             return (
                 "other threads may open descriptors meanwhile".to_owned(),
+                format!("confine the process before any thread is started; or {accept}"),
+            );
+        }
+        (Rule::Sockets, _) if !alone => {
+            return (
+                "other threads may have unix sockets before the filter holds".to_owned(),
                 format!("confine the process before any thread is started; or {accept}"),
             );
         }
