@@ -207,7 +207,7 @@ impl<'fd> Confine<'fd> {
     /// # Errors
     /// [`ConfineError::Verify`], [`ConfineError::Refused`] and [`ConfineError::Look`].
     pub fn plan(&self) -> Result<Decision, ConfineError> {
-        let decided = self.decide(&this_program(), Start::Stays)?;
+        let decided = self.decide(None)?;
         Ok(match decided {
             Decided::Plan(plan) => Decision::Plan(plan),
             Decided::Unsupported(unsupported) => Decision::Unsupported(unsupported),
@@ -219,7 +219,7 @@ impl<'fd> Confine<'fd> {
     /// # Errors
     /// As [`confine`].
     pub fn apply(self) -> Result<Status, ConfineError> {
-        let plan = match self.decide(&this_program(), Start::Stays)? {
+        let plan = match self.decide(None)? {
             Decided::Plan(plan) => plan,
             Decided::Unsupported(unsupported) => return Ok(Status::Unsupported(unsupported)),
         };
@@ -247,7 +247,7 @@ impl<'fd> Confine<'fd> {
             program: program.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
         };
-        let plan = match self.decide(&ask, Start::Executes)? {
+        let plan = match self.decide(Some(&ask))? {
             Decided::Plan(plan) => plan,
             Decided::Unsupported(unsupported) => return Ok(unsupported),
         };
@@ -271,15 +271,19 @@ impl<'fd> Confine<'fd> {
         self.kept.iter().map(|fd| fd.as_raw_fd()).collect()
     }
 
-    /// The flow: look, decide.
-    fn decide(&self, ask: &Ask, start: Start) -> Result<Decided, ConfineError> {
+    /// The flow: look, decide. Without a program that is started the process stays.
+    fn decide(&self, program: Option<&Ask>) -> Result<Decided, ConfineError> {
         let policy = &self.policy;
         let preset = policy
             .flags
             .preset
             .or(policy.preset.as_ref().map(|said| said.value))
             .unwrap_or(Preset::Strict);
-        let (verified, _) = verify::verify(ask, policy).map_err(ConfineError::Verify)?;
+        let (verified, start) = match program {
+            Some(ask) => verify::verify(ask, policy).map(|(program, _)| (program, Start::Executes)),
+            None => verify::paths(policy).map(|paths| (paths, Start::Stays)),
+        }
+        .map_err(ConfineError::Verify)?;
         let facts = facts::facts_for(preset);
         let entries = planner::listed(&verified, policy, &facts)
             .into_iter()
@@ -385,15 +389,6 @@ fn write(confined: &Confined, mut to: File) -> io::Result<()> {
     let mut text = serde_json::to_vec(confined)?;
     text.push(b'\n');
     to.write_all(&text)
-}
-
-/// The program that runs, for what a policy says of programs.
-fn this_program() -> Ask {
-    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-    Ask::Program {
-        program: program.into_os_string(),
-        arguments: Vec::new(),
-    }
 }
 
 /// What is in a directory. What cannot be seen is not allowed.

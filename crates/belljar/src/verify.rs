@@ -149,6 +149,18 @@ pub fn verify(ask: &Ask, policy: &Policy) -> Result<(Verified, Option<Image>), V
     }
 }
 
+/// Looks at the paths of a policy alone, for a process that starts nothing.
+pub(crate) fn paths(policy: &Policy) -> Result<Verified, VerifyError> {
+    crate::sys::has_room_for(DESCRIPTORS).map_err(VerifyError::Descriptors)?;
+    let nothing = Program {
+        asked: Bytes::default(),
+        arguments: Vec::new(),
+        candidates: Vec::new(),
+        bytes: ProgramBytes::AtPath,
+    };
+    of_program(nothing, survey::caller(), policy)
+}
+
 /// A program without a manifest, with what there is of the paths that it may come to see.
 fn of_program(program: Program, caller: Caller, policy: &Policy) -> Result<Verified, VerifyError> {
     let candidates = program.candidates.iter().map(|candidate| &candidate.path);

@@ -552,8 +552,8 @@ fn code_that_is_mapped_already_must_be_such_that_nobody_can_write_it() {
         writable: false,
         files: vec![path("/usr/lib/libc.so"), path(file)],
     };
-    let decide = |mapped| confine::plan(&verified, &policy, &machine(), &stays(mapped));
-    decide(files("/opt/plugin.so")).unwrap();
+    let writes = |mapped| confine::plan(&verified, &policy, &machine(), &stays(mapped));
+    writes(files("/opt/plugin.so")).unwrap();
     for mapped in [
         files("/out/plugin.so"),
         Mapped {
@@ -561,10 +561,19 @@ fn code_that_is_mapped_already_must_be_such_that_nobody_can_write_it() {
             files: Vec::new(),
         },
     ] {
-        let refused = unmet(decide(mapped));
+        let refused = unmet(writes(mapped));
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert_eq!(refused[0].0, Rule::WritableCode);
     }
+    // Whatever it starts besides.
+    let starting = Policy::strict().allow(Granted::Subprocesses);
+    let of = |mapped| decide(&starting, &machine(), &stays(mapped));
+    of(files("/opt/plugin.so")).unwrap();
+    let writable = Mapped {
+        writable: true,
+        ..files("/opt/plugin.so")
+    };
+    assert_eq!(unmet(of(writable))[0].0, Rule::WritableCode);
 }
 
 #[test]

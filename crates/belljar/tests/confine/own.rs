@@ -7,6 +7,7 @@ use std::{
     os::unix::{
         fs::{PermissionsExt as _, chown},
         net::{UnixDatagram, UnixListener, UnixStream},
+        process::CommandExt as _,
     },
     process::Command,
     sync::mpsc,
@@ -42,6 +43,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("so_large_a_file_and_no_larger", file_size),
     ("children_are_held_the_same", children),
     ("a_thread_from_before_is_held_by_the_filter", threads),
+    ("a_program_that_cannot_be_read_is_confined", unreadable),
+    (
+        "what_a_thread_has_of_its_own_is_not_told_as_held",
+        thread_apart,
+    ),
     ("every_rule_is_told_with_what_holds_it", report),
 ];
 
@@ -332,6 +338,67 @@ fn threads() {
     fs::read(UNGRANTED).unwrap();
     let mut memory = File::options();
     memory.write(true).open("/proc/self/mem").unwrap();
+}
+
+/// A thread with descriptors of its own connects after all, so that no report says else.
+fn thread_apart() {
+    let room = tempfile::tempdir().unwrap();
+    let at = room.path().join("s");
+    let _listener = UnixListener::bind(&at).unwrap();
+    let (go, gone) = mpsc::channel::<()>();
+    let (answer, answers) = mpsc::channel();
+    std::thread::spawn(move || {
+        // SAFETY: it takes a number, and this thread owns no descriptor of the others.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+            None,
+        );
+        answer.send(Ok(())).unwrap();
+        gone.recv().unwrap();
+        let address = rustix::net::SocketAddrUnix::new(&at).unwrap();
+        let connected = rustix::net::connect(&socket.unwrap(), &address);
+        answer.send(connected).unwrap();
+    });
+    answers.recv().unwrap().unwrap();
+    let report = confined(&for_threads());
+    go.send(()).unwrap();
+    answers.recv().unwrap().unwrap();
+    let sockets = report.enforcement.iter();
+    let mut sockets = sockets.filter(|row| row.rule == Rule::Sockets);
+    assert_eq!(sockets.next().unwrap().applied, Strength::None);
+}
+
+/// To whoever may not read what he runs, most of /proc/self is root's.
+fn unreadable() {
+    let own = std::env::current_exe().unwrap();
+    if File::open(&own).is_err() {
+        fs::read(UNGRANTED).unwrap();
+        confined(&Policy::strict());
+        errno(fs::read(UNGRANTED), libc::EACCES);
+        return;
+    }
+    let room = tempfile::tempdir().unwrap();
+    let copy = room.path().join("own");
+    fs::copy(&own, &copy).unwrap();
+    for (path, mode) in [
+        (copy.as_path(), 0o111),
+        (room.path(), 0o755),
+        (&std::env::temp_dir(), 0o755),
+    ] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut again = Command::new(&copy);
+    again.args([
+        "--in-this-process",
+        "a_program_that_cannot_be_read_is_confined",
+    ]);
+    if is_root() {
+        again.uid(54_321).gid(54_321);
+    }
+    let out = again.output().unwrap();
+    assert!(out.status.success(), "{out:?}");
 }
 
 fn report() {

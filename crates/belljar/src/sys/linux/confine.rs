@@ -341,9 +341,11 @@ impl Prepared {
 }
 
 /// Opens for writing what this process may and no domain of ours lets it: nothing is written.
+/// A thread's is its process's own also where the program's file cannot be read, and all
+/// else in /proc is root's.
 fn canary() -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open("/proc/self/comm", flags, Mode::empty()).map(drop)?)
+    Ok(rustix::fs::open("/proc/thread-self/comm", flags, Mode::empty()).map(drop)?)
 }
 
 fn allow(set: &OwnedFd, path: &[u8], access: u64) -> io::Result<()> {

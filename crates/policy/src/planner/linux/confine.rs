@@ -422,8 +422,11 @@ fn own_code(
                 .to_owned(),
         );
     }
-    if process.start == Start::Stays && !effective.subprocesses {
-        return mapped_code(verified, effective, &process.mapped);
+    if process.start == Start::Stays {
+        let mapped = mapped_code(verified, effective, &process.mapped);
+        if mapped.is_some() || !effective.subprocesses {
+            return mapped;
+        }
     }
     if let Some(grant) = effective.grants.iter().find(|grant| grant.write) {
         return Some(format!(
