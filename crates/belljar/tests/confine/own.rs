@@ -358,7 +358,7 @@ fn thread_apart() {
         answer.send(Ok(())).unwrap();
         gone.recv().unwrap();
         let address = rustix::net::SocketAddrUnix::new(&at).unwrap();
-        let connected = rustix::net::connect(&socket.unwrap(), &address);
+        let connected = rustix::net::connect(socket.unwrap(), &address);
         answer.send(connected).unwrap();
     });
     answers.recv().unwrap().unwrap();
