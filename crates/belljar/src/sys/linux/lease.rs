@@ -1,6 +1,9 @@
 //! Machine uids that no other jar has: one byte of a file, locked while the
 //! jar lives. No daemon and no clean-up: the kernel lets go of a lock with the
 //! last descriptor; fcntl_locking(2), open file description locks.
+//!
+//! There is more than one file: the kernel goes through all locks of one whenever a
+//! descriptor of it is closed, and each child of the launcher closes those of all jars.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -13,6 +16,9 @@ use std::{
 };
 
 const DIRECTORY: &str = "/run/belljar";
+
+/// So many uids in a row have their bytes in one file.
+const TOGETHER: u32 = 256;
 
 /// A uid and gid of the machine that one jar has alone.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ impl Lease {
     }
 
     fn take_in(directory: &Path, first: u32, count: u32, taken: &[u32]) -> io::Result<Self> {
-        let file = open(directory)?;
+        own(directory)?;
         let random = u32::from_le_bytes(super::random()?[..4].try_into().unwrap_or_default());
         let start = random
             .checked_rem(count)
@@ -48,6 +54,7 @@ impl Lease {
             if matches!(id, 0 | 65_534 | u32::MAX) || taken.contains(&id) {
                 continue;
             }
+            let file = open(directory, id / TOGETHER)?;
             if lock_byte(&file, u64::from(id))? {
                 return Ok(Self {
                     id,
@@ -72,8 +79,8 @@ impl Lease {
     }
 }
 
-/// Opens the file of locks; every lease has an open file description of its own.
-fn open(directory: &Path) -> io::Result<File> {
+/// The directory is this user's alone.
+fn own(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -86,6 +93,11 @@ fn open(directory: &Path) -> io::Result<File> {
             "its directory is not ours alone",
         ));
     }
+    Ok(())
+}
+
+/// Opens a file of locks; every lease has an open file description of its own.
+fn open(directory: &Path, number: u32) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -93,7 +105,7 @@ fn open(directory: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(directory.join("uids"))
+        .open(directory.join(format!("uids.{number}")))
 }
 
 fn lock_byte(file: &File, at: u64) -> io::Result<bool> {
