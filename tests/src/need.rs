@@ -33,6 +33,9 @@ pub enum Need {
     Controllers,
     /// systemd and a bus for it, which the machine can have as its first process.
     Systemd,
+    /// The machine can be suspended: only a virtual one that was made for it, never one
+    /// that somebody works at.
+    Sleep,
 }
 
 impl Need {
@@ -51,6 +54,7 @@ impl Need {
             Self::Kernel(name) => name.word(),
             Self::Controllers => "controllers",
             Self::Systemd => "systemd",
+            Self::Sleep => "sleep",
         }
     }
 
@@ -72,6 +76,7 @@ impl Need {
             Self::Kernel(name) => crate::vm::is_possible(Some(name)),
             Self::Controllers => has_controllers(),
             Self::Systemd => crate::vm::has_systemd(),
+            Self::Sleep => crate::vm::is_one_that_sleeps(),
             // Every file system of a machine that tests run on has them since 5.19.
             Self::IdmappedMounts => is_root(),
         }

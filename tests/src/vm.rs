@@ -194,6 +194,11 @@ pub(crate) fn has_systemd() -> bool {
     OF_SYSTEMD.iter().all(|path| Path::new(path).exists())
 }
 
+/// Whether this is a machine that [`Vm::sleeps`].
+pub(crate) fn is_one_that_sleeps() -> bool {
+    Path::new(image::SLEEPS).exists()
+}
+
 /// Whether everything is there for one, with this kernel or any.
 pub(crate) fn is_possible(kernel: Option<KernelName>) -> bool {
     cfg!(target_arch = "x86_64")
@@ -289,6 +294,15 @@ impl Vm {
     #[must_use]
     pub fn directory(mut self, at: &str) -> Self {
         self.added.directories.push(at.to_owned());
+        self
+    }
+
+    /// Lets tests inside suspend the machine, which an alarm of its clock wakes
+    /// ([`Need::Sleep`]). The emulator loads a kernel that is not packed anew at each
+    /// reset, of which waking is one: so it is the packed one, which boots later.
+    #[must_use]
+    pub fn sleeps(mut self) -> Self {
+        self.added.sleeps = true;
         self
     }
 
@@ -419,6 +433,10 @@ impl Machine {
             let drive = format!("file={},format=raw,if=virtio", file.display());
             disk.extend(["-drive".to_owned(), drive]);
         }
+        let image = match vm.added.sleeps {
+            true => kernel.packed.as_ref().expect("vmlinuz: cargo xtask vm gets it"),
+            false => &kernel.image,
+        };
         let console = format!("file:{}", room.path().join("console").display());
         let mut emulator = spawn(
             Command::new(image::SETPRIV)
@@ -432,7 +450,7 @@ impl Machine {
                 .args(["-no-reboot", "-serial", &console, "-serial", "stdio"])
                 .args(["-append", &parameters])
                 .arg("-kernel")
-                .arg(&kernel.image)
+                .arg(image)
                 .arg("-initrd")
                 .arg(&archive)
                 .stdin(Stdio::null())

@@ -115,7 +115,7 @@ const PARTS: &[&str] = &[
 ];
 
 /// Counted up when what is made of the packages changes.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// The kernels that are there, and what is to be said of it.
 pub(crate) struct Prepared {
@@ -355,8 +355,8 @@ fn list_modules(made: &Path) -> io::Result<()> {
     )
 }
 
-/// Puts the kernel itself in place of the program that unpacks it: an emulator
-/// boots either, and this one in half the time.
+/// Puts the kernel itself beside the program that unpacks it: an emulator boots
+/// either, and this one in half the time.
 fn uncompress(made: &Path) -> io::Result<()> {
     let packed = made.join("boot/vmlinuz");
     let bytes = fs::read(&packed)?;
@@ -379,8 +379,7 @@ fn uncompress(made: &Path) -> io::Result<()> {
     if !status.success() {
         return Err(io::Error::other(format!("{program}: {status}")));
     }
-    fs::remove_file(&input)?;
-    fs::remove_file(&packed)
+    fs::remove_file(&input)
 }
 
 /// What a kernel's image carries packed, without the length behind it; the

@@ -23,7 +23,7 @@ const DISK: u64 = 1 << 30;
 
 /// What is said to be there, so that a test that needs it is not skipped.
 const HAS: [&str; 2] = [
-    "root,userns,landlock,controllers,bash,busybox,perl,python3",
+    "root,sleep,userns,landlock,controllers,bash,busybox,perl,python3",
     "user,userns,landlock,bash,busybox,perl,python3",
 ];
 
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let bound = Duration::from_secs(bound.expect("seconds"));
 
     let room = tempfile::tempdir().expect("a temporary directory");
-    let mut machine = vm().on(kernel).memory(MEMORY).disk(DISK);
+    let mut machine = vm().on(kernel).memory(MEMORY).disk(DISK).sleeps();
     for tool in TOOLS.map(Path::new) {
         machine = add_tool(machine, tool);
     }

@@ -23,6 +23,9 @@ pub(super) const ENV: &str = "/usr/bin/env";
 /// util-linux's: takes on ids, as busybox's cannot.
 pub(super) const SETPRIV: &str = "/usr/bin/setpriv";
 
+/// Is there where root may suspend the machine.
+pub(super) const SLEEPS: &str = "/machine/sleeps";
+
 /// What a test adds, each at a whole path of the machine.
 #[derive(Debug, Default)]
 pub(super) struct Added {
@@ -36,6 +39,8 @@ pub(super) struct Added {
     pub(super) directories: Vec<String>,
     /// Whether the first process becomes systemd.
     pub(super) systemd: bool,
+    /// Whether it can be suspended.
+    pub(super) sleeps: bool,
 }
 
 /// All of the machine but the commands of one boot.
@@ -114,6 +119,9 @@ pub(super) fn base(modules_of: &[PathBuf], added: &Added) -> Vec<u8> {
             format!("/usr{library}")
         };
         archive.file(&at, 0o755, &read(Path::new(&library)));
+    }
+    if added.sleeps {
+        archive.file(SLEEPS, 0o600, b"");
     }
     if added.systemd {
         systemd(&mut archive);

@@ -67,8 +67,10 @@ impl KernelName {
 /// A kernel package, unpacked.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// What is booted: `vmlinux`, or the `vmlinuz-RELEASE` that unpacks it.
+    /// What is booted: `vmlinux`, or the `vmlinuz` that unpacks it.
     pub(super) image: PathBuf,
+    /// `vmlinuz`, where it is kept.
+    pub(super) packed: Option<PathBuf>,
     /// `lib/modules/RELEASE`
     modules: PathBuf,
 }
@@ -95,8 +97,10 @@ impl Kernel {
                     name.to_string_lossy().starts_with(start)
                 })
         };
+        let packed = only("boot", "vmlinuz");
         Some(Self {
-            image: only("boot", "vmlinu")?,
+            image: only("boot", "vmlinux").or_else(|| packed.clone())?,
+            packed,
             modules: only("lib/modules", "")?,
         })
     }
