@@ -434,7 +434,10 @@ impl Machine {
             disk.extend(["-drive".to_owned(), drive]);
         }
         let image = match vm.added.sleeps {
-            true => kernel.packed.as_ref().expect("vmlinuz: cargo xtask vm gets it"),
+            true => kernel
+                .packed
+                .as_ref()
+                .expect("vmlinuz: cargo xtask vm gets it"),
             false => &kernel.image,
         };
         let console = format!("file:{}", room.path().join("console").display());

@@ -154,6 +154,12 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         package: "belljar-tests",
+        test: "asleep",
+        both: false,
+        which: &[],
+    },
+    Suite {
+        package: "belljar-tests",
         test: "grants",
         both: false,
         which: &["what_a_jar_writes_is_the_operator_s", "deny_inside_a_grant"],
