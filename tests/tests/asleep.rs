@@ -50,14 +50,13 @@ fn goes_on(started: &Started) {
     });
 }
 
-/// By the letter of its state; proc_pid_stat(5).
-fn is_in(pid: i32, state: char) -> bool {
+fn is_stopped(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with(state))
+        .is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
-/// How often a task began and ended to run; proc_pid_status(5).
+/// How often a task gave its processor up or lost it; proc_pid_status(5).
 fn switches(pid: i32) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a task");
     let (_, switches) = status.split_once("voluntary_ctxt").expect("its switches");
@@ -79,7 +78,7 @@ fn times_stand_still_with_the_machine_and_paused_jars_stay_paused() {
     paused.iter().chain([&stopped]).for_each(goes_on);
     for started in &paused {
         started.signal(Signal::TSTP);
-        wait_until("it to stop", || is_in(started.pid(), 'T').then_some(()));
+        wait_until("it to stop", || is_stopped(started.pid()).then_some(()));
     }
     let limited = spread().preset("strict").flags(["--wall", "12s"]).start();
     goes_on(&limited);
@@ -91,7 +90,7 @@ fn times_stand_still_with_the_machine_and_paused_jars_stay_paused() {
     goes_on(&stopped);
     goes_on(&limited);
     for started in &paused {
-        assert!(is_in(started.pid(), 'T'));
+        assert!(is_stopped(started.pid()));
         let before = switches(started.guest());
         sleep(Duration::from_millis(400));
         assert_eq!(switches(started.guest()), before);

@@ -154,12 +154,6 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         package: "belljar-tests",
-        test: "asleep",
-        both: false,
-        which: &[],
-    },
-    Suite {
-        package: "belljar-tests",
         test: "grants",
         both: false,
         which: &["what_a_jar_writes_is_the_operator_s", "deny_inside_a_grant"],
@@ -175,6 +169,13 @@ const SUITES: &[Suite] = &[
         test: "faults",
         both: false,
         which: &["tiny_limits_end"],
+    },
+    // The last, since it suspends the machine.
+    Suite {
+        package: "belljar-tests",
+        test: "asleep",
+        both: false,
+        which: &[],
     },
 ];
 
