@@ -72,7 +72,7 @@ fn times_stand_still_with_the_machine_and_paused_jars_stay_paused() {
     let spread = || jar().guest("spread", [] as [&str; 0]);
     let paused = [spread().start(), spread().start()];
     let stopped = jar()
-        .flags(["--grace", "6s"])
+        .flags(["--grace", "12s"])
         .shell("trap 'echo asked' TERM; while :; do echo on; sleep 0.1; done")
         .start();
     paused.iter().chain([&stopped]).for_each(goes_on);
@@ -86,7 +86,7 @@ fn times_stand_still_with_the_machine_and_paused_jars_stay_paused() {
     stopped.wait_for("asked");
 
     // Longer than either has left.
-    suspend_for(13).expect("it sleeps");
+    suspend_for(16).expect("it sleeps");
     goes_on(&stopped);
     goes_on(&limited);
     for started in &paused {
@@ -156,11 +156,14 @@ socket.socket(socket.AF_UNIX).connect('/tmp/full')
             .find(|name| name == "belljar-connect\n")
     });
     // Milliseconds, instead of 20 seconds.
-    fs::write("/sys/power/pm_freeze_timeout", "2000").expect("a setting");
-    let refused = suspend_for(6).expect_err("it slept");
+    let timeout = "/sys/power/pm_freeze_timeout";
+    let before = fs::read_to_string(timeout).expect("a setting");
+    fs::write(timeout, "2000").expect("a setting");
+    let refused = suspend_for(10).expect_err("it slept");
+    fs::write(timeout, before).expect("a setting");
     assert_eq!(refused.kind(), ErrorKind::ResourceBusy);
     started.signal(Signal::TERM);
     let ended = started.end();
     assert_eq!(ended.status.code(), Some(143), "{ended:#?}");
-    suspend_for(3).expect("it sleeps");
+    suspend_for(10).expect("it sleeps");
 }

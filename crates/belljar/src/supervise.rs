@@ -468,17 +468,12 @@ pub(crate) enum Failure {
 
 impl Job {
     /// There is no launcher.
-    pub(crate) fn refuse(self, error: &std::io::Error) {
+    pub(crate) async fn refuse(self, error: std::io::Error) {
         let failure = Failure::Before {
             what: "start the launcher".to_owned(),
             errno: error.raw_os_error().unwrap_or(0),
         };
-        // Nobody waits where the launch was given up.
-        let _ = self.reply.send(Attempt::Failed {
-            failure,
-            three: self.three,
-            receipts: None,
-        });
+        task::failed(self, failure, None).await;
     }
 }
 

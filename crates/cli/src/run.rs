@@ -210,7 +210,7 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         // Before the launch, so that no signal finds a jar that nobody tells.
         let mut signals = Signals::listen(follow).map_err(RunError::Signals)?;
         let (launched, early) = launch(jar, &mut signals).await?;
-        let running = match launched {
+        let mut running = match launched {
             Ok(running) => running,
             Err(LaunchError::Ended { report }) => {
                 finish(events);
@@ -221,6 +221,10 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         };
         if let Some(signal) = early {
             running.stop(StoppedBy::Signal(signal), signal, grace);
+        }
+        let terminal = running.terminal();
+        if let (Some(terminal), Some(key)) = (&terminal, terminal::suspend_key()) {
+            terminal.keep_suspend_key(key);
         }
         let raw = match follow {
             Follow::Terminal => Raw::enter().map_err(RunError::Terminal)?,
@@ -235,7 +239,8 @@ fn supervise(asking: Asking) -> Result<Report, RunError> {
         if let Some(records) = records {
             keep(records.keep_plan(running.plan(), running.plan_digest()));
         }
-        let report = wait(running, &mut signals, grace, raw.as_ref()).await;
+        let screen = (terminal.as_ref(), raw.as_ref());
+        let report = wait(running, &mut signals, grace, screen).await;
         drop(raw);
         finish(events);
         if let (true, Some(text)) = (verdict::failed(&report), unseen) {
@@ -321,13 +326,13 @@ async fn launch(
 }
 
 /// The next signal, or the key for one: a raw terminal sends none.
-async fn next(signals: &mut Signals, terminal: Option<&Terminal>, raw: Option<&Raw>) -> Asked {
-    match (terminal, raw) {
-        (Some(terminal), Some(_)) => tokio::select! {
+async fn next(signals: &mut Signals, terminal: Option<&Terminal>) -> Asked {
+    match terminal {
+        Some(terminal) => tokio::select! {
             word = signals.next() => word,
             () = terminal.suspend_key() => Asked::Suspend,
         },
-        _ => signals.next().await,
+        None => signals.next().await,
     }
 }
 
@@ -335,15 +340,14 @@ async fn wait(
     mut running: Running,
     signals: &mut Signals,
     grace: Duration,
-    raw: Option<&Raw>,
+    (terminal, raw): (Option<&Terminal>, Option<&Raw>),
 ) -> Report {
-    let terminal = running.terminal();
     let control = running.control();
     let mut suspended = Suspended::new(running.plan().preset);
     loop {
         tokio::select! {
             report = running.wait() => return report,
-            word = next(signals, terminal.as_ref(), raw) => match word {
+            word = next(signals, terminal) => match word {
                 // Whoever asks twice does not want to wait: a second stop destroys the jar.
                 Asked::End(signal) => running.stop(StoppedBy::Signal(signal), signal, grace),
                 Asked::Suspend => {
@@ -362,16 +366,14 @@ async fn wait(
                     }
                 }
                 Asked::Resize => {
-                    if let Some(terminal) = &terminal {
+                    if let Some(terminal) = terminal {
                         let (rows, columns) = terminal::size();
                         // Where the jar's terminal is gone, its end is on the way.
                         let _ = terminal.resize(rows, columns);
                     }
                 }
                 Asked::Continue => {
-                    if let Some(raw) = raw
-                        && !suspended.stays()
-                    {
+                    if let Some(raw) = raw {
                         // Where the terminal is gone, a hang-up says so.
                         let _ = raw.again();
                     }

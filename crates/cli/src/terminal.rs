@@ -5,7 +5,10 @@ use std::io;
 
 use rustix::{
     stdio::stdin,
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
+    termios::{
+        OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize,
+        tcsetattr,
+    },
 };
 
 use crate::job;
@@ -19,6 +22,14 @@ pub(crate) fn size() -> (u16, u16) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
         _ => USUAL,
     }
+}
+
+/// The key that suspends in the operator's terminal; none where there is none.
+pub(crate) fn suspend_key() -> Option<u8> {
+    let modes = tcgetattr(stdin()).ok()?;
+    let key = modes.special_codes[SpecialCodeIndex::VSUSP];
+    // 0 is none; termios(3).
+    (key != 0).then_some(key)
 }
 
 /// The operator's terminal in raw mode. Dropping it, also in a panic, restores it.

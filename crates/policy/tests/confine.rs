@@ -18,7 +18,7 @@ use belljar_policy::{
     manifest::{Bound, Place},
     policy::{Right as Granted, Said},
     seccomp::{self, Attempt, Call, Secrets, Verdict},
-    verified::{FileKind, Subject},
+    verified::{ExecutableKind, FileKind, Library, Subject},
 };
 use common::{as_root, found, machine, path, survey, true_program};
 
@@ -418,6 +418,57 @@ fn what_is_named_inside_of_a_known_secret_can_be_used_and_the_rest_of_it_not() {
         panic!("{starts:?}");
     };
     assert!(access(&plan, "/home/me/.ssh/true").is_some());
+}
+
+/// Its own tree is the program's, with what links of it lead to.
+#[test]
+fn a_program_opens_no_door_by_what_it_says_that_it_needs() {
+    for (needed, opens) in [
+        ("/home/me/.ssh", [false, false]),
+        ("/opt/plug", [false, false]),
+        ("/usr/lib/plug", [true, true]),
+    ] {
+        let mut verified = true_program();
+        let Subject::Program(program) = &mut verified.subject else {
+            panic!("a program");
+        };
+        for candidate in &mut program.candidates {
+            let executable = candidate.found.as_mut().unwrap();
+            let ExecutableKind::Elf {
+                libraries, runtime, ..
+            } = &mut executable.kind
+            else {
+                panic!("a program");
+            };
+            let library = Library {
+                path: path("/plug/lib/python3.11"),
+                file: found(needed, FileKind::Directory),
+            };
+            libraries.push(library.clone());
+            runtime.push(library);
+        }
+        for (policy, opens) in [Policy::strict(), Policy::minimal()].into_iter().zip(opens) {
+            let decided = confine::plan(&verified, &policy, &machine(), &process(Start::Executes));
+            let Ok(Decision::Plan(plan)) = decided else {
+                panic!("{decided:?}");
+            };
+            assert_eq!(access(&plan, needed).is_some(), opens, "{needed}");
+        }
+    }
+}
+
+#[test]
+fn a_link_of_one_secret_opens_no_other() {
+    let mut verified = true_program();
+    let place = "/home/me/.ssh/link";
+    survey(&mut verified, place, found("/etc/shadow", FileKind::File));
+    let policy = Policy::minimal().allow_read(place).unwrap();
+    let decided = confine::plan(&verified, &policy, &machine(), &process(Start::Stays));
+    let reason = invalid(decided);
+    assert!(
+        reason.contains("leads by a symbolic link to /etc/shadow"),
+        "{reason}"
+    );
 }
 
 #[test]

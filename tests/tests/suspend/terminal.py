@@ -7,21 +7,27 @@ import os, pty, select, signal, sys, termios, time
 
 
 def shell(command):
-    """Starts belljar, and has it go on once it has stopped and a line was typed."""
+    """Runs belljar in the foreground. Once it has stopped it goes on when a line was
+    typed: at once, or after a while in the background if that is `bg`."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     belljar = os.fork()
     if belljar == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
         os.execv(command[0], command)
-    # Keys are sent to the whole group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     while True:
         _, status = os.waitpid(belljar, os.WUNTRACED)
+        os.tcsetpgrp(0, os.getpid())
         if not os.WIFSTOPPED(status):
             print("seen: ended", os.waitstatus_to_exitcode(status), flush=True)
             return
         cooked = termios.tcgetattr(0)[3] & termios.ICANON
         print("seen: stopped", "cooked" if cooked else "raw", flush=True)
-        sys.stdin.readline()
+        if sys.stdin.readline() == "bg\n":
+            os.kill(belljar, signal.SIGCONT)
+            time.sleep(1)
+        os.tcsetpgrp(0, belljar)
         os.kill(belljar, signal.SIGCONT)
 
 

@@ -268,7 +268,9 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
                     let begun = Begun::ask(link, &mut job);
                     tokio::spawn(supervise(*job, begun));
                 }
-                Err(error) => job.refuse(&error),
+                Err(error) => {
+                    tokio::spawn(job.refuse(error));
+                }
             },
         }
     }

@@ -224,10 +224,16 @@ impl Terminal {
         sys::resize(&self.master, rows, columns)
     }
 
-    /// Waits until the key that suspends, ^Z as a rule, is typed into a stdin that is relayed
-    /// or inherited, while the jar's program itself has the foreground of the terminal and
-    /// has not turned the key off. The key does nothing there: the kernel stops no program
-    /// whom nobody would have go on. From the first call on the jar does not see it then.
+    /// Keeps a key from the jar, the one that suspends in the host's own terminal (26 for ^Z),
+    /// while it is the jar's too and the program itself has the foreground there: the kernel
+    /// stops no program whom nobody would have go on. A job of a shell in the jar still gets
+    /// it, and so does a program that has turned it off to read it; not one that only has a
+    /// handler for its signal. It is looked for in a stdin that is relayed or inherited.
+    pub fn keep_suspend_key(&self, key: u8) {
+        self.key.want(key);
+    }
+
+    /// Waits until that key is typed and kept. Nothing is lost where the wait is given up.
     pub async fn suspend_key(&self) {
         self.key.pressed().await;
     }

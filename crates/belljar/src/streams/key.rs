@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
 use tokio::sync::Notify;
@@ -15,20 +15,19 @@ use crate::sys;
 /// Whether it was pressed for the host.
 #[derive(Debug, Default)]
 pub(crate) struct Key {
-    /// Nobody is kept from a key that the host does not ask for.
-    wanted: AtomicBool,
+    /// The host's own, 0 for none. A guest can say which is its terminal's, and would have
+    /// any letter leave it for the host.
+    wanted: AtomicU8,
     pressed: Notify,
 }
 
 impl Key {
     /// Takes it out of what was typed, where it would suspend nobody; gives how much is left.
     pub(super) fn take_out(&self, master: &File, typed: &mut [u8]) -> usize {
-        if !self.wanted.load(Relaxed) {
+        let key = self.wanted.load(Relaxed);
+        if key == 0 || !typed.contains(&key) || !sys::is_key_for_nobody(master, key) {
             return typed.len();
         }
-        let Some(key) = sys::key_for_nobody(master) else {
-            return typed.len();
-        };
         let mut left = 0;
         for at in 0..typed.len() {
             if typed[at] != key {
@@ -36,14 +35,15 @@ impl Key {
                 left += 1;
             }
         }
-        if left < typed.len() {
-            self.pressed.notify_one();
-        }
+        self.pressed.notify_one();
         left
     }
 
+    pub(super) fn want(&self, key: u8) {
+        self.wanted.store(key, Relaxed);
+    }
+
     pub(super) async fn pressed(&self) {
-        self.wanted.store(true, Relaxed);
         self.pressed.notified().await;
     }
 }

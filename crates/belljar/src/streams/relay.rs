@@ -26,6 +26,11 @@ const BUFFER: usize = 64 * 1024;
 /// A relay calls nothing deep; its buffer is elsewhere.
 const STACK: usize = 64 * 1024;
 
+const EIO: i32 = 5;
+
+/// Until a terminal is looked at again.
+const NOT_OUR_TURN: Duration = Duration::from_millis(200);
+
 /// Ctrl-D: what ends the input of a terminal.
 const END_OF_TRANSMISSION: u8 = 4;
 
@@ -192,6 +197,11 @@ fn feed(mut source: File, target: &mut File, key: Option<&Key>) -> io::Result<sy
                 deliver(target, &buffer[..count])?;
             }
             Err(error) if passing(&error) => {}
+            // A terminal that is somebody else's for now: this process is in the background,
+            // as after `bg`, and its turn comes.
+            Err(error) if key.is_some() && error.raw_os_error() == Some(EIO) => {
+                std::thread::sleep(NOT_OUR_TURN);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -204,7 +214,6 @@ fn drain(
     stream: Stream,
     copied: &AtomicU64,
 ) -> io::Result<()> {
-    const EIO: i32 = 5;
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = match output.read(&mut buffer) {

@@ -81,7 +81,7 @@ pub(crate) async fn supervise(mut job: Job, begun: Begun) {
 
 /// Whoever launched it tells of it, and may try again. Where they gave the launch up, its
 /// end is told here.
-async fn failed(mut job: Job, failure: Failure, receipts: Option<super::Receipts>) {
+pub(super) async fn failed(mut job: Job, failure: Failure, receipts: Option<super::Receipts>) {
     let (nobody, _) = tokio::sync::oneshot::channel();
     let three = std::mem::take(&mut job.three);
     let failed = Attempt::Failed {

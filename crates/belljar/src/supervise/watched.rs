@@ -247,7 +247,7 @@ impl<'a> Watched<'a> {
             self.hit(Limit::Output, Edge::Soft);
         }
         for (what, count) in self.flood.rest() {
-            self.job.events.tell_of(what, count);
+            self.tell_denied(what, count);
         }
     }
 

@@ -142,8 +142,8 @@ pub(crate) fn resize(_: impl AsFd, _: u16, _: u16) -> io::Result<()> {
     unsupported()
 }
 
-pub(crate) fn key_for_nobody(_: impl AsFd) -> Option<u8> {
-    None
+pub(crate) fn is_key_for_nobody(_: impl AsFd, _: u8) -> bool {
+    false
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use super::signals::{Asked, Signals};
 use crate::{job, terminal::Raw, words};
 
 /// The answer where a belljar that stops would leave the jar to itself.
-const STAYS: &str = "the jar is paused; without a cgroup of its own belljar stays to watch it: ^Z once more has it go on, ^C ends it";
+const STAYS: &str = "without a cgroup of its own belljar stays to watch it";
 /// The answer where nobody would have a belljar that stops go on again.
-const ALONE: &str = "the jar is paused; no shell is there to have belljar go on, so it stays: ^Z once more has the jar go on, ^C ends it";
+const ALONE: &str = "no shell is there to have belljar go on, so it stays";
 
 /// Whether the jar is paused while belljar stays.
 #[derive(Debug)]
@@ -40,10 +40,6 @@ impl Suspended {
     ) -> Option<Asked> {
         if self.stays {
             self.stays = false;
-            if let Some(raw) = raw {
-                // Where the terminal is gone, a hang-up says so, here and below.
-                let _ = raw.again();
-            }
             // Where the jar has ended meanwhile, its outcome is on the way; here and below.
             let _ = control.resume().await;
             words::say("the jar goes on");
@@ -61,12 +57,10 @@ impl Suspended {
             // A plugin can have prepared a timer that lets it go on, and then nobody
             // would hold it to its limits.
             Ok(Freezer::Signals) if self.preset == Preset::Strict => {
-                self.stay(raw);
-                words::say(STAYS);
+                self.stay(STAYS, raw);
             }
             Ok(_) if !job::has_shell() => {
-                self.stay(raw);
-                words::say(ALONE);
+                self.stay(ALONE, raw);
             }
             Ok(_) => {
                 // One that came before the stop would be lost in it.
@@ -84,22 +78,24 @@ impl Suspended {
         None
     }
 
-    /// Until the jar goes on, keys are belljar's: ^C is to end it.
-    fn stay(&mut self, raw: Option<&Raw>) {
+    /// Says why, and what to do.
+    fn stay(&mut self, why: &str, raw: Option<&Raw>) {
         self.stays = true;
-        if let Some(raw) = raw {
-            let _ = raw.put_back();
-        }
-    }
-
-    pub(super) fn stays(&self) -> bool {
-        self.stays
+        // What is typed into a raw terminal waits for the jar.
+        let end = match raw {
+            Some(_) => "SIGTERM to belljar",
+            None => "^C",
+        };
+        words::say(&format!(
+            "the jar is paused; {why}: ^Z once more has it go on, {end} ends it"
+        ));
     }
 }
 
 /// Stops belljar until it is sent SIGCONT.
 fn stop(raw: Option<&Raw>) {
     if let Some(raw) = raw {
+        // Where the terminal is gone, a hang-up says so, here and below.
         let _ = raw.put_back();
     }
     if let Err(error) = kill_process(getpid(), Signal::STOP) {

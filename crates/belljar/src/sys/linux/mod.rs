@@ -156,15 +156,17 @@ pub(crate) fn resize(fd: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
     Ok(rustix::termios::tcsetwinsize(fd, size)?)
 }
 
-/// The key that suspends, where the leader of a pseudo-terminal's session would be sent a
-/// signal for it, seen from the host's side; `ioctl_tty(2)`.
-pub(crate) fn key_for_nobody(master: impl AsFd) -> Option<u8> {
+/// Whether this is the key that suspends in a pseudo-terminal, and the leader of its session
+/// would be sent a signal for it; seen from the host's side, `ioctl_tty(2)`.
+pub(crate) fn is_key_for_nobody(master: impl AsFd, key: u8) -> bool {
     use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr, tcgetpgrp, tcgetsid};
-    let modes = tcgetattr(&master).ok()?;
-    let leads = tcgetpgrp(&master).ok()? == tcgetsid(&master).ok()?;
-    let key = modes.special_codes[SpecialCodeIndex::VSUSP];
-    // 0 is none; termios(3).
-    (leads && modes.local_modes.contains(LocalModes::ISIG) && key != 0).then_some(key)
+    let Ok(modes) = tcgetattr(&master) else {
+        return false;
+    };
+    let suspends = modes.local_modes.contains(LocalModes::ISIG)
+        && modes.special_codes[SpecialCodeIndex::VSUSP] == key;
+    let leads = tcgetpgrp(&master).and_then(|group| Ok(group == tcgetsid(&master)?));
+    suspends && leads == Ok(true)
 }
 
 /// How much of a sized file system is taken.

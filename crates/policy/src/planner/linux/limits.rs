@@ -132,11 +132,11 @@ pub(super) fn rlimits(
     steps
 }
 
-/// What a bound on cores of 0 leaves, which nobody may raise to 1; core(5).
+/// What a hard limit on cores of 0 leaves, which is as it was found; core(5).
 pub(super) fn note(bounds: &Bounds) -> Option<String> {
     (bounds.core == 0).then(|| {
         "the hard limit on core dumps here is 0, and only 1 keeps the kernel from a program that core_pattern may name: \
-         where it names one, that is started outside of the jar with the memory of each program in it that crashes; \
+         where it names one, the kernel starts that on the machine, with the memory of each program held here that crashes; \
          start belljar where `ulimit -Hc` is at least 1"
             .to_owned()
     })

@@ -10,6 +10,7 @@ use super::{
     super::{
         super::program::{elsewhere, needs},
         landlock::{Access, Place},
+        root::in_system,
     },
     Process, Start,
 };
@@ -91,7 +92,8 @@ pub(super) fn of(
         _ => None,
     };
     if let Some(executable) = of_program {
-        by_name.extend(to_start(executable));
+        by_name.push(Wanted::of(&executable.file, false, true));
+        wanted.extend(needed(executable, facts));
         wanted.extend(LOADER.iter().filter_map(|path| named(path, Access::READ)));
     }
     for grant in &effective.grants {
@@ -213,16 +215,17 @@ fn minimal(facts: &HostFacts) -> impl Iterator<Item = Wanted> {
     top.chain(RESOLVER.iter().filter_map(|path| named(path, Access::READ)))
 }
 
-/// What a program needs to start: itself, its interpreter, its libraries.
-fn to_start(executable: &Executable) -> Vec<Wanted> {
-    let mut all = vec![Wanted::of(&executable.file, false, true)];
-    all.extend(
-        needs(executable)
-            .iter()
-            .chain(elsewhere(executable))
-            .map(|library| Wanted::of(&library.file, false, true)),
-    );
-    all
+/// What a program needs to start beside itself: its interpreter, its libraries, what its
+/// runtime keeps. Those of the system alone, and what is known of a runtime by its name: a
+/// program names the others itself and must not open a door by it.
+fn needed(executable: &Executable, facts: &HostFacts) -> Vec<Wanted> {
+    let needs = needs(executable);
+    needs
+        .iter()
+        .filter(|need| in_system(&need.file, facts))
+        .chain(elsewhere(executable))
+        .map(|need| Wanted::of(&need.file, false, true))
+        .collect()
 }
 
 /// Adds a place; where something is hidden in it, each of its entries instead.

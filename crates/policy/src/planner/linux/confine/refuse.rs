@@ -127,10 +127,12 @@ pub(super) fn grants(
             ));
         }
         // Who names what is hidden, or something in it, means it; a link may be anybody's.
-        let around = |path: &UnixPath| hidden.iter().find(|said| path.is_within(&said.value));
+        let unnamed = |said: &&Said<UnixPath>| {
+            found.is_ok_and(|found| found.path.is_within(&said.value))
+                && !grant.path.is_within(&said.value)
+        };
         if let Ok(found) = found
-            && let Some(secret) = around(&found.path)
-            && around(&grant.path).is_none()
+            && let Some(secret) = hidden.iter().find(unnamed)
         {
             reasons.push(format!(
                 "confine: {path} ({}) leads by a symbolic link to {}, which is hidden ({}); if you mean that place, grant \
