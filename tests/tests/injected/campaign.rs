@@ -13,7 +13,7 @@ use belljar_tests::{
     program_without_namespaces,
 };
 
-use super::judge::{Well, is_well, judge, same, taught};
+use super::judge::{Well, is_well, judge, next_launch, same, taught};
 
 /// No launch takes longer, whatever fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
@@ -185,7 +185,12 @@ impl Campaign {
             self.note(fault, &said(host, told.as_ref()), &wrong);
             return false;
         }
-        wrong.extend(self.goes_on(host, well));
+        let mut after = self.goes_on(host, well);
+        if self.parks && after == [had_by_the_next(fault)] {
+            // The child that waited for that launch had it, and was not seen to end yet.
+            after = self.goes_on(host, well);
+        }
+        wrong.extend(after);
         self.note(fault, &said(host, told.as_ref()), &wrong);
         wrong.is_empty()
     }
@@ -369,4 +374,14 @@ pub(crate) fn spread<T>(all: Vec<T>, extent: Extent) -> Vec<T> {
     };
     let step = (all.len() / wanted.max(1)).max(1) | 1;
     all.into_iter().step_by(step).collect()
+}
+
+/// What the next launch tells of a fault that its first process had before it.
+fn had_by_the_next(fault: Fault) -> String {
+    let errno = match (fault.actor, fault.how) {
+        (Actor::First, How::Instead(errno) | How::After(errno)) => errno,
+        _ => 0,
+    };
+    let step = "keep the jar's first process".to_owned();
+    next_launch(&Outcome::SetupFailed { step, errno })
 }

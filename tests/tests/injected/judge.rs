@@ -13,6 +13,11 @@ pub(crate) struct Well {
     pub(crate) descriptors: (usize, usize),
 }
 
+/// How another outcome than that of a host that is well is told.
+pub(crate) fn next_launch(outcome: &Outcome) -> String {
+    format!("the next launch: {outcome:?}")
+}
+
 /// Whether a launch without a fault went as it always does.
 pub(crate) fn is_well(told: Option<&Told>, well: &Well) -> Option<String> {
     match told {
@@ -25,7 +30,7 @@ pub(crate) fn is_well(told: Option<&Told>, well: &Well) -> Option<String> {
             output,
         }) => {
             if report.outcome != (Outcome::Exited { code: 0 }) {
-                Some(format!("the next launch: {:?}", report.outcome))
+                Some(next_launch(&report.outcome))
             } else if same(output) != well.output {
                 Some(format!("the next jar differs: {}", differs(output, well)))
             } else {
