@@ -1,24 +1,31 @@
-//! Machine uids that no other jar has: one byte of a file, locked while the
-//! jar lives. No daemon and no clean-up: the kernel lets go of a lock with the
-//! last descriptor; fcntl_locking(2), open file description locks.
+//! Machine uids that no other jar has: a file for each, locked while the jar
+//! lives. No daemon and no clean-up: the kernel lets go of a lock with the last
+//! descriptor; flock(2).
 //!
-//! There is more than one file: the kernel goes through all locks of one whenever a
-//! descriptor of it is closed, and each child of the launcher closes those of all jars.
+//! Locks of bytes in one file would do without many files. But the kernel goes through
+//! all of them whenever any descriptor of it is closed, and each child of the launcher
+//! closes those of all jars: beside 1,000 jars that took longer than a launch.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, OpenOptions},
     io,
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::OwnedFd,
         unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::Path,
 };
 
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
 const DIRECTORY: &str = "/run/belljar";
 
-/// So many uids in a row have their bytes in one file.
-const TOGETHER: u32 = 256;
+/// So many are taken in turn, others only beside as many jars: their files stay, some
+/// 1 KiB of kernel memory each.
+const IN_TURN: u32 = 4096;
 
 /// A uid and gid of the machine that one jar has alone.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Takes an unused one of `count` from `first` on. It starts looking at a
-    /// random place, so that a uid is not used again soon.
+    /// random place of the first 4096, so that a uid is not used again soon.
     pub(crate) fn take(first: u32, count: u32) -> io::Result<Self> {
         Self::take_in(
             Path::new(DIRECTORY),
@@ -42,11 +49,12 @@ impl Lease {
     fn take_in(directory: &Path, first: u32, count: u32, taken: &[u32]) -> io::Result<Self> {
         own(directory)?;
         let random = u32::from_le_bytes(super::random()?[..4].try_into().unwrap_or_default());
+        let in_turn = count.min(IN_TURN);
         let start = random
-            .checked_rem(count)
+            .checked_rem(in_turn)
             .ok_or(io::ErrorKind::InvalidInput)?;
-        for step in 0..count {
-            let offset = (start + step) % count;
+        let turn = (0..in_turn).map(|step| (start + step) % in_turn);
+        for offset in turn.chain(in_turn..count) {
             let Some(id) = first.checked_add(offset) else {
                 continue;
             };
@@ -54,12 +62,11 @@ impl Lease {
             if matches!(id, 0 | 65_534 | u32::MAX) || taken.contains(&id) {
                 continue;
             }
-            let file = open(directory, id / TOGETHER)?;
-            if lock_byte(&file, u64::from(id))? {
-                return Ok(Self {
-                    id,
-                    lock: file.into(),
-                });
+            let lock = open(directory, id)?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { id, lock }),
+                Err(Errno::WOULDBLOCK) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
         Err(io::Error::new(
@@ -96,37 +103,16 @@ fn own(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file of locks; every lease has an open file description of its own.
-fn open(directory: &Path, number: u32) -> io::Result<File> {
+/// Opens the file of a uid; every lease has an open file description of its own.
+fn open(directory: &Path, id: u32) -> io::Result<OwnedFd> {
     OpenOptions::new()
-        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(directory.join(format!("uids.{number}")))
-}
-
-fn lock_byte(file: &File, at: u64) -> io::Result<bool> {
-    let at = i64::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: at,
-        l_len: 1,
-        l_pid: 0,
-    };
-    // SAFETY: the descriptor is open, and F_OFD_SETLK reads one `struct flock`.
-    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
-    if result == 0 {
-        return Ok(true);
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
-        _ => Err(error),
-    }
+        .open(directory.join(format!("uid.{id}")))
+        .map(OwnedFd::from)
 }
 
 /// Users of the machine with a uid or gid in the range; passwd(5).
