@@ -4,6 +4,7 @@
 mod ahead;
 mod engine;
 mod job;
+mod link;
 mod trial;
 
 use std::{
@@ -21,7 +22,8 @@ use belljar_policy::{HostFacts, Policy, Refusal, Verified};
 pub use self::engine::{Parking, set_parking};
 pub(crate) use self::{
     ahead::{Again, Ahead, Early},
-    engine::{Begun, Engine, Link, News, NoScope, lock, parking},
+    engine::{Engine, lock, parking},
+    link::{Begun, Link, News, NoScope},
     trial::Came,
 };
 use crate::{

@@ -5,27 +5,25 @@
 //! one of its own at first use. No lock of the parent's is waited for there.
 
 use std::{
-    collections::HashMap,
     io,
     os::fd::OwnedFd,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, request};
+use belljar_plan::message::Request;
 use tokio::{
     runtime,
-    sync::{Mutex as AsyncMutex, OnceCell, mpsc, oneshot},
-    time::Instant,
+    sync::{mpsc, oneshot},
 };
 
+use super::link::{Begun, Link, NoScope, Scope};
 use crate::{
     events::{Bringing, Pump},
     supervise::{All, Job, supervise},
-    sys::{self, LauncherProcess, Lease, Packets, cgroup::ScopeError},
+    sys::{self, Lease, Packets},
 };
 
 /// Whether the launcher keeps a child with its namespaces made.
@@ -61,18 +59,6 @@ pub(crate) enum Command {
 
 /// A child that is wanted ahead, and what goes along.
 pub(crate) type Wanted = (Request, Vec<OwnedFd>);
-
-/// The cgroup of a launcher's scope, or why there is none.
-pub(crate) type Scope = Result<PathBuf, NoScope>;
-
-/// Why there is no scope.
-#[derive(Clone, Debug)]
-pub(crate) enum NoScope {
-    /// The launcher, or what asks for it, has ended, which says nothing of the machine.
-    Ended,
-    /// The machine gives none.
-    Refused(String),
-}
 
 /// How the rest of the process talks to the thread.
 #[derive(Clone, Debug)]
@@ -294,302 +280,6 @@ fn ready_with(living: &Mutex<Option<Arc<Link>>>, child: Option<Wanted>) -> io::R
     Ok(Arc::clone(living.insert(link)))
 }
 
-/// A jar that a launcher was asked for.
-#[derive(Debug)]
-pub(crate) struct Begun {
-    pub(crate) link: Arc<Link>,
-    pub(crate) number: u64,
-    pub(crate) news: mpsc::UnboundedReceiver<News>,
-    /// When it was asked.
-    pub(crate) asked: Instant,
-}
-
-impl Begun {
-    /// Asks the launcher, once its answers have somewhere to go.
-    fn ask(link: Arc<Link>, job: &mut Job) -> Self {
-        let (number, news) = link.enter();
-        let asked = Request {
-            jar: number,
-            ..job.request
-        };
-        link.send(asked, std::mem::take(&mut job.descriptors));
-        Self {
-            link,
-            number,
-            news,
-            asked: Instant::now(),
-        }
-    }
-}
-
-/// What the launcher said about one jar. Boxed, since a channel sets room for
-/// dozens aside, and a jar hears two.
-pub(crate) type News = Box<(Event, Vec<OwnedFd>)>;
-
-type Jars = HashMap<u64, mpsc::UnboundedSender<News>>;
-
-#[derive(Debug)]
-struct Packet {
-    bytes: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
-}
-
-/// Packets that did not fit into the socket at once; a task sends them.
-#[derive(Debug)]
-struct Outgoing {
-    queue: mpsc::UnboundedSender<Packet>,
-    /// So many have not been sent yet.
-    waiting: usize,
-}
-
-/// The connection to one launcher.
-#[derive(Debug)]
-pub(crate) struct Link {
-    socket: Packets,
-    outgoing: Mutex<Outgoing>,
-    /// Who is told about which jar; none once the launcher is lost.
-    jars: Mutex<Option<Jars>>,
-    next: AtomicU64,
-    /// The launcher's number, which is its own as long as nobody waits for it: whoever
-    /// goes by it, or waits, holds the lock.
-    launcher: AsyncMutex<u32>,
-    scope: OnceCell<Scope>,
-}
-
-impl Link {
-    /// Starts a launcher. Only on the thread that lives as long as the host.
-    fn start() -> io::Result<Arc<Self>> {
-        let (launcher, socket) = LauncherProcess::start()?;
-        let link = Self::over(Packets::new(socket)?, launcher.pid());
-        tracing::debug!(target: "belljar", pid = launcher.pid(), "launcher started");
-        tokio::spawn(read(Arc::clone(&link), launcher));
-        Ok(link)
-    }
-
-    fn over(socket: Packets, launcher: u32) -> Arc<Self> {
-        let (outgoing, queue) = mpsc::unbounded_channel();
-        let link = Arc::new(Self {
-            socket,
-            outgoing: Mutex::new(Outgoing {
-                queue: outgoing,
-                waiting: 0,
-            }),
-            jars: Mutex::new(Some(Jars::new())),
-            next: AtomicU64::new(1),
-            launcher: AsyncMutex::new(launcher),
-            scope: OnceCell::new(),
-        });
-        tokio::spawn(write(Arc::clone(&link), queue));
-        link
-    }
-
-    async fn scope(&self) -> Scope {
-        let ask = async || {
-            let launcher = self.launcher.lock().await;
-            match self.lives() {
-                true => sys::cgroup::ask_for_scope(*launcher)
-                    .await
-                    .map_err(|error| match error {
-                        ScopeError::Ended => NoScope::Ended,
-                        error => NoScope::Refused(error.to_string()),
-                    }),
-                false => Err(NoScope::Ended),
-            }
-        };
-        self.scope.get_or_init(ask).await.clone()
-    }
-
-    pub(crate) fn lives(&self) -> bool {
-        lock(&self.jars).is_some()
-    }
-
-    /// A number for a new jar, and what the launcher says about it; the end of
-    /// that means that the launcher is lost.
-    pub(crate) fn enter(&self) -> (u64, mpsc::UnboundedReceiver<News>) {
-        let number = self.next.fetch_add(1, Relaxed);
-        let (sender, receiver) = mpsc::unbounded_channel();
-        if let Some(jars) = lock(&self.jars).as_mut() {
-            jars.insert(number, sender);
-        }
-        (number, receiver)
-    }
-
-    /// Nobody listens for this jar any more.
-    pub(crate) fn leave(&self, number: u64) {
-        if let Some(jars) = lock(&self.jars).as_mut() {
-            jars.remove(&number);
-        }
-    }
-
-    /// Sends a request, with its descriptors in as many packets as it takes. It
-    /// never waits, and packets of two requests never mix.
-    pub(crate) fn send(&self, asked: Request, descriptors: Vec<OwnedFd>) {
-        let mut outgoing = lock(&self.outgoing);
-        for packet in packets(asked, descriptors) {
-            if outgoing.waiting == 0 {
-                match self.socket.send_now(&packet.bytes, &packet.descriptors) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(()) => continue,
-                    Err(error) => return self.refused(asked.jar, &error),
-                }
-            }
-            outgoing.waiting += 1;
-            // Where the launcher is lost, the reader tells every jar so.
-            let _ = outgoing.queue.send(packet);
-        }
-    }
-
-    /// The launcher can't be asked this, so it will not answer either.
-    fn refused(&self, jar: u64, error: &io::Error) {
-        tracing::warn!(target: "belljar", %error, "cannot ask the launcher");
-        self.leave(jar);
-    }
-
-    fn lost(&self) {
-        lock(&self.jars).take();
-        // Nothing more is sent: the task that would do it ends.
-        let (nowhere, _) = mpsc::unbounded_channel();
-        lock(&self.outgoing).queue = nowhere;
-    }
-
-    fn tell(&self, event: Event, descriptors: Vec<OwnedFd>) {
-        if let Some(jar) = lock(&self.jars)
-            .as_ref()
-            .and_then(|jars| jars.get(&event.jar))
-        {
-            // A jar whose supervision has ended hears nothing more.
-            let _ = jar.send(Box::new((event, descriptors)));
-        }
-    }
-}
-
-fn packets(asked: Request, mut descriptors: Vec<OwnedFd>) -> Vec<Packet> {
-    let mut packets = Vec::new();
-    let mut asked = asked;
-    loop {
-        let rest = descriptors.split_off(descriptors.len().min(DESCRIPTORS_PER_PACKET));
-        packets.push(Packet {
-            bytes: asked.to_bytes().to_vec(),
-            descriptors,
-        });
-        if rest.is_empty() {
-            return packets;
-        }
-        descriptors = rest;
-        asked.kind = request::MORE;
-    }
-}
-
-async fn write(link: Arc<Link>, mut queue: mpsc::UnboundedReceiver<Packet>) {
-    while let Some(packet) = queue.recv().await {
-        if let Err(error) = link.socket.send(&packet.bytes, &packet.descriptors).await {
-            tracing::debug!(target: "belljar", %error, "the launcher takes nothing more");
-            return;
-        }
-        lock(&link.outgoing).waiting -= 1;
-    }
-}
-
-async fn read(link: Arc<Link>, mut launcher: LauncherProcess) {
-    let mut buffer = [0; sys::PACKET];
-    loop {
-        match link.socket.receive(&mut buffer).await {
-            Ok((0, _)) => break,
-            Ok((length, descriptors)) => match buffer.get(..length).and_then(Event::from_bytes) {
-                Some(event) => link.tell(event, descriptors),
-                None => {
-                    tracing::warn!(target: "belljar", length, "no record came from the launcher");
-                }
-            },
-            Err(error) => {
-                tracing::warn!(target: "belljar", %error, "cannot hear the launcher");
-                break;
-            }
-        }
-    }
-    link.lost();
-    let _number = link.launcher.lock().await;
-    launcher.end();
-    tracing::warn!(target: "belljar", "launcher lost");
-}
-
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_travel_in_order_and_in_chunks() {
-        let descriptors: Vec<OwnedFd> = (0..600).map(|_| sys::nowhere().unwrap()).collect();
-        let asked = Request {
-            kind: request::LAUNCH,
-            jar: 7,
-            descriptors: 600,
-            ..Request::default()
-        };
-        let numbers: Vec<String> = descriptors.iter().map(|fd| format!("{fd:?}")).collect();
-        let packets = packets(asked, descriptors);
-        let sizes: Vec<usize> = packets
-            .iter()
-            .map(|packet| packet.descriptors.len())
-            .collect();
-        assert_eq!(sizes, [253, 253, 94]);
-        let kinds: Vec<u32> = packets
-            .iter()
-            .map(|packet| Request::from_bytes(&packet.bytes).unwrap().kind)
-            .collect();
-        assert_eq!(kinds, [request::LAUNCH, request::MORE, request::MORE]);
-        let sent: Vec<String> = packets
-            .iter()
-            .flat_map(|packet| packet.descriptors.iter().map(|fd| format!("{fd:?}")))
-            .collect();
-        assert_eq!(sent, numbers);
-    }
-
-    #[tokio::test]
-    async fn requests_that_do_not_fit_at_once_arrive_in_order_and_whole() {
-        const REQUESTS: u64 = 3000;
-        let (ours, theirs) = sys::connected_packets().unwrap();
-        sys::set_nonblocking(&theirs).unwrap();
-        let launcher = Packets::new(theirs).unwrap();
-        let link = Link::over(Packets::new(ours).unwrap(), 0);
-        for jar in 0..REQUESTS {
-            let asked = Request {
-                kind: request::SIGNAL,
-                jar,
-                ..Request::default()
-            };
-            link.send(asked, Vec::new());
-        }
-        assert!(lock(&link.outgoing).waiting > 0, "the socket took them all");
-        let mut buffer = [0; 4096];
-        for jar in 0..REQUESTS {
-            let (length, _) = launcher.receive(&mut buffer).await.unwrap();
-            assert_eq!(Request::from_bytes(&buffer[..length]).unwrap().jar, jar);
-        }
-        assert_eq!(lock(&link.outgoing).waiting, 0);
-    }
-
-    #[tokio::test]
-    async fn a_jar_that_cannot_be_asked_for_is_lost_at_once() {
-        let (ours, theirs) = sys::connected_packets().unwrap();
-        let link = Link::over(Packets::new(ours).unwrap(), 0);
-        drop(theirs);
-        let (jar, mut news) = link.enter();
-        let asked = Request {
-            kind: request::LAUNCH,
-            jar,
-            ..Request::default()
-        };
-        link.send(asked, Vec::new());
-        assert!(news.recv().await.is_none());
-    }
-
-    #[test]
-    fn a_request_without_descriptors_is_one_packet() {
-        assert_eq!(packets(Request::default(), Vec::new()).len(), 1);
-    }
 }
