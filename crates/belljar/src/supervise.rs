@@ -475,6 +475,11 @@ impl Job {
         };
         task::failed(self, failure, None).await;
     }
+
+    /// The launcher has ended.
+    pub(crate) async fn lost(self) {
+        task::failed(self, Failure::Lost, None).await;
+    }
 }
 
 /// The host's half of a job.

@@ -182,7 +182,7 @@ impl Engine {
     /// Launches a jar. A launcher that runs is asked from here, so that it works
     /// while the thread wakes up; the thread supervises.
     pub(crate) fn launch(&self, mut job: Box<Job>) {
-        let begun = self.living().map(|link| Begun::ask(link, &mut job));
+        let begun = self.living().and_then(|link| Begun::ask(link, &mut job));
         self.ask(Command::Launch(job, begun));
     }
 
@@ -215,7 +215,7 @@ impl Engine {
     }
 
     fn living(&self) -> Option<Arc<Link>> {
-        lock(&self.link).clone().filter(|link| link.lives())
+        lock(&self.link).clone().filter(|link| link.has_room())
     }
 
     fn ask(&self, command: Command) {
@@ -250,10 +250,14 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
                 tokio::spawn(supervise(*job, begun));
             }
             Command::Launch(mut job, None) => match ready(living) {
-                Ok(link) => {
-                    let begun = Begun::ask(link, &mut job);
-                    tokio::spawn(supervise(*job, begun));
-                }
+                Ok(link) => match Begun::ask(link, &mut job) {
+                    Some(begun) => {
+                        tokio::spawn(supervise(*job, begun));
+                    }
+                    None => {
+                        tokio::spawn(job.lost());
+                    }
+                },
                 Err(error) => {
                     tokio::spawn(job.refuse(error));
                 }
@@ -262,7 +266,7 @@ async fn serve(mut queue: mpsc::UnboundedReceiver<Command>, living: &Mutex<Optio
     }
 }
 
-/// The launcher that runs, or a new one. Only on the thread.
+/// The launcher that runs, or a new one; where that has enough jars too. Only on the thread.
 fn ready(living: &Mutex<Option<Arc<Link>>>) -> io::Result<Arc<Link>> {
     ready_with(living, None)
 }
@@ -270,9 +274,20 @@ fn ready(living: &Mutex<Option<Arc<Link>>>) -> io::Result<Arc<Link>> {
 /// The same, and a child asked for before anybody else can ask for anything.
 fn ready_with(living: &Mutex<Option<Arc<Link>>>, child: Option<Wanted>) -> io::Result<Arc<Link>> {
     let mut living = lock(living);
-    let link = match living.as_ref().filter(|link| link.lives()) {
-        Some(link) => Arc::clone(link),
-        None => Link::start()?,
+    let link = match &*living {
+        Some(link) if link.has_room() => Arc::clone(link),
+        Some(full) if full.lives() => match Link::start() {
+            Ok(link) => {
+                full.retire();
+                link
+            }
+            Err(error) => {
+                // Slower, but there is one.
+                tracing::warn!(target: "belljar", %error, "cannot start another launcher");
+                Arc::clone(full)
+            }
+        },
+        _ => Link::start()?,
     };
     if let Some((asked, descriptors)) = child {
         link.send(asked, descriptors);

@@ -34,20 +34,20 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Asks the launcher, once its answers have somewhere to go.
-    pub(super) fn ask(link: Arc<Link>, job: &mut Job) -> Self {
-        let (number, news) = link.enter();
+    /// Asks the launcher, once its answers have somewhere to go; not one that has ended.
+    pub(super) fn ask(link: Arc<Link>, job: &mut Job) -> Option<Self> {
+        let (number, news) = link.enter()?;
         let asked = Request {
             jar: number,
             ..job.request
         };
         link.send(asked, std::mem::take(&mut job.descriptors));
-        Self {
+        Some(Self {
             link,
             number,
             news,
             asked: Instant::now(),
-        }
+        })
     }
 }
 
@@ -67,7 +67,17 @@ pub(crate) enum NoScope {
 /// dozens aside, and a jar hears two.
 pub(crate) type News = Box<(Event, Vec<OwnedFd>)>;
 
-type Jars = HashMap<u64, mpsc::UnboundedSender<News>>;
+/// The jars of a launcher, by their numbers.
+#[derive(Debug, Default)]
+struct Jars {
+    told: HashMap<u64, mpsc::UnboundedSender<News>>,
+    /// Another launcher has those that come.
+    retired: bool,
+}
+
+/// A launcher has no more jars at once: what it holds for each is closed again in every
+/// child that it makes, so that launches would be slower by the number of jars.
+const MOST: usize = 256;
 
 #[derive(Debug)]
 struct Packet {
@@ -115,7 +125,7 @@ impl Link {
                 queue: outgoing,
                 waiting: 0,
             }),
-            jars: Mutex::new(Some(Jars::new())),
+            jars: Mutex::new(Some(Jars::default())),
             next: AtomicU64::new(1),
             launcher: AsyncMutex::new(launcher),
             scope: OnceCell::new(),
@@ -144,21 +154,48 @@ impl Link {
         lock(&self.jars).is_some()
     }
 
+    /// It lives, and may have one more jar.
+    pub(crate) fn has_room(&self) -> bool {
+        lock(&self.jars)
+            .as_ref()
+            .is_some_and(|jars| !jars.retired && jars.told.len() < MOST)
+    }
+
     /// A number for a new jar, and what the launcher says about it; the end of
-    /// that means that the launcher is lost.
-    pub(crate) fn enter(&self) -> (u64, mpsc::UnboundedReceiver<News>) {
+    /// that means that the launcher is lost. None where it has ended.
+    pub(crate) fn enter(&self) -> Option<(u64, mpsc::UnboundedReceiver<News>)> {
         let number = self.next.fetch_add(1, Relaxed);
         let (sender, receiver) = mpsc::unbounded_channel();
-        if let Some(jars) = lock(&self.jars).as_mut() {
-            jars.insert(number, sender);
-        }
-        (number, receiver)
+        let mut jars = lock(&self.jars);
+        jars.as_mut()?.told.insert(number, sender);
+        Some((number, receiver))
     }
 
     /// Nobody listens for this jar any more.
     pub(crate) fn leave(&self, number: u64) {
         if let Some(jars) = lock(&self.jars).as_mut() {
-            jars.remove(&number);
+            jars.told.remove(&number);
+        }
+        self.end_if_retired();
+    }
+
+    /// Another launcher has those jars that come; with the last of its own it ends.
+    pub(super) fn retire(&self) {
+        if let Some(jars) = lock(&self.jars).as_mut() {
+            jars.retired = true;
+        }
+        self.end_if_retired();
+    }
+
+    fn end_if_retired(&self) {
+        let mut jars = lock(&self.jars);
+        if jars
+            .as_ref()
+            .is_some_and(|jars| jars.retired && jars.told.is_empty())
+        {
+            // Whoever comes between finds none, and takes the other.
+            *jars = None;
+            self.socket.end();
         }
     }
 
@@ -196,7 +233,7 @@ impl Link {
     fn tell(&self, event: Event, descriptors: Vec<OwnedFd>) {
         if let Some(jar) = lock(&self.jars)
             .as_ref()
-            .and_then(|jars| jars.get(&event.jar))
+            .and_then(|jars| jars.told.get(&event.jar))
         {
             // A jar whose supervision has ended hears nothing more.
             let _ = jar.send(Box::new((event, descriptors)));
@@ -248,10 +285,14 @@ async fn read(link: Arc<Link>, mut launcher: LauncherProcess) {
             }
         }
     }
+    let retired = !link.lives();
     link.lost();
     let _number = link.launcher.lock().await;
     launcher.end();
-    tracing::warn!(target: "belljar", "launcher lost");
+    match retired {
+        true => tracing::debug!(target: "belljar", "launcher ended"),
+        false => tracing::warn!(target: "belljar", "launcher lost"),
+    }
 }
 
 #[cfg(test)]
@@ -315,7 +356,7 @@ mod tests {
         let (ours, theirs) = sys::connected_packets().unwrap();
         let link = Link::over(Packets::new(ours).unwrap(), 0);
         drop(theirs);
-        let (jar, mut news) = link.enter();
+        let (jar, mut news) = link.enter().unwrap();
         let asked = Request {
             kind: request::LAUNCH,
             jar,
@@ -323,6 +364,30 @@ mod tests {
         };
         link.send(asked, Vec::new());
         assert!(news.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_launcher_has_so_many_jars_and_a_retired_one_ends_with_its_last() {
+        let (ours, theirs) = sys::connected_packets().unwrap();
+        sys::set_nonblocking(&theirs).unwrap();
+        let launcher = Packets::new(theirs).unwrap();
+        let link = Link::over(Packets::new(ours).unwrap(), 0);
+        let jars: Vec<_> = (0..MOST).map(|_| link.enter().unwrap()).collect();
+        assert!(!link.has_room());
+        link.leave(jars[0].0);
+        assert!(link.has_room());
+        link.retire();
+        assert!(!link.has_room() && link.lives());
+        // One that was on its way to it is not lost.
+        let (late, _news) = link.enter().unwrap();
+        for (number, _) in &jars[1..] {
+            link.leave(*number);
+        }
+        assert!(link.lives());
+        link.leave(late);
+        assert!(!link.lives() && link.enter().is_none());
+        let (length, _) = launcher.receive(&mut [0; 64]).await.unwrap();
+        assert_eq!(length, 0, "the launcher is not told");
     }
 
     #[test]

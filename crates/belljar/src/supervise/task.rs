@@ -243,7 +243,8 @@ fn take_handles(connected: &mut Connected) -> Handles {
 
 /// Has the launcher make the beginning of the next jar while nobody waits.
 fn park(job: &Job, again: Option<Again>, link: &Link) {
-    let child = parking()
+    // The next launch may be another launcher's.
+    let child = (parking() && link.has_room())
         .then(|| Ahead::like(&job.plan))
         .flatten()
         .and_then(|ahead| ahead.request(&job.parked));

@@ -54,6 +54,12 @@ impl Packets {
             .await
     }
 
+    /// Lets both ends know that nothing more comes.
+    pub(crate) fn end(&self) {
+        // Where the other end is gone, it knows.
+        let _ = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Both);
+    }
+
     /// Receives one packet: its length, 0 at the end, and its descriptors. A
     /// packet that was cut short has length `usize::MAX`: it is no record.
     pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
