@@ -15,7 +15,7 @@ use belljar_policy::{
 
 use crate::{
     sys::{
-        facts::read_proc,
+        self,
         look::{self, EntryKind, Status},
     },
     verify::{program::SYSTEM, survey},
@@ -311,19 +311,29 @@ fn secrets() -> Vec<Place> {
     places
 }
 
-/// Every unix socket that has a path now; proc_net(5).
+/// Every unix socket that can be connected to by a path now.
 fn sockets() -> Vec<UnixPath> {
-    let table = read_proc("/proc/net/unix").unwrap_or_default();
-    let mut paths: Vec<UnixPath> = table
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_ascii_whitespace().nth(7))
-        .filter(|path| path.starts_with('/'))
-        .filter_map(|path| UnixPath::new(path).ok())
+    let paths = sys::bound::paths().unwrap_or_else(|_| sockets_of_table());
+    let mut paths: Vec<UnixPath> = paths
+        .into_iter()
+        .filter_map(|path| UnixPath::new(&String::from_utf8(path).ok()?).ok())
         .collect();
     paths.sort_unstable();
     paths.dedup();
     paths
+}
+
+/// The same where the kernel tells of them by its table alone; proc_net(5).
+fn sockets_of_table() -> Vec<Vec<u8>> {
+    let table = look::read_small("/proc/net/unix", 1 << 28).unwrap_or_default();
+    table
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            // An abstract name begins with an `@`.
+            let before = line.windows(2).position(|bytes| bytes == b" /")?;
+            Some(line[before + 1..].to_vec())
+        })
+        .collect()
 }
 
 /// The entries of a directory whose names are wanted, links not followed; none where there

@@ -1,6 +1,7 @@
 //! Linux: the launcher's process and socket, sealed files, leases of machine
 //! uids, and what `/proc` tells about a jar's tasks.
 
+pub(crate) mod bound;
 mod bounds;
 pub(crate) mod cgroup;
 pub(crate) mod confine;
