@@ -39,11 +39,13 @@ fn measure(
     // The first jar makes what every later one shares.
     let first = library.keep(idle, 2)?;
     let own = std::process::id();
-    let launcher = launcher(own).ok_or("this process has no launcher among its children")?;
-    let before = (private(own), private(launcher), memory());
+    let before = (private(own), of_all(&launchers(own)), memory());
     let kept = library.keep(idle, jars)?;
-    let after = (private(own), private(launcher), memory());
-    let inits: Vec<f64> = children(launcher).into_iter().filter_map(private).collect();
+    // There are others by now: none has more than so many jars.
+    let launchers = launchers(own);
+    let after = (private(own), of_all(&launchers), memory());
+    let below = launchers.iter().flat_map(|launcher| children(*launcher));
+    let inits: Vec<f64> = below.filter_map(private).collect();
     #[expect(clippy::cast_precision_loss, reason = "a number of jars is small")]
     let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) / jars as f64);
     let host = each(before.0, after.0);
@@ -55,7 +57,7 @@ fn measure(
     section.rows.push(single("host, growth a jar", host));
     section
         .rows
-        .push(single("launcher, growth a jar", launcher));
+        .push(single("launchers, growth a jar", launcher));
     section.rows.push(Row::new(
         "pid 1 of a jar, private pages",
         init.ok_or_else(unreadable).map(Some),
@@ -90,18 +92,23 @@ fn measure(
     Ok(())
 }
 
-/// The launcher is the child that runs from memory; seen only by who may look.
-fn launcher(own: u32) -> Option<u32> {
+/// What each of them keeps, together.
+fn of_all(processes: &[u32]) -> Option<f64> {
+    processes.iter().map(|process| private(*process)).sum()
+}
+
+/// Launchers are the children that run from memory; seen only by who may look.
+fn launchers(own: u32) -> Vec<u32> {
     let own_children = children(own);
     let in_memory = |pid: &u32| {
         std::fs::read_link(program(*pid))
             .is_ok_and(|path| path.as_os_str().to_string_lossy().contains("memfd:"))
     };
-    own_children
-        .iter()
-        .copied()
-        .find(in_memory)
-        .or_else(|| own_children.first().copied())
+    let seen: Vec<u32> = own_children.iter().copied().filter(in_memory).collect();
+    match seen.is_empty() {
+        true => own_children,
+        false => seen,
+    }
 }
 
 fn unreadable() -> String {

@@ -158,7 +158,12 @@ impl Link {
     pub(crate) fn has_room(&self) -> bool {
         lock(&self.jars)
             .as_ref()
-            .is_some_and(|jars| !jars.retired && jars.told.len() < MOST)
+            .is_some_and(|jars| !jars.retired && (jars.told.len() < MOST || self.in_scope()))
+    }
+
+    /// Jars have to be this launcher's: their cgroups lie in its scope.
+    fn in_scope(&self) -> bool {
+        matches!(self.scope.get(), Some(Ok(_)))
     }
 
     /// A number for a new jar, and what the launcher says about it; the end of
@@ -376,6 +381,12 @@ mod tests {
         assert!(!link.has_room());
         link.leave(jars[0].0);
         assert!(link.has_room());
+        let (last, _its) = link.enter().unwrap();
+        assert!(!link.has_room());
+        // Of one in a scope there is no other.
+        link.scope.set(Ok(PathBuf::from("/scope"))).unwrap();
+        assert!(link.has_room());
+        link.leave(last);
         link.retire();
         assert!(!link.has_room() && link.lives());
         // One that was on its way to it is not lost.
