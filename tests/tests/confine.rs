@@ -5,7 +5,10 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    os::{fd::AsRawFd as _, unix::process::ExitStatusExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{net::UnixListener, process::ExitStatusExt as _},
+    },
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -337,8 +340,11 @@ fn a_report_from_before_stays_where_nothing_is_started_and_is_replaced_else() {
         125,
         "cannot write the report to `/no/such/place/r.json`",
     );
+    let socket = room.path().join("socket");
+    let _bound = UnixListener::bind(&socket).expect("a socket");
+    let socket = socket.to_str().expect("text");
     fails(
-        &["--report", "/dev/null", "--", "true"],
+        &["--report", socket, "--", "true"],
         125,
         "not a regular file",
     );

@@ -311,9 +311,17 @@ fn secrets() -> Vec<Place> {
     places
 }
 
-/// Every unix socket that can be connected to by a path now.
+/// Every unix socket that can be connected to by a path now. A short table is read sooner
+/// than the kernel is asked, and whoever is in a jar may not ask it.
 fn sockets() -> Vec<UnixPath> {
-    let paths = sys::bound::paths().unwrap_or_else(|_| sockets_of_table());
+    const SHORT: usize = 16 * 1024;
+    let paths = match sockets_of_table(SHORT) {
+        Some(paths) => paths,
+        None => sys::bound::paths()
+            .ok()
+            .or_else(|| sockets_of_table(usize::MAX))
+            .unwrap_or_default(),
+    };
     let mut paths: Vec<UnixPath> = paths
         .into_iter()
         .filter_map(|path| UnixPath::new(&String::from_utf8(path).ok()?).ok())
@@ -323,17 +331,15 @@ fn sockets() -> Vec<UnixPath> {
     paths
 }
 
-/// The same where the kernel tells of them by its table alone; proc_net(5).
-fn sockets_of_table() -> Vec<Vec<u8>> {
-    let table = look::read_small("/proc/net/unix", 1 << 28).unwrap_or_default();
-    table
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            // An abstract name begins with an `@`.
-            let before = line.windows(2).position(|bytes| bytes == b" /")?;
-            Some(line[before + 1..].to_vec())
-        })
-        .collect()
+/// Those of the table of all; none where that has as many bytes; proc_net(5).
+fn sockets_of_table(bound: usize) -> Option<Vec<Vec<u8>>> {
+    let table = look::read_small("/proc/net/unix", bound).unwrap_or_default();
+    let lines = table.split(|byte| *byte == b'\n').filter_map(|line| {
+        // An abstract name begins with an `@`.
+        let before = line.windows(2).position(|bytes| bytes == b" /")?;
+        Some(line[before + 1..].to_vec())
+    });
+    (table.len() < bound).then(|| lines.collect())
 }
 
 /// The entries of a directory whose names are wanted, links not followed; none where there
