@@ -275,7 +275,7 @@ impl Lane {
     fn bound(self) -> Duration {
         match self {
             // Most of it are machines that boot.
-            Self::All => 20 * MINUTE,
+            Self::All => 30 * MINUTE,
             Self::Long => 240 * MINUTE,
         }
     }
