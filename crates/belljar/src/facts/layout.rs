@@ -317,7 +317,7 @@ fn sockets() -> Vec<UnixPath> {
     const SHORT: usize = 16 * 1024;
     let paths = match sockets_of_table(SHORT) {
         Some(paths) => paths,
-        None => sys::bound::paths()
+        None => sys::sockets::paths()
             .ok()
             .or_else(|| sockets_of_table(usize::MAX))
             .unwrap_or_default(),

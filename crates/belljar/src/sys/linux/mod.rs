@@ -1,7 +1,6 @@
 //! Linux: the launcher's process and socket, sealed files, leases of machine
 //! uids, and what `/proc` tells about a jar's tasks.
 
-pub(crate) mod bound;
 mod bounds;
 pub(crate) mod cgroup;
 pub(crate) mod confine;
@@ -19,6 +18,7 @@ mod packets;
 pub(crate) mod prober;
 mod project;
 mod size;
+pub(crate) mod sockets;
 mod tree;
 mod wait;
 
