@@ -75,6 +75,9 @@ struct Arguments {
     /// The launcher's program, where it can't be taken from a running one.
     #[arg(long, value_name = "FILE", hide = true)]
     launcher: Option<PathBuf>,
+    /// Launch this program once, and print after how many nanoseconds it ran.
+    #[arg(long, value_name = "FILE", hide = true)]
+    first: Option<PathBuf>,
     /// An empty Rust program, where there is no compiler.
     #[arg(long, value_name = "FILE", hide = true)]
     empty: Option<PathBuf>,
@@ -134,6 +137,11 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &Arguments) -> Result<(), String> {
+    if let Some(program) = &arguments.first {
+        let took = Library::start()?.once(program)?;
+        println!("{}", took[0].as_nanos());
+        return Ok(());
+    }
     let workshop = Workshop::open(arguments.empty.as_deref())?;
     let rounds = arguments
         .rounds

@@ -3,8 +3,12 @@
 
 use std::{
     path::Path,
+    process::Command,
+    thread::sleep,
     time::{Duration, Instant},
 };
+
+use belljar::{Parking, set_parking};
 
 use crate::{
     idle,
@@ -13,6 +17,13 @@ use crate::{
     output::{Row, Section, Verdict},
     sample::Samples,
 };
+
+/// How many hosts are started for their first launch.
+const HOSTS: usize = 31;
+
+/// Between two launches, so that a child that is made ahead is ready, and what the one before
+/// left is gone.
+const APART: Duration = Duration::from_millis(20);
 
 /// Keeps so many jars waiting, and launches so many others before and beside them.
 pub(crate) fn run(
@@ -37,9 +48,17 @@ pub(crate) fn run(
     section
 }
 
+/// Launches, without a child that was made ahead and with one.
+#[derive(Default)]
+struct Launches {
+    fresh: Samples,
+    parked: Samples,
+}
+
 struct Seen {
-    alone: Samples,
-    beside: Samples,
+    first: Samples,
+    alone: Launches,
+    beside: Launches,
     ended: Duration,
     threads: u64,
 }
@@ -52,22 +71,34 @@ fn measure(
 ) -> Result<Seen, String> {
     let library = library.as_ref().map_err(Clone::clone)?;
     idle::room_for(jars)?;
-    let launches = || -> Result<Samples, String> {
-        let mut samples = Samples::default();
+    let launches = || -> Result<Launches, String> {
+        let mut launches = Launches::default();
         for round in 0..rounds + 5 {
-            let took = library.once(noop)?;
+            // The first is made the same way, and leaves a child for the other or none.
+            let [fresh, parked] = [Parking::None, Parking::One].map(|parking| {
+                set_parking(parking);
+                library.once(noop)?;
+                sleep(APART);
+                set_parking(Parking::None);
+                let took = library.once(noop)?;
+                sleep(APART);
+                Ok::<_, String>(took[0])
+            });
+            let (fresh, parked) = (fresh?, parked?);
             if round >= 5 {
-                samples.push(took[0]);
+                launches.fresh.push(fresh);
+                launches.parked.push(parked);
             }
         }
-        Ok(samples)
+        Ok(launches)
     };
+    let first = first(noop)?;
     let alone = launches()?;
     let own = threads();
     let kept = library.keep(waits, jars)?;
     let threads = threads().saturating_sub(own);
     // Their start is behind all of them.
-    std::thread::sleep(Duration::from_secs(2));
+    sleep(Duration::from_secs(2));
     let beside = launches()?;
     let begun = Instant::now();
     let count = library.kill_all();
@@ -77,6 +108,7 @@ fn measure(
     }
     library.end(kept);
     Ok(Seen {
+        first,
         alone,
         beside,
         ended,
@@ -84,20 +116,58 @@ fn measure(
     })
 }
 
+/// The first launch of hosts that have only just begun.
+fn first(noop: &Path) -> Result<Samples, String> {
+    let own = std::env::current_exe().map_err(|error| format!("its own path: {error}"))?;
+    let mut samples = Samples::default();
+    for _ in 0..HOSTS {
+        let host = Command::new(&own).arg("--first").arg(noop).output();
+        let host = host.map_err(|error| format!("a host: {error}"))?;
+        let said = String::from_utf8_lossy(&host.stdout);
+        let took = said.trim().parse().map_err(|_| {
+            let complained = String::from_utf8_lossy(&host.stderr);
+            format!("a host said {said}{complained}")
+        })?;
+        samples.push(Duration::from_nanos(took));
+    }
+    Ok(samples)
+}
+
 impl Seen {
     fn tell(&self, jars: usize, section: &mut Section) {
-        let alone = self.alone.summary();
-        let beside = self.beside.summary();
-        let mut row = Row::new(format!("launch, beside {jars}"), Ok(beside));
-        row.compare(alone.map(|alone| alone.p50));
-        section
-            .rows
-            .push(Row::new("launch, no other jar", Ok(alone)));
-        section.rows.push(row);
-        let beside_alone = "launch to exec, beside all / alone";
-        section
-            .verdicts
-            .push(Verdict::ratio(beside_alone, Some(1.5), beside, alone));
+        let first = self.first.summary();
+        let alone = self.alone.fresh.summary();
+        let beside = self.beside.fresh.summary();
+        let to = alone.map(|alone| alone.p50);
+        for (name, summary) in [
+            ("launch, the first of a host".to_owned(), first),
+            ("launch, no other jar".to_owned(), alone),
+            (format!("launch, beside {jars}"), beside),
+            (
+                "child parked, no other jar".to_owned(),
+                self.alone.parked.summary(),
+            ),
+            (
+                format!("child parked, beside {jars}"),
+                self.beside.parked.summary(),
+            ),
+        ] {
+            let mut row = Row::new(name, Ok(summary));
+            row.compare(to);
+            section.rows.push(row);
+        }
+        section.verdicts.push(Verdict::ratio(
+            "launch to exec, beside all / the first of a host",
+            Some(1.5),
+            beside,
+            first,
+        ));
+        section.verdicts.push(Verdict::ratio(
+            "launch to exec, beside all / alone",
+            Some(1.5),
+            beside,
+            alone,
+        ));
         let ended = Some(self.ended.as_secs_f64());
         section
             .verdicts

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use belljar_plan::Preset;
@@ -315,12 +316,21 @@ fn secrets() -> Vec<Place> {
 /// than the kernel is asked, and whoever is in a jar may not ask it.
 fn sockets() -> Vec<UnixPath> {
     const SHORT: usize = 16 * 1024;
-    let paths = match sockets_of_table(SHORT) {
+    /// It was too long, and is not begun in vain again.
+    static LONG: AtomicBool = AtomicBool::new(false);
+    let table = match LONG.load(Relaxed) {
+        true => None,
+        false => sockets_of_table(SHORT),
+    };
+    let paths = match table {
         Some(paths) => paths,
-        None => sys::sockets::paths()
-            .ok()
-            .or_else(|| sockets_of_table(usize::MAX))
-            .unwrap_or_default(),
+        None => {
+            LONG.store(true, Relaxed);
+            sys::sockets::paths()
+                .ok()
+                .or_else(|| sockets_of_table(usize::MAX))
+                .unwrap_or_default()
+        }
     };
     let mut paths: Vec<UnixPath> = paths
         .into_iter()

@@ -77,7 +77,7 @@ struct Jars {
 
 /// A launcher has no more jars at once: what it holds for each is closed again in every
 /// child that it makes, so that launches would be slower by the number of jars.
-const MOST: usize = 256;
+const MOST: usize = 64;
 
 #[derive(Debug)]
 struct Packet {

@@ -36,7 +36,8 @@ pub(crate) fn paths() -> io::Result<Vec<Vec<u8>>> {
     let mut paths = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+        // Each part is there once the one before was taken; a launch waits for none.
+        let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::DONTWAIT)?;
         let messages = buffer.get(..length).ok_or(Errno::MSGSIZE)?;
         if take(messages, &mut paths)? {
             return Ok(paths);
