@@ -30,5 +30,5 @@ pub use tasks::{
     Ids, alive, children, command_line, descendants, ids, is_namespace_root, kill, task_with_word,
     wait_until,
 };
-pub use vm::{KernelName, Vm, VmCommand, VmEnd, VmResult, on_each, vm};
+pub use vm::{KernelName, Vm, VmCommand, VmEnd, VmResult, begun, on_each, vm};
 pub use worse::{in_a_container, program_without_namespaces, without_namespaces};

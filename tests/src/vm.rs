@@ -85,6 +85,16 @@ impl VmCommand {
     }
 }
 
+/// What a script in the machine waits with until so many jars have begun, however slow it is:
+/// in the cgroup of each are its first process and the guest's.
+#[must_use]
+pub fn begun(jars: u32) -> String {
+    format!(
+        "until [ $(find /sys/fs/cgroup -path '*/belljar-jar-*/cgroup.procs' -exec grep -c . {{}} ';' 2> /dev/null \
+         | grep -vc '^[01]$') -ge {jars} ]; do sleep 0.2; done"
+    )
+}
+
 /// How a command in the machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmEnd {

@@ -12,7 +12,7 @@ mod hogs;
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, broken_belljar, on_each, vm};
+use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, begun, broken_belljar, on_each, vm};
 use serde_json::Value;
 
 /// What is left of jars, which should be nothing.
@@ -351,11 +351,14 @@ fn shell_word(text: &str) -> String {
 
 fn leftovers(kernel: KernelName) {
     let killed = format!(
-        "mkdir /sys/fs/cgroup/other; belljar run --no-record -- sleep 100 & sleep 5; kill -9 $!; sleep 1; {LEFT} | wc -l;
-         belljar run --no-record -- true; {LEFT} | wc -l; ls -d /sys/fs/cgroup/other"
+        "mkdir /sys/fs/cgroup/other; belljar run --no-record -- sleep 100 & {}; kill -9 $!; \
+         until [ -z \"$(cat $({LEFT})/cgroup.procs)\" ]; do sleep 0.2; done; {LEFT} | wc -l;
+         belljar run --no-record -- true; {LEFT} | wc -l; ls -d /sys/fs/cgroup/other",
+        begun(1)
     );
     let beside = format!(
-        "belljar run --no-record -- sleep 8 & sleep 4; belljar run --no-record -- true; {LEFT} | wc -l; wait; {LEFT} | wc -l"
+        "belljar run --no-record -- sleep 100 & {}; belljar run --no-record -- true; {LEFT} | wc -l; kill $!; wait; {LEFT} | wc -l",
+        begun(1)
     );
     // A child is made in a cgroup ahead, which goes where the launch does not come.
     let refused = format!(
@@ -372,7 +375,8 @@ fn leftovers(kernel: KernelName) {
         let all = "/sys/fs/cgroup/belljar-all-*/cgroup.subtree_control /sys/fs/cgroup/cgroup.subtree_control";
         shell(&format!(
             "printf '[host]\\nmemory = \"1GiB\"\\n' > /tmp/all.toml;
-             (sleep 5; for at in {all}; do echo -{controller} > $at || echo kept >&2; done) & {}; echo +{controller} > /sys/fs/cgroup/cgroup.subtree_control",
+             ({}; for at in {all}; do echo -{controller} > $at || echo kept >&2; done) & {}; echo +{controller} > /sys/fs/cgroup/cgroup.subtree_control",
+            begun(1),
             run(words)
         ))
     };

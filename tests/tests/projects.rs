@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, on_each, vm};
+use belljar_tests::{KernelName, VmCommand, VmEnd, VmResult, begun, on_each, vm};
 use serde_json::Value;
 
 /// Makes a directory of a project of its own, 7, and tells the quota of that.
@@ -157,27 +157,31 @@ fn as_before(kernel: KernelName) {
         format!("belljar run --no-record --disk {limit} --write /disk/own -- sleep {seconds} &")
     };
     let two = format!(
-        "{} one=$!; {} sleep 3; {QUOTA}; wait $!; {QUOTA}; wait $one; {QUOTA}",
-        jar("8MiB", 20),
-        jar("2MiB", 10)
+        "{} one=$!; {} {}; {QUOTA}; wait $!; {QUOTA}; wait $one; {QUOTA}",
+        jar("8MiB", 40),
+        jar("2MiB", 10),
+        begun(2)
     );
     // Whoever takes a bound of its own meanwhile keeps it.
     let taken = format!(
-        "{} sleep 3; belljar-guest try_all quota=/disk,7,3000; wait; {QUOTA}",
-        jar("8MiB", 6)
+        "{} {}; belljar-guest try_all quota=/disk,7,3000; wait; {QUOTA}",
+        jar("8MiB", 10),
+        begun(1)
     );
     let killed = format!(
-        "{} sleep 3; kill -9 $!; sleep 1; belljar-guest try_all quota=/disk,7; ls /var/lib/belljar/projects | wc -l; \
+        "{} {}; kill -9 $!; sleep 1; belljar-guest try_all quota=/disk,7; ls /var/lib/belljar/projects | wc -l; \
          belljar run --no-record -- true; {QUOTA}",
-        jar("8MiB", 60)
+        jar("8MiB", 60),
+        begun(1)
     );
     let results = vm().on(kernel).disk(64 << 20).run(&[
         root(MAKE),
         root(&two),
         root("belljar-guest try_all quota=/disk,7,1024"),
         root(&format!(
-            "{} sleep 3; {QUOTA}; wait; {QUOTA}",
-            jar("8MiB", 6)
+            "{} {}; {QUOTA}; wait; {QUOTA}",
+            jar("8MiB", 10),
+            begun(1)
         )),
         root(&taken),
         root(&killed),

@@ -7,7 +7,7 @@ mod refusals;
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, need, vm};
+use belljar_tests::{KernelName, Need, VmCommand, VmEnd, VmResult, begun, need, vm};
 use serde_json::Value;
 
 const USUAL: [KernelName; 1] = [KernelName::Bookworm61];
@@ -17,7 +17,7 @@ const OTHERS: [KernelName; 2] = [KernelName::Backports612, KernelName::Sid];
 const GROWS: &str = "sh -c 'x=1234567890123456; while :; do x=$x$x; done'";
 
 /// Units and cgroups of jars that are left. systemd takes a moment for an empty one.
-const LEFT: &str = "for i in 1 2 3 4 5 6 7 8; do left=$(find /sys/fs/cgroup -name 'belljar-*'); \
+const LEFT: &str = "for i in $(seq 60); do left=$(find /sys/fs/cgroup -name 'belljar-*'); \
                     [ -n \"$left\" ] || break; sleep 0.5; done; echo \"left: $left\"";
 
 /// `belljar run`, its report, and what is left.
@@ -28,11 +28,11 @@ fn run(words: &str) -> String {
 }
 
 fn root(script: &str) -> VmCommand {
-    VmCommand::root(["sh", "-c", script]).within(Duration::from_secs(90))
+    VmCommand::root(["sh", "-c", script]).within(Duration::from_secs(180))
 }
 
 fn user(script: &str) -> VmCommand {
-    VmCommand::user(["sh", "-c", script]).within(Duration::from_secs(90))
+    VmCommand::user(["sh", "-c", script]).within(Duration::from_secs(180))
 }
 
 /// The report, where nothing is left.
@@ -80,8 +80,11 @@ fn long_other_kernels_are_asked_for_by_way_of_systemd_too() {
 fn asked_for(kernel: KernelName) {
     let bounded = run(&format!("--memory 32MiB --cpu 50% -- {GROWS}"));
     // The service's own cgroup stays as it is; what the launcher is in has another name.
-    let where_all_are = "belljar run --no-record --memory 32MiB -- sleep 4 & sleep 2; cat /proc/self/cgroup; \
-                             for pid in $(cat /proc/*/task/*/children); do cat /proc/$pid/cgroup; done | grep belljar | sort -u; wait";
+    let where_all_are = format!(
+        "belljar run --no-record --memory 32MiB -- sleep 100 & {}; cat /proc/self/cgroup; \
+             for pid in $(cat /proc/*/task/*/children); do cat /proc/$pid/cgroup; done | grep belljar | sort -u; kill $!; wait",
+        begun(1)
+    );
     let service = "systemd-run --quiet --wait --pipe --collect -p Delegate=yes";
     let delegated = format!(
         "{service} belljar run --no-record --report /tmp/report --memory 32MiB -- {GROWS} >&2; cat /tmp/report; {LEFT}"
@@ -95,14 +98,16 @@ fn asked_for(kernel: KernelName) {
         shell_word(&run(&format!("--memory 32MiB -- {GROWS}")))
     );
     let killed = format!(
-        "belljar run --no-record --memory 32MiB -- sleep 100 & sleep 3; \
+        "belljar run --no-record --memory 32MiB -- sleep 100 & {}; \
              find /sys/fs/cgroup -name 'belljar-*.scope' | wc -l; kill -9 $!; {LEFT}; \
-             systemctl list-units --all 'belljar-*' --no-legend | wc -l"
+             for i in $(seq 60); do units=$(systemctl list-units --all 'belljar-*' --no-legend); \
+             [ -n \"$units\" ] || break; sleep 0.5; done; echo \"units: $units\"",
+        begun(1)
     );
     let results = vm().on(kernel).with_systemd().run(&[
         root(&bounded),
         user(&bounded),
-        root(where_all_are),
+        root(&where_all_are),
         root(&delegated),
         root(&crowded),
         root(&outside),
@@ -133,7 +138,12 @@ fn asked_for(kernel: KernelName) {
     let crowded = ended_for_memory_by_the_kernel(&results[4]);
     assert!(tells_of_the_scope(&crowded), "{:?}", results[4]);
     ended_for_memory_by_the_kernel(&results[5]);
-    assert_eq!(results[6].text(), "1\nleft: \n0\n", "{:?}", results[6]);
+    assert_eq!(
+        results[6].text(),
+        "1\nleft: \nunits: \n",
+        "{:?}",
+        results[6]
+    );
     let doctor = results[7].text();
     assert!(
         doctor.contains("a scope that systemd is asked for"),
@@ -160,10 +170,12 @@ fn what_a_user_s_unit_was_delegated_is_used_and_nobody_is_asked() {
             "mv /run/user/1000/bus /run/user/1000/away; exec {run} --report /tmp/report -- {GROWS}"
         ));
         let units = "systemctl --user list-units --all 'belljar-*' --no-legend";
-        let where_jars_are =
-            format!("sleep 2; find /sys/fs/cgroup -name 'belljar-*' | sort; wait; {LEFT}; {units}");
+        let where_jars_are = format!(
+            "{}; find /sys/fs/cgroup -name 'belljar-*' | sort; wait; {LEFT}; {units}",
+            begun(1)
+        );
         let file = "[Unit]\\nDefaultDependencies=no\\n[Service]\\nType=oneshot\\nDelegate=memory cpu\\n\
-             ExecStart=/usr/bin/belljar run --no-record --memory 32MiB --cpu 50%%%% -- /usr/bin/sleep 4";
+             ExecStart=/usr/bin/belljar run --no-record --memory 32MiB --cpu 50%%%% -- /usr/bin/sleep 8";
         let results = vm().on(kernel).with_systemd().run(&[
             user(&format!(
                 "{bounded} >&2; mv /run/user/1000/away /run/user/1000/bus; \
@@ -171,7 +183,7 @@ fn what_a_user_s_unit_was_delegated_is_used_and_nobody_is_asked() {
             )),
             user(&format!(
                 "{} & {where_jars_are}",
-                delegated(&format!("exec {run} -- sleep 4"))
+                delegated(&format!("exec {run} -- sleep 8"))
             )),
             user(&format!(
                 "at=$HOME/.config/systemd/user; mkdir -p $at; printf '{file}' > $at/host.service; \
@@ -251,9 +263,12 @@ fn scopes_that_nobody_is_in_are_stopped_by_the_next_belljar() {
                 "echo $(systemctl {of} list-units --all 'belljar-*' --no-legend --plain | awk '{{ print $1, $3 }}')"
             );
             format!(
-                "sh -c 'sleep 0.1 & exec sleep 40' & parent=$!; sleep 1; child=$(cat /proc/$parent/task/$parent/children); \
-                 sleep 60 & other=$!; {}; {}; sleep 12; {units}; \
-                 belljar run --no-record --require memory=kernel --memory 32MiB -- sleep 2; sleep 1; {units}; kill $other $parent",
+                "sh -c 'sleep 0.1 & exec sleep 150' & parent=$!; child=$(cat /proc/$parent/task/$parent/children); \
+                 until grep -q '^State:.Z' /proc/$child/status; do sleep 0.2; child=$(cat /proc/$parent/task/$parent/children); done; \
+                 sleep 150 & other=$!; {}; {}; sleep 12; {units}; \
+                 belljar run --no-record --require memory=kernel --memory 32MiB -- sleep 2; \
+                 for i in $(seq 60); do [ \"$({units})\" != \"belljar-other.scope active\" ] || break; sleep 0.5; done; \
+                 {units}; kill $other $parent",
                 scope(of, "belljar-left.scope", "$child"),
                 scope(of, "belljar-other.scope", "$other"),
             )

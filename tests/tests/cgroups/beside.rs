@@ -1,7 +1,7 @@
 //! What a jar has beside others: weights, processors of its own, memory that it is
 //! slowed above.
 
-use belljar_tests::{KernelName, vm};
+use belljar_tests::{KernelName, begun, vm};
 
 use super::{run, shell, told};
 
@@ -10,7 +10,7 @@ const JAR: &str = "/sys/fs/cgroup/belljar-jar-*";
 
 pub(super) fn beside(kernel: KernelName) {
     // Both want the one processor that both may have, all the time; looked at while both run.
-    let spin = "timeout 12 sh -c 'while :; do :; done'";
+    let spin = "sh -c 'while :; do :; done'";
     let both = |heavy: u32, light: u32| {
         let one = |weight: u32| {
             format!("belljar run --no-record --cpuset 0 --cpu-weight {weight} -- {spin}")
@@ -19,9 +19,10 @@ pub(super) fn beside(kernel: KernelName) {
             "for at in {JAR}; do echo $(cat $at/cpu.weight) $(grep usage_usec $at/cpu.stat); done"
         );
         shell(&format!(
-            "{} & {} & until [ $(ls -d {JAR} | wc -l) = 2 ]; do sleep 0.2; done; sleep 2; {look}; sleep 4; {look}; wait",
+            "{} & one=$!; {} & two=$!; {}; sleep 2; {look}; sleep 4; {look}; kill $one $two; wait",
             one(heavy),
             one(light),
+            begun(2),
         ))
     };
     let rest = [
@@ -30,13 +31,15 @@ pub(super) fn beside(kernel: KernelName) {
         ),
         "belljar run --cpuset 0-99 -- true; belljar run --cpuset x -- true".to_owned(),
         format!(
-            "belljar run --no-record --memory 200MiB --memory-high 24MiB --wall 10s -- sh -c 'x=1234567890123456; while :; do x=$x$x; done' & \
-             sleep 6; cat {JAR}/memory.high; grep '^high' {JAR}/memory.events; wait"
+            "belljar run --no-record --memory 200MiB --memory-high 24MiB --wall 60s -- sh -c 'x=1234567890123456; while :; do x=$x$x; done' & \
+             until grep -q '^high [1-9]' {JAR}/memory.events; do sleep 0.2; done; \
+             cat {JAR}/memory.high; grep '^high' {JAR}/memory.events; kill $!; wait"
         ),
         format!(
             "belljar run --io-weight 20 -- true; for disk in /sys/block/*; do [ \"$(basename $disk)\" = vda ] || continue; \
              echo \"$(cat $disk/dev) enable=1\" > /sys/fs/cgroup/io.cost.qos; done; \
-             belljar run --no-record --io-weight 20 -- sleep 5 & sleep 3; cat {JAR}/io.weight; wait"
+             belljar run --no-record --io-weight 20 -- sleep 100 & {}; cat {JAR}/io.weight; kill $!; wait",
+            begun(1)
         ),
     ];
     let mut commands = vec![both(800, 50), both(100, 100)];
@@ -116,9 +119,10 @@ pub(super) fn read(kernel: KernelName) {
             "for at in {JAR}; do echo $(cat $at/io.weight) $(grep -o 'rbytes=[0-9]*' $at/io.stat); done"
         );
         shell(&format!(
-            "{} & one=$!; {} & two=$!; until [ $(ls -d {JAR} | wc -l) = 2 ]; do sleep 0.2; done; sleep 3; {look}; sleep 5; {look}; kill $one $two; wait",
+            "{} & one=$!; {} & two=$!; {}; sleep 3; {look}; sleep 5; {look}; kill $one $two; wait",
             one(heavy, "one"),
             one(light, "two"),
+            begun(2),
         ))
     };
     let results = vm().on(kernel).processors(2).disk(32 << 20).run(&[

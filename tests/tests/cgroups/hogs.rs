@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use belljar_tests::{KernelName, VmCommand, VmResult, on_each, vm};
+use belljar_tests::{KernelName, VmCommand, VmResult, begun, on_each, vm};
 
 /// A hog with these words, once it runs, and what is done beside it.
 fn beside(hog: &str, work: &str) -> VmCommand {
     let script = format!(
-        "(belljar run --no-record {hog}) > /tmp/hog 2>&1 & \
-         until [ -n \"$(ls -d /sys/fs/cgroup/belljar-jar-* 2> /dev/null)\" ]; do sleep 0.1; done; sleep 2; \
-         {work}; touch /tmp/enough; kill %1; grep 'limit reached' /tmp/hog >&2; wait; rm -rf /tmp/enough /disk/hog /disk/work; mkdir -p /disk/hog /disk/work; chmod 777 /disk/hog /disk/work"
+        "(belljar run --no-record {hog}) > /tmp/hog 2>&1 & {}; sleep 2; \
+         {work}; touch /tmp/enough; kill %1; grep 'limit reached' /tmp/hog >&2; wait; rm -rf /tmp/enough /disk/hog /disk/work; mkdir -p /disk/hog /disk/work; chmod 777 /disk/hog /disk/work",
+        begun(1)
     );
     VmCommand::root(["sh", "-c", &script]).within(Duration::from_secs(120))
 }
@@ -51,8 +51,8 @@ fn kept_from_a_hog(kernel: KernelName) {
                      wall=$(grep -o '\"wall_ns\": [0-9]*' /tmp/r | head -n 1 | grep -o '[0-9]*$'); \
                      echo $(( ($used) * 100 / $wall ))";
     let grows = "sh -c 'x=1234567890123456; while :; do x=$x$x; done'";
-    // How much of it a neighbour could hold.
-    let holds = "belljar run --no-record --memory 100MiB -- belljar-guest bomb memory=60 | grep -v 'so far' | cut -d' ' -f2";
+    // How much of it a neighbour could hold, once a hog was ended for what it took.
+    let holds = "until grep -q 'limit reached' /tmp/hog; do sleep 0.2; done; belljar run --no-record --memory 100MiB -- belljar-guest bomb memory=60 | grep -v 'so far' | cut -d' ' -f2";
     let forks = "-- sh -c 'while :; do sleep 100 & done'";
     let tasks = "belljar run --no-record --processes 200 -- belljar-guest bomb tasks=100 | grep -v 'so far' | cut -d' ' -f2";
     let writes = "--write /disk/hog -- sh -c 'while :; do dd if=/dev/zero of=/disk/hog/file bs=256k count=8 conv=fsync; done'";
@@ -66,7 +66,7 @@ fn kept_from_a_hog(kernel: KernelName) {
             beside(spins, share),
             // It is ended again and again, and its neighbour is not.
             beside(
-                &format!("--memory 48MiB -- true; until [ -e /tmp/enough ]; do belljar run --no-record --memory 48MiB -- {grows}; done"),
+                &format!("--memory 48MiB -- sleep 1; until [ -e /tmp/enough ]; do belljar run --no-record --memory 48MiB -- {grows}; done"),
                 holds,
             ),
             beside(&format!("--processes 30 {forks}"), tasks),

@@ -193,6 +193,10 @@ fn nobody_is_asked_by_an_address_of_the_environment() {
     });
 }
 
+/// Until a manager that stood still has done what came meanwhile.
+const AWAKE: &str =
+    "until systemctl --user show-environment > /dev/null 2>&1; do sleep 1; done; sleep 1";
+
 /// Of a manager that is late what it was asked for is there when nobody is any more: it keeps
 /// no unit of that.
 #[test]
@@ -204,14 +208,14 @@ fn a_bus_that_says_nothing_is_waited_for_five_seconds_and_a_manager_for_ten() {
                  {LEFT}; systemctl list-units --all 'belljar-*' --no-legend"
             )),
             user(&format!(
-                "kill -STOP $PPID; {BOTH}; kill -CONT $PPID; sleep 1; \
-                 {LEFT}; systemctl --user list-units --all 'belljar-*' --no-legend"
+                "kill -STOP $PPID; {BOTH}; kill -CONT $PPID; \
+                 {AWAKE}; {LEFT}; systemctl --user list-units --all 'belljar-*' --no-legend"
             )),
             // Whether a launcher that still is there then is moved is the manager's affair.
             user(&format!(
                 "kill -STOP $PPID; belljar run --no-record --memory 32MiB -- sleep 12 & \
                  sleep 13; kill -CONT $PPID; wait $!; echo \"status $?\"; \
-                 {LEFT}; systemctl --user list-units --all 'belljar-*' --no-legend"
+                 {AWAKE}; {LEFT}; systemctl --user list-units --all 'belljar-*' --no-legend"
             )),
         ]);
         assert_eq!(results[2].text(), "status 0\nleft: \n", "{:?}", results[2]);
