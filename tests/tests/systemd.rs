@@ -263,8 +263,8 @@ fn scopes_that_nobody_is_in_are_stopped_by_the_next_belljar() {
                 "echo $(systemctl {of} list-units --all 'belljar-*' --no-legend --plain | awk '{{ print $1, $3 }}')"
             );
             format!(
-                "sh -c 'sleep 0.1 & exec sleep 150' & parent=$!; child=$(cat /proc/$parent/task/$parent/children); \
-                 until grep -q '^State:.Z' /proc/$child/status; do sleep 0.2; child=$(cat /proc/$parent/task/$parent/children); done; \
+                "sh -c 'sleep 0.1 & exec sleep 150' & parent=$!; child=; \
+                 until grep -q '^State:.Z' /proc/$child/status 2> /dev/null; do sleep 0.2; child=$(echo $(cat /proc/$parent/task/$parent/children)); done; \
                  sleep 150 & other=$!; {}; {}; sleep 12; {units}; \
                  belljar run --no-record --require memory=kernel --memory 32MiB -- sleep 2; \
                  for i in $(seq 60); do [ \"$({units})\" != \"belljar-other.scope active\" ] || break; sleep 0.5; done; \
