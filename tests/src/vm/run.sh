@@ -51,6 +51,14 @@ if [ -e /machine/systemd ]; then
     }
 fi
 
+# What each task is at whose command has no time left: where it waits, and in which call.
+tasks() {
+    for task in /proc/[0-9]*/task/*; do
+        [ -e "$task/exe" ] || continue
+        echo "$task $(cat "$task/comm") $(grep '^State' "$task/status") $(cat "$task/wchan" "$task/syscall" | tr '\n' ' ')"
+    done
+}
+
 # run UID HOME BOUND WORDS…: one command, and what became of it.
 number=0
 run() {
@@ -64,6 +72,7 @@ run() {
     (
         sleep "$bound"
         : > late
+        tasks >> err
         end
     ) < /dev/null > /dev/null 2>&1 3>&- &
     watchdog=$!
