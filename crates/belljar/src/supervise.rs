@@ -126,7 +126,7 @@ impl Control {
         if self.0.send(Asked::Pause(wall, reply)).is_err() {
             return Err(PauseError::Ended);
         }
-        done.await.unwrap_or(Err(PauseError::Ended))
+        self.answer(done).await.unwrap_or(Err(PauseError::Ended))
     }
 
     /// Has a paused jar go on; one that goes on already does so.
@@ -138,7 +138,17 @@ impl Control {
         if self.0.send(Asked::Resume(reply)).is_err() {
             return Err(PauseError::Ended);
         }
-        done.await.map_err(|_| PauseError::Ended)
+        self.answer(done).await.ok_or(PauseError::Ended)
+    }
+
+    /// What is answered to a request; none where the jar has ended. One that was on its way
+    /// as the last listened stays where it is, neither taken nor dropped.
+    async fn answer<T>(&self, mut done: oneshot::Receiver<T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = &mut done => answer.ok(),
+            () = self.0.closed() => done.try_recv().ok(),
+        }
     }
 
     /// Has the jar looked at before it would be by itself.
@@ -151,7 +161,7 @@ impl Control {
     pub async fn sample(&self) -> Option<Sample> {
         let (reply, done) = oneshot::channel();
         self.0.send(Asked::Look(Some(reply))).ok()?;
-        done.await.ok()
+        self.answer(done).await
     }
 
     /// Has other values of limits hold for the jar from now on. What a [`Bound`] does
@@ -176,7 +186,7 @@ impl Control {
         if self.0.send(Asked::Limits(update)).is_err() {
             return Err(UpdateError::Ended);
         }
-        done.await.unwrap_or(Err(UpdateError::Ended))
+        self.answer(done).await.unwrap_or(Err(UpdateError::Ended))
     }
 }
 
@@ -514,5 +524,44 @@ impl Running {
             ended: half.ended,
             engine,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    /// A request is on its way while its jar ends: it is neither taken nor dropped.
+    fn ends_as_nobody_listens<T>(ask: impl AsyncFnOnce(Control) -> T) -> T {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let mut answer = pin!(ask(Control(sender)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(answer.as_mut().poll(&mut context).is_pending());
+        receiver.close();
+        match answer.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => panic!("it waits for ever"),
+        }
+    }
+
+    #[test]
+    fn who_asks_as_the_jar_ends_does_not_wait_for_ever() {
+        let paused = ends_as_nobody_listens(async |control| control.pause(Wall::Runs).await);
+        assert!(matches!(paused, Err(PauseError::Ended)), "{paused:?}");
+        let goes_on = ends_as_nobody_listens(async |control| control.resume().await);
+        assert!(matches!(goes_on, Err(PauseError::Ended)), "{goes_on:?}");
+        assert!(ends_as_nobody_listens(async |control| control.sample().await).is_none());
+        let bound = Bound {
+            hard: Some(1 << 30),
+            ..Bound::default()
+        };
+        let limits = [(Limit::Memory, bound)];
+        let changed = ends_as_nobody_listens(async |control| control.update_limits(&limits).await);
+        assert!(matches!(changed, Err(UpdateError::Ended)), "{changed:?}");
     }
 }

@@ -209,6 +209,21 @@ fn a_signal_reaches_the_main_process() {
 }
 
 #[test]
+fn a_jar_that_nobody_has_hold_of_is_ended_when_that_is_asked_for() {
+    let host = Host::start();
+    let _stays = host.launch(7, &shell("exec sleep 60"));
+    let (stays, _) = host.started();
+    let _launch = host.launch(8, &shell("setsid sleep 61 & exec sleep 60"));
+    drop(host.started());
+    // Nor is there a jar 9.
+    host.end(9);
+    host.end(8);
+    let ended = host.ended();
+    assert_eq!((ended.jar, ended.init_status), (8, 9), "{ended:?}");
+    assert!(host.children().contains(&stays.pid));
+}
+
+#[test]
 fn killing_pid_1_ends_the_jar_without_a_record() {
     let host = Host::start();
     let launch = host.launch(1, &shell("setsid sleep 61 & exec sleep 60"));

@@ -15,7 +15,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, Signal, geteuid, getrlimit};
 
 use crate::ahead::Ahead;
-use crate::calls::{self, epoll, madvise, mmap_anonymous, pipe_with, setrlimit};
+use crate::calls::{self, epoll, madvise, mmap_anonymous, pidfd_send_signal, pipe_with, setrlimit};
 use crate::channel::{self, Descriptors, Wait};
 use crate::clone::{self, Cgroup, Ids, Kind};
 use crate::init::LIFELINE;
@@ -212,6 +212,14 @@ impl Launcher {
             request::SIGNAL => {
                 self.descriptors.clear();
                 self.forward(&request);
+                Ok(())
+            }
+            request::END => {
+                self.descriptors.clear();
+                if let Some(entry) = self.table.jar(request.jar) {
+                    // One that is gone already is told of as any other.
+                    let _ = pidfd_send_signal(&entry.made.pidfd, Signal::KILL);
+                }
                 Ok(())
             }
             request::PARK => {

@@ -76,6 +76,8 @@ pub mod request {
     /// plan has one), with what it may do of that plan done. Where it carries a cgroup,
     /// it carries no plan, and the child is for the launch that carries the same one.
     pub const PARK: u32 = 5;
+    /// Kill a jar, of which nobody else has hold.
+    pub const END: u32 = 6;
 }
 
 /// Who gets a signal.

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, request};
+use belljar_plan::message::{DESCRIPTORS_PER_PACKET, Event, Request, event, request};
 use tokio::{
     sync::{Mutex as AsyncMutex, OnceCell, mpsc},
     time::Instant,
@@ -236,12 +236,20 @@ impl Link {
     }
 
     fn tell(&self, event: Event, descriptors: Vec<OwnedFd>) {
-        if let Some(jar) = lock(&self.jars)
+        // There was no room for its descriptor, so that nobody has hold of it.
+        let lost = event.kind == event::STARTED && descriptors.is_empty();
+        // A jar whose supervision has ended hears nothing more.
+        let heard = lock(&self.jars)
             .as_ref()
             .and_then(|jars| jars.told.get(&event.jar))
-        {
-            // A jar whose supervision has ended hears nothing more.
-            let _ = jar.send(Box::new((event, descriptors)));
+            .is_some_and(|jar| jar.send(Box::new((event, descriptors))).is_ok());
+        if event.kind == event::STARTED && (lost || !heard) {
+            let end = Request {
+                kind: request::END,
+                jar: event.jar,
+                ..Request::default()
+            };
+            self.send(end, Vec::new());
         }
     }
 }
@@ -266,8 +274,9 @@ fn packets(asked: Request, mut descriptors: Vec<OwnedFd>) -> Vec<Packet> {
 async fn write(link: Arc<Link>, mut queue: mpsc::UnboundedReceiver<Packet>) {
     while let Some(packet) = queue.recv().await {
         if let Err(error) = link.socket.send(&packet.bytes, &packet.descriptors).await {
-            tracing::debug!(target: "belljar", %error, "the launcher takes nothing more");
-            return;
+            // What comes behind may be taken all the same, unless the launcher is lost.
+            let asked = Request::from_bytes(&packet.bytes).unwrap_or_default();
+            link.refused(asked.jar, &error);
         }
         lock(&link.outgoing).waiting -= 1;
     }
@@ -369,6 +378,48 @@ mod tests {
         };
         link.send(asked, Vec::new());
         assert!(news.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_jar_that_nobody_has_hold_of_is_ended() {
+        let (ours, theirs) = sys::connected_packets().unwrap();
+        sys::set_nonblocking(&theirs).unwrap();
+        let launcher = Packets::new(theirs).unwrap();
+        let link = Link::over(Packets::new(ours).unwrap(), 0);
+        let asked_to_end = async |jar| {
+            let mut buffer = [0; 4096];
+            let (length, _) = launcher.receive(&mut buffer).await.unwrap();
+            let asked = Request::from_bytes(&buffer[..length]).unwrap();
+            assert_eq!((asked.kind, asked.jar), (request::END, jar));
+        };
+        let started = |jar| Event {
+            kind: event::STARTED,
+            jar,
+            ..Event::default()
+        };
+        // There was no room for its descriptor.
+        let (jar, mut news) = link.enter().unwrap();
+        link.tell(started(jar), Vec::new());
+        asked_to_end(jar).await;
+        assert!(news.recv().await.unwrap().1.is_empty());
+        // Nobody waits for it any more.
+        link.leave(jar);
+        link.tell(started(jar), vec![sys::nowhere().unwrap()]);
+        asked_to_end(jar).await;
+        // The others go on.
+        let (held, mut its) = link.enter().unwrap();
+        link.tell(started(held), vec![sys::nowhere().unwrap()]);
+        assert_eq!(its.recv().await.unwrap().1.len(), 1);
+        let last = Request {
+            kind: request::SIGNAL,
+            jar: held,
+            ..Request::default()
+        };
+        link.send(last, Vec::new());
+        let mut buffer = [0; 4096];
+        let (length, _) = launcher.receive(&mut buffer).await.unwrap();
+        let asked = Request::from_bytes(&buffer[..length]).unwrap();
+        assert_eq!(asked.kind, request::SIGNAL);
     }
 
     #[tokio::test]

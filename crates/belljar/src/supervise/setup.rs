@@ -54,6 +54,8 @@ struct Setup<'a> {
     silent: bool,
     /// When the launcher was asked.
     begun: Instant,
+    /// It has begun, and there was no room for what it is had hold of by: the launcher ends it.
+    unheld: bool,
     /// The launcher has let go of it, and says no more.
     over: bool,
 }
@@ -77,6 +79,7 @@ pub(super) async fn set_up(
         stop: None,
         silent: false,
         begun,
+        unheld: false,
         over: false,
     };
     let deadline = Instant::now() + PATIENCE;
@@ -144,10 +147,10 @@ impl Setup<'_> {
                     self.init = Some((event.pid, pidfd, started));
                     self.receipts.note_started(self.plan);
                 }
-                None => self.fail(Failure::Before {
-                    what: "hear of the jar's start".to_owned(),
-                    errno: 0,
-                }),
+                None => {
+                    self.unheld = true;
+                    self.fail(no_room());
+                }
             },
             event::FAILED => {
                 self.over = true;
@@ -171,6 +174,12 @@ impl Setup<'_> {
         match head.kind {
             progress::STEPS => self.receipts.note(records),
             progress::FAILED => self.fail(failure(head.step, head.errno)),
+            // Without it a limit would not be looked at, or the guest wait for good.
+            progress::SCRATCH | progress::TERMINAL | progress::LISTENER
+                if descriptors.is_empty() =>
+            {
+                self.fail(no_room());
+            }
             progress::SCRATCH => self.scratch = descriptors.pop(),
             progress::TERMINAL => self.terminal = descriptors.pop(),
             progress::LISTENER => self.listener = descriptors.pop(),
@@ -223,6 +232,9 @@ impl Setup<'_> {
                 if let Some((_, pidfd, _)) = &init {
                     let told = end(pidfd, self.over || last.is_some(), news).await;
                     last = last.or(told);
+                } else if self.unheld && !self.over && last.is_none() {
+                    let word = tokio::time::timeout(GONE_WITHIN, last_word(news)).await;
+                    last = word.ok().flatten();
                 }
                 // Nobody said why; it may be that the one who would have ended for it.
                 let cause = last.as_ref().filter(|_| cut_short).and_then(cause);
@@ -230,6 +242,15 @@ impl Setup<'_> {
                 Err((failure, self.receipts))
             }
         }
+    }
+}
+
+/// A descriptor came that this process has no room for.
+fn no_room() -> Failure {
+    const EMFILE: i32 = 24;
+    Failure::Before {
+        what: "hear of the jar's start".to_owned(),
+        errno: EMFILE,
     }
 }
 

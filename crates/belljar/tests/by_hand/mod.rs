@@ -284,6 +284,15 @@ impl Host {
         send(&self.socket, &ask.to_bytes(), &[]);
     }
 
+    pub(crate) fn end(&self, jar: u64) {
+        let ask = Request {
+            kind: request::END,
+            jar,
+            ..Request::default()
+        };
+        send(&self.socket, &ask.to_bytes(), &[]);
+    }
+
     pub(crate) fn event(&self) -> (Event, Vec<OwnedFd>) {
         let (bytes, fds) = receive(&self.socket, PATIENCE).expect("an event comes");
         (Event::from_bytes(&bytes).expect("an event"), fds)

@@ -56,8 +56,11 @@ pub(crate) fn await_call(listener: &OwnedFd, patience: Duration) -> io::Result<A
             other => other?,
         };
         let [waiting] = waiting;
-        if !waiting.revents().contains(PollFlags::IN) {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        match waiting.revents() {
+            there if there.contains(PollFlags::IN) => {}
+            // The kernel was interrupted as it looked.
+            PollFlags::ERR => continue,
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
         }
         match receive(listener) {
             // Whoever asked was killed meanwhile, or this thread was interrupted.

@@ -60,8 +60,8 @@ impl Packets {
         let _ = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Both);
     }
 
-    /// Receives one packet: its length, 0 at the end, and its descriptors. A
-    /// packet that was cut short has length `usize::MAX`: it is no record.
+    /// Receives one packet: its length, 0 at the end, and its descriptors, none where there was
+    /// no room for all. A packet that was cut short has length `usize::MAX`: it is no record.
     pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         self.0
             .async_io(Interest::READABLE, |socket| receive_now(socket, buffer))
@@ -101,8 +101,9 @@ fn receive_now(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<Ow
             descriptors.extend(fds);
         }
     }
-    let cut = message
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        descriptors.clear();
+    }
+    let cut = message.flags.contains(ReturnFlags::TRUNC);
     Ok((if cut { usize::MAX } else { message.bytes }, descriptors))
 }
