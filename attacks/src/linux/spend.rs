@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
+    os::fd::AsRawFd,
     time::Duration,
 };
 
@@ -74,18 +75,24 @@ fn burn(time: Duration) {
     }
 }
 
+/// They begin once all are there, so that a slow machine has all of them at a time.
 fn burn_in(time: Duration, processes: usize) -> io::Result<()> {
+    let (mut begin, hold) = io::pipe()?;
     let each = time / u32::try_from(processes).expect("few processes");
     let mut children = Vec::new();
     for _ in 0..processes {
         match kernel::fork()? {
             Side::Child => {
+                // SAFETY: the copy that this process has of it, used for nothing else.
+                unsafe { libc::close(hold.as_raw_fd()) };
+                let _ = begin.read(&mut [0]);
                 burn(each);
                 kernel::leave(0);
             }
             Side::Parent(child) => children.push(child),
         }
     }
+    drop(hold);
     children.into_iter().try_for_each(kernel::wait_for)
 }
 

@@ -243,7 +243,7 @@ impl Link {
             .as_ref()
             .and_then(|jars| jars.told.get(&event.jar))
             .is_some_and(|jar| jar.send(Box::new((event, descriptors))).is_ok());
-        if event.kind == event::STARTED && (lost || !heard) {
+        if lost || (event.kind == event::STARTED && !heard) {
             let end = Request {
                 kind: request::END,
                 jar: event.jar,
@@ -388,7 +388,12 @@ mod tests {
         let link = Link::over(Packets::new(ours).unwrap(), 0);
         let asked_to_end = async |jar| {
             let mut buffer = [0; 4096];
-            let (length, _) = launcher.receive(&mut buffer).await.unwrap();
+            let received = launcher.receive(&mut buffer);
+            let bound = std::time::Duration::from_secs(10);
+            let received = tokio::time::timeout(bound, received).await;
+            let (length, _) = received
+                .expect("nothing was asked of the launcher")
+                .unwrap();
             let asked = Request::from_bytes(&buffer[..length]).unwrap();
             assert_eq!((asked.kind, asked.jar), (request::END, jar));
         };

@@ -173,7 +173,7 @@ impl Setup<'_> {
         };
         match head.kind {
             progress::STEPS => self.receipts.note(records),
-            progress::FAILED => self.fail(failure(head.step, head.errno)),
+            progress::FAILED => self.fail(told(self.plan, head.step, head.errno)),
             // Without it a limit would not be looked at, or the guest wait for good.
             progress::SCRATCH | progress::TERMINAL | progress::LISTENER
                 if descriptors.is_empty() =>
@@ -224,10 +224,14 @@ impl Setup<'_> {
             }
             (failed, init) => {
                 let mut last = self.ended.take();
+                let mut lost = None;
                 if cut_short && last.is_none() {
                     // Whoever was cut short ends by itself, and its status is a witness.
-                    let word = tokio::time::timeout(BY_ITSELF, last_word(news)).await;
-                    last = word.ok().flatten();
+                    match tokio::time::timeout(BY_ITSELF, last_word(news)).await {
+                        Ok(Some(word)) => last = Some(word),
+                        Ok(None) => lost = Some(Failure::Lost),
+                        Err(_) => {}
+                    }
                 }
                 if let Some((_, pidfd, _)) = &init {
                     let told = end(pidfd, self.over || last.is_some(), news).await;
@@ -238,7 +242,7 @@ impl Setup<'_> {
                 }
                 // Nobody said why; it may be that the one who would have ended for it.
                 let cause = last.as_ref().filter(|_| cut_short).and_then(cause);
-                let failure = cause.or(failed).unwrap_or(Failure::Lost);
+                let failure = cause.or(lost).or(failed).unwrap_or(Failure::Lost);
                 Err((failure, self.receipts))
             }
         }
@@ -265,6 +269,21 @@ fn failure(step: u32, errno: i32) -> Failure {
             index: usize::try_from(step).unwrap_or(usize::MAX),
             errno,
         },
+    }
+}
+
+/// What the jar's first process told of a step. It may see the launcher's end before this
+/// process does.
+fn told(plan: &Plan, step: u32, errno: i32) -> Failure {
+    const EPIPE: i32 = 32;
+    let failure = failure(step, errno);
+    let at = match &failure {
+        Failure::Step { index, .. } => plan.steps.get(*index),
+        _ => None,
+    };
+    match at {
+        Some(Step::DieWithLauncher {}) if errno == EPIPE => Failure::Lost,
+        _ => failure,
     }
 }
 
@@ -335,4 +354,40 @@ pub(super) async fn end(
         tracing::error!(target: "belljar", "a killed jar is not gone yet");
     }
     last.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervise::test_plan;
+
+    #[tokio::test]
+    async fn a_launcher_that_ends_as_a_jar_is_set_up_is_lost_whoever_sees_it_first() {
+        let plan = test_plan(vec![Step::Undumpable {}, Step::DieWithLauncher {}]);
+        let told_of = |step, errno| format!("{:?}", told(&plan, step, errno));
+        assert_eq!(told_of(1, 32), "Lost");
+        assert_eq!(told_of(1, 13), "Step { index: 1, errno: 13 }");
+        assert_eq!(told_of(0, 32), "Step { index: 0, errno: 32 }");
+        assert!(told_of(u32::from(NO_STEP), 32).starts_with("Before"));
+        // Its first process is gone with it, silent, and then the launcher's word.
+        let (ours, theirs) = sys::connected_packets().unwrap();
+        drop(theirs);
+        let packets = Packets::new(ours).unwrap();
+        let (news, mut heard) = mpsc::unbounded_channel();
+        let started = Event {
+            kind: event::STARTED,
+            ..Event::default()
+        };
+        let hold = vec![sys::nowhere().unwrap()];
+        news.send(Box::new((started, hold))).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(BY_ITSELF / 10).await;
+            drop(news);
+        });
+        let (_host, mut asked) = mpsc::unbounded_channel();
+        let begun = (Instant::now(), &mut asked);
+        let failed = set_up(&plan, &mut heard, &packets, begun).await;
+        let (failure, _) = failed.expect_err("no launcher");
+        assert_eq!(format!("{failure:?}"), "Lost");
+    }
 }
