@@ -376,7 +376,7 @@ fn a_parked_child_in_a_cgroup_takes_the_launch_that_carries_it_and_no_other() {
     steps.insert(at, Step::Cgroup { settings });
     let parked = || {
         host.park_in(Namespaces::ALL, Some(one.open().as_fd()));
-        std::thread::sleep(Duration::from_millis(150));
+        host.settled();
         let inside = fs::read_to_string(one.0.join("cgroup.procs")).unwrap();
         inside.trim().parse::<i32>().expect("one is in it")
     };
@@ -402,8 +402,7 @@ fn a_parked_child_in_a_cgroup_takes_the_launch_that_carries_it_and_no_other() {
     assert!(host.children().is_empty());
     // A child that is in none does not take the launch of one that has a cgroup.
     host.park(Namespaces::ALL);
-    std::thread::sleep(Duration::from_millis(150));
-    let child = host.children()[0];
+    let child = host.settled()[0];
     assert_ne!(run(4, Some(&one), &steps), child);
 }
 

@@ -262,9 +262,26 @@ impl Host {
         };
         let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
         send(&self.socket, &park.to_bytes(), &fds);
-        // It gives no answer: this is more than it takes.
-        std::thread::sleep(Duration::from_millis(150));
-        self.children().last().copied().unwrap_or(0)
+        self.settled().last().copied().unwrap_or(0)
+    }
+
+    /// Its children, once neither it nor they had anything to do for a while: a child is
+    /// parked without an answer, and a slow machine takes its time for it.
+    pub(crate) fn settled(&self) -> Vec<i32> {
+        let idle = |pid: i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('S'))
+        };
+        let launcher = i32::try_from(self.launcher.id()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut quiet = 0;
+        while quiet < 6 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(25));
+            let all = self.children().into_iter().chain([launcher]).all(idle);
+            quiet = if all { quiet + 1 } else { 0 };
+        }
+        self.children()
     }
 
     pub(crate) fn children(&self) -> Vec<i32> {
