@@ -159,7 +159,7 @@ fn the_wall_ends_a_jar_and_all_that_it_started() {
         )])),
     );
     assert_eq!(report.outcome, Outcome::Limit { limit: Limit::Wall });
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn processor_time_of_all_tasks_counts_and_ends_the_jar() {
         }
     );
     let used = report.usage.user_ns.unwrap() + report.usage.system_ns.unwrap();
-    // A busy machine looks late; without a limit they would never end.
-    assert!(used > SECOND / 2 && used < 30 * SECOND, "{used}");
+    // An emulated processor that others want too is looked at seconds late.
+    assert!(used > SECOND / 2 && used < 10 * SECOND, "{used}");
     assert_eq!(report.limits_hit.len(), 2, "{:?}", report.limits_hit);
 }
 
@@ -352,7 +352,7 @@ fn a_second_stop_destroys_the_jar_at_once() {
         running.stop(StoppedBy::Operator, 15, Duration::from_secs(1000));
         running.wait().await
     });
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(
         report.outcome,
         Outcome::Stopped {
@@ -485,7 +485,7 @@ fn a_full_target_does_not_hold_up_a_jar_that_was_ended() {
             .stdout(Stdio::relay(writer.into())),
     );
     assert_eq!(report.outcome, Outcome::Limit { limit: Limit::Wall });
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(report.symptoms, ["stdout not delivered: nobody reads it"]);
 }
 
